@@ -1,0 +1,170 @@
+"""The background loop: one daemon thread with a plain asyncio loop, where every exchange runs.
+
+A notebook cell runs while the kernel's own loop runs, so nothing here ever uses the caller's
+loop: sync faces submit and wait interruptibly, awaited faces submit and poll. The loop is made
+at first use, made again after a fork, and stopped at interpreter exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import os
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+WAKE_S = 0.05  # ipykernel 7.4 sees an interrupt during `await` only when its loop wakes up
+LEAVE_S = 2.0  # how long a cancelled exchange may take to close its socket and finish its row
+
+_lock = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
+_at_exit: list[Callable[[], Awaitable[None]]] = []
+
+
+def loop() -> asyncio.AbstractEventLoop:
+    """Return the background loop, starting its thread if there is none in this process."""
+    global _loop
+    with _lock:
+        if _loop is None or _loop.is_closed():
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_serve, args=(_loop,), name="helix_nb", daemon=True).start()
+        return _loop
+
+
+def _serve(current: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(current)
+    current.run_forever()
+
+
+def submit(coro: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    """Start a coroutine on the background loop; cancelling the future cancels its task."""
+    return asyncio.run_coroutine_threadsafe(coro, loop())
+
+
+def call_soon(callback: Callable[..., object], *args: Any) -> None:
+    """Run a callback on the background loop, from any thread."""
+    loop().call_soon_threadsafe(callback, *args)
+
+
+def run_sync(coro: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the background loop and wait for it, from any other thread.
+
+    Ctrl-C (or a kernel's interrupt) cancels the coroutine, waits until its `finally` blocks have
+    run, and goes on as KeyboardInterrupt.
+    """
+    if _on_loop_thread():
+        coro.close()
+        raise RuntimeError("helix_nb: a blocking call was made on the background loop; await the async face.")
+    task = _Task(coro)
+    try:
+        return task.wait()
+    except KeyboardInterrupt:
+        task.cancel()
+        raise
+
+
+async def run_here(coro: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine that runs on the background loop; a cancelled await cancels it there."""
+    if _on_loop_thread():
+        return await coro
+    task = _Task(coro)
+    waiter = asyncio.wrap_future(task.future)
+    try:
+        while not waiter.done():
+            await asyncio.wait({waiter}, timeout=WAKE_S)
+        return waiter.result()
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        if not task.future.done():
+            task.cancel()
+        raise
+
+
+class _Task:
+    """A coroutine under way on the background loop, cancellable from any thread."""
+
+    def __init__(self, coro: Coroutine[Any, Any, T]) -> None:
+        self.future = concurrent.futures.Future[Any]()
+        self._ended = threading.Event()
+        self._loop = loop()
+        self._task: asyncio.Task[Any] | None = None
+        self._loop.call_soon_threadsafe(self._start, coro)
+
+    def _start(self, coro: Coroutine[Any, Any, Any]) -> None:
+        self._task = self._loop.create_task(coro)
+        self._task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[Any]) -> None:
+        if not self.future.cancelled():
+            if task.cancelled():
+                self.future.cancel()
+            elif (error := task.exception()) is not None:
+                self.future.set_exception(error)
+            else:
+                self.future.set_result(task.result())
+        self._ended.set()
+
+    def wait(self) -> Any:
+        # A bounded wait: on some platforms an unbounded one is not interruptible.
+        while not self._ended.wait(0.1):
+            pass
+        return self.future.result()
+
+    def cancel(self) -> None:
+        """Cancel the task and wait until its `finally` blocks have run."""
+        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        self._ended.wait(LEAVE_S)
+
+
+def _on_loop_thread() -> bool:
+    try:
+        return _loop is not None and asyncio.get_running_loop() is _loop
+    except RuntimeError:
+        return False
+
+
+def at_exit(closing: Callable[[], Awaitable[None]]) -> None:
+    """Have a coroutine function run on the background loop before it stops at interpreter exit."""
+    _at_exit.append(closing)
+
+
+async def _leave() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=0.5)
+    for closing in _at_exit:
+        try:
+            await asyncio.wait_for(closing(), timeout=0.3)
+        except Exception:  # noqa: BLE001, S112 - nothing may keep the interpreter from leaving
+            continue
+
+
+def stop() -> None:
+    """Cancel what still runs, close what is open, and stop the loop; the next use starts another."""
+    global _loop
+    with _lock:
+        current, _loop = _loop, None
+    if current is None or current.is_closed() or not current.is_running():
+        return
+    try:
+        asyncio.run_coroutine_threadsafe(_leave(), current).result(timeout=1.5)
+    except Exception:  # noqa: BLE001, S110 - leaving is best effort; the thread is a daemon
+        pass
+    current.call_soon_threadsafe(current.stop)
+
+
+def _forget() -> None:
+    """A forked child has no background thread: forget the parent's loop without touching it."""
+    global _loop, _lock
+    _lock = threading.Lock()
+    _loop = None
+
+
+atexit.register(stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
