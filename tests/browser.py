@@ -1,0 +1,195 @@
+"""A live JupyterLab and a browser for tests: `from browser import lab, browser, page`.
+
+JupyterLab listens on 127.0.0.1 with a port of its own choice and a token, in directories that
+start empty; the browser is Debian's chromium, driven by Playwright.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = os.environ.get("HELIX_NB_CHROMIUM", "/usr/bin/chromium")
+START_S = 90.0
+PAGE_MS = 60_000
+
+
+class Lab:
+    """A running JupyterLab: its URL, its notebooks, and what its page can be told to do."""
+
+    def __init__(self, root: Path, **environ: str) -> None:
+        self.root = root / "notebooks"
+        self.runtime = root / "runtime"
+        self.token = secrets.token_hex(16)
+        self.log = root / "log.db"
+        for folder in (self.root, self.runtime, root / "home", root / "config", root / "data"):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.environ = _environment(root) | {"HELIX_NB_LOG": str(self.log)} | environ
+        self._output = (root / "lab.log").open("wb")
+        self._process = subprocess.Popen(
+            _command(self.root, self.token),
+            env=self.environ,
+            cwd=self.root,
+            stdout=self._output,
+            stderr=self._output,
+        )
+        self.url = self._wait()
+
+    def _wait(self) -> str:
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            for info in self.runtime.glob("jpserver-*.json"):
+                try:
+                    return str(json.loads(info.read_text())["url"])
+                except (ValueError, KeyError):
+                    continue
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.1)
+        self.close()
+        raise RuntimeError(f"JupyterLab did not start: {(self.root.parent / 'lab.log').read_text()[-2000:]}")
+
+    def close(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+    def write(self, name: str, *cells: str) -> str:
+        """Write a notebook of code cells; its path for `open`. Every test needs a name of its own."""
+        import nbformat
+
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        path = self.root / f"{name}.ipynb"
+        nbformat.write(notebook, path)
+        return path.name
+
+    def open(self, page: Page, path: str) -> None:
+        """Open a notebook in the browser and wait until its kernel is there."""
+        page.goto(f"{self.url}lab/tree/{path}?token={self.token}&reset", timeout=PAGE_MS)
+        self.ready(page)
+
+    def ready(self, page: Page) -> None:
+        page.wait_for_function(_KERNEL_READY, timeout=PAGE_MS)
+
+    def run(self, page: Page, command: str, **args: Any) -> Any:
+        """Execute a JupyterLab command, such as `notebook:run-all-cells`."""
+        return page.evaluate("([name, args]) => jupyterapp.commands.execute(name, args)", [command, args])
+
+    def run_all(self, page: Page) -> None:
+        """Run every cell; returns when the kernel is idle and no cell is left to run."""
+        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+        page.wait_for_function(_ALL_RUN, timeout=PAGE_MS)
+
+    def start_all(self, page: Page) -> None:
+        """Run every cell without waiting for any."""
+        page.evaluate("() => { jupyterapp.commands.execute('notebook:run-all-cells') }")
+
+    def save(self, page: Page) -> None:
+        page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+
+    def dark(self, page: Page, dark: bool = True) -> None:
+        """Switch JupyterLab's theme."""
+        name = "JupyterLab Dark" if dark else "JupyterLab Light"
+        self.run(page, "apputils:change-theme", theme=name)
+        page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+
+
+_PANEL = "jupyterapp.shell.currentWidget"
+_KERNEL_READY = f"""() => window.jupyterapp && {_PANEL}?.context?.isReady
+  && {_PANEL}.sessionContext?.session?.kernel?.status === 'idle'
+  && {_PANEL}.content?.widgets?.length > 0"""
+_ALL_RUN = f"""() => {_PANEL}.content.widgets.every(cell => cell.model.type !== 'code'
+    || !cell.model.sharedModel.getSource() || cell.model.executionCount)
+  && {_PANEL}.sessionContext.session.kernel.status === 'idle'"""
+
+
+def _command(root: Path, token: str) -> list[str]:
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": "0",
+        "ServerApp.open_browser": "False",
+        "ServerApp.root_dir": str(root),
+        "ServerApp.allow_root": "True",
+        "IdentityProvider.token": token,
+        "LabApp.expose_app_in_browser": "True",
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+        "LabApp.news_url": "",
+        "LabApp.collaborative": "False",
+    }
+    return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
+
+
+def _environment(root: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELIX_", "JUPYTER"))}
+    return kept | {
+        "HOME": str(root / "home"),
+        "IPYTHONDIR": str(root / "home" / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(root / "config"),
+        "JUPYTER_DATA_DIR": str(root / "data"),
+        "JUPYTER_RUNTIME_DIR": str(root / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(root / "config" / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(root / "config" / "workspaces"),
+        "JUPYTER_NO_CONFIG": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def lab_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
+    """Start a JupyterLab with environment variables of its own; ended with the module."""
+    running: list[Lab] = []
+
+    def start(**environ: str) -> Lab:
+        running.append(Lab(tmp_path_factory.mktemp("lab"), **environ))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def lab(lab_factory: Callable[..., Lab]) -> Lab:
+    """A JupyterLab for the tests of one module."""
+    return lab_factory()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium, headless."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page in a context of its own, 1280 x 900."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(30_000)
+    yield context.new_page()
+    context.close()
