@@ -36,6 +36,7 @@ class Lab:
         self.log = root / "log.db"
         for folder in (self.root, self.runtime, root / "home", root / "config", root / "data"):
             folder.mkdir(parents=True, exist_ok=True)
+        _quiet(root / "config")
         self.environ = _environment(root) | {"HELIX_NB_LOG": str(self.log)} | environ
         self._output = (root / "lab.log").open("wb")
         self._process = subprocess.Popen(
@@ -112,16 +113,26 @@ class Lab:
         """Switch JupyterLab's theme."""
         name = "JupyterLab Dark" if dark else "JupyterLab Light"
         self.run(page, "apputils:change-theme", theme=name)
-        page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
+        page.wait_for_function(_THEMED, arg=name)
 
 
 _PANEL = "jupyterapp.shell.currentWidget"
 _KERNEL_READY = f"""() => window.jupyterapp && {_PANEL}?.context?.isReady
   && {_PANEL}.sessionContext?.session?.kernel?.status === 'idle'
-  && {_PANEL}.content?.widgets?.length > 0"""
+  && {_PANEL}.content?.widgets?.length > 0
+  && !document.querySelector('#jupyterlab-splash')"""
+_THEMED = """name => document.body.dataset.jpThemeName === name
+  && !document.querySelector('#jupyterlab-splash')"""
 _ALL_RUN = f"""() => {_PANEL}.content.widgets.every(cell => cell.model.type !== 'code'
     || !cell.model.sharedModel.getSource() || cell.model.executionCount)
   && {_PANEL}.sessionContext.session.kernel.status === 'idle'"""
+
+
+def _quiet(config: Path) -> None:
+    """Have no news and no question about news on the first page."""
+    (config / "labconfig").mkdir()
+    disabled = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (config / "labconfig" / "page_config.json").write_text(json.dumps(disabled))
 
 
 def _command(root: Path, token: str) -> list[str]:
@@ -133,9 +144,6 @@ def _command(root: Path, token: str) -> list[str]:
         "ServerApp.allow_root": "True",
         "IdentityProvider.token": token,
         "LabApp.expose_app_in_browser": "True",
-        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-        "LabApp.news_url": "",
-        "LabApp.collaborative": "False",
     }
     return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
 
