@@ -1,3 +1,93 @@
-"""placeholder"""
+"""Talk to language models in notebooks; every exchange is a row of a DataFrame.
+
+>>> import helix_nb as hx
+>>> reply = hx.ask("What is the capital of France?", endpoint="demo")
+>>> print(reply)
+The capital of France is Paris.
+>>> int(hx.log(last=1)["total_tokens"].iloc[0]) > 0
+True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Where each public name lives; loaded at first use, so that importing helix_nb costs nothing.
+_PUBLIC = {
+    "Chat": "chat",
+    "ChatPanel": "notebook.panel",
+    "Reply": "messages",
+    "Usage": "messages",
+    "aask": "chat",
+    "ask": "chat",
+    "ask_parquet": "dataframes.parquet",
+    "astream": "chat",
+    "batch": "records.frames",
+    "compare": "records.analysis",
+    "connect": "config",
+    "latency": "records.analysis",
+    "log": "records.frames",
+    "logbook": "records.logbook",
+    "models": "chat",
+    "plot": "records.plots",
+    "stream": "chat",
+    "transcript": "records.frames",
+    "usage": "records.analysis",
+    "use": "config",
+}
+_ERRORS = (
+    "AuthError",
+    "BadRequest",
+    "ChatBusy",
+    "ConfigError",
+    "ConnectionFailed",
+    "HelixError",
+    "LocalModelError",
+    "NotAllowed",
+    "QuotaExceeded",
+    "RateLimited",
+    "ReplayMiss",
+    "SchemaMismatch",
+    "ServerError",
+    "StreamFailed",
+    "TimedOut",
+    "TruncatedReply",
+    "UnknownModel",
+)
+__all__ = sorted([*_PUBLIC, *_ERRORS, "last", "load_ipython_extension"])  # noqa: PLE0605 - held by a test
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "last":
+        return import_module(".chat", __name__).last()
+    module = _PUBLIC.get(name, "errors" if name in _ERRORS else None)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{module}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """Add `%%helix` and `%helix`; what `%load_ext helix_nb` calls."""
+    from .notebook.magics import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """Take the magics out again; what `%unload_ext helix_nb` calls."""
+    from .notebook.magics import unload
+
+    unload(ipython)

@@ -19,10 +19,26 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigError
-from .keys import KeyFilter as KeyFilter
-from .keys import Secret
-from .keys import redact as redact
-from .keys import redact_data as redact_data
+from .keys import KeyFilter, Secret, redact, redact_data
+
+__all__ = [
+    "Connection",
+    "Defaults",
+    "KeyFilter",
+    "aliases",
+    "configure",
+    "connect",
+    "default_model",
+    "endpoints",
+    "first_answer_note",
+    "forget",
+    "normalise",
+    "redact",
+    "redact_data",
+    "remember_model",
+    "resolve",
+    "use",
+]
 
 HELIX_ROOT = "https://app.tryhelix.ai"
 RESERVED = ("helix", "local", "demo")
@@ -78,6 +94,7 @@ class Session:
     models: dict[str, str] = field(default_factory=dict)
     current: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
+    announced: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,9 +238,26 @@ def remember_model(connection: Connection, model: str) -> None:
     _session.models.setdefault(connection.name, model)
 
 
+def forget() -> None:
+    """Forget every endpoint connected, default chosen and alias made; configuration is read anew."""
+    global _session
+    _session = Session()
+
+
 def aliases() -> dict[str, str]:
     """Short names of models (`%helix alias`), by name."""
     return _session.aliases
+
+
+def first_answer_note(connection: Connection, *, named: bool) -> str | None:
+    """What the first answer of a kernel that has nothing configured should say, once."""
+    if connection.kind != "demo" or named or _session.current is not None or _session.announced:
+        return None
+    _session.announced = True
+    return (
+        "Nothing is configured, so the embedded demo endpoint answered: canned text, not a model. "
+        "Set HELIX_API_KEY, or hx.connect(url, key_env=...), to talk to a real one."
+    )
 
 
 def normalise(url: str) -> str:

@@ -64,9 +64,8 @@ class Message:
             raise ConfigError(f"The {role} message has no content.")
         if content is not None and not isinstance(content, str):
             if not isinstance(content, Sequence) or not all(isinstance(p, Mapping) for p in content):
-                raise ConfigError(
-                    f"The content of a {role} message is text or a list of parts, not {type(content).__name__}."
-                )
+                kind = type(content).__name__
+                raise ConfigError(f"The content of a {role} message is text or a list of parts, not {kind}.")
             content = tuple(dict(part) for part in content)
         return cls(role, content, item.get("name"), item.get("tool_call_id"), calls)
 

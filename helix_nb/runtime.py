@@ -50,43 +50,11 @@ def call_soon(callback: Callable[..., object], *args: Any) -> None:
     loop().call_soon_threadsafe(callback, *args)
 
 
-def run_sync(coro: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on the background loop and wait for it, from any other thread.
-
-    Ctrl-C (or a kernel's interrupt) cancels the coroutine, waits until its `finally` blocks have
-    run, and goes on as KeyboardInterrupt.
-    """
-    if _on_loop_thread():
-        coro.close()
-        raise RuntimeError("helix_nb: a blocking call was made on the background loop; await the async face.")
-    task = _Task(coro)
-    try:
-        return task.wait()
-    except KeyboardInterrupt:
-        task.cancel()
-        raise
-
-
-async def run_here(coro: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine that runs on the background loop; a cancelled await cancels it there."""
-    if _on_loop_thread():
-        return await coro
-    task = _Task(coro)
-    waiter = asyncio.wrap_future(task.future)
-    try:
-        while not waiter.done():
-            await asyncio.wait({waiter}, timeout=WAKE_S)
-        return waiter.result()
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        if not task.future.done():
-            task.cancel()
-        raise
-
-
-class _Task:
+class Task:
     """A coroutine under way on the background loop, cancellable from any thread."""
 
-    def __init__(self, coro: Coroutine[Any, Any, T]) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, T], then: Callable[[], None] | None = None) -> None:
+        self._then = then
         self.future = concurrent.futures.Future[Any]()
         self._ended = threading.Event()
         self._loop = loop()
@@ -106,6 +74,18 @@ class _Task:
             else:
                 self.future.set_result(task.result())
         self._ended.set()
+        if self._then is not None:
+            self._then()
+
+    @property
+    def done(self) -> bool:
+        return self._ended.is_set()
+
+    def error(self) -> BaseException | None:
+        """What it failed with; None when it returned. Only for a task that is done."""
+        if self.future.cancelled():
+            return concurrent.futures.CancelledError("stopped")
+        return self.future.exception()
 
     def wait(self) -> Any:
         # A bounded wait: on some platforms an unbounded one is not interruptible.
@@ -113,13 +93,48 @@ class _Task:
             pass
         return self.future.result()
 
-    def cancel(self) -> None:
-        """Cancel the task and wait until its `finally` blocks have run."""
+    def cancel(self, *, wait: bool = True) -> None:
+        """Cancel the task, and wait until its `finally` blocks have run."""
         self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
-        self._ended.wait(LEAVE_S)
+        if wait and not on_loop_thread():
+            self._ended.wait(LEAVE_S)
 
 
-def _on_loop_thread() -> bool:
+def run_sync(coro: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the background loop and wait for it, from any other thread.
+
+    Ctrl-C (or a kernel's interrupt) cancels the coroutine, waits until its `finally` blocks have
+    run, and goes on as KeyboardInterrupt.
+    """
+    if on_loop_thread():
+        coro.close()
+        raise RuntimeError("helix_nb: a blocking call was made on the background loop; await the async face.")
+    task = Task(coro)
+    try:
+        return task.wait()
+    except KeyboardInterrupt:
+        task.cancel()
+        raise
+
+
+async def run_here(coro: Coroutine[Any, Any, T]) -> T:
+    """Await a coroutine that runs on the background loop; a cancelled await cancels it there."""
+    if on_loop_thread():
+        return await coro
+    task = Task(coro)
+    waiter = asyncio.wrap_future(task.future)
+    try:
+        while not waiter.done():
+            await asyncio.wait({waiter}, timeout=WAKE_S)
+        return waiter.result()
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        if not task.future.done():
+            task.cancel()
+        raise
+
+
+def on_loop_thread() -> bool:
+    """Whether this code runs on the background loop itself."""
     try:
         return _loop is not None and asyncio.get_running_loop() is _loop
     except RuntimeError:

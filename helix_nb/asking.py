@@ -1,0 +1,146 @@
+"""From what a person writes to a Request: the arguments of `ask`, checked before anything is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .config import Connection, aliases, default_model, redact_data, resolve
+from .errors import ConfigError
+from .messages import Message, Origin, Request
+from .schemas import Schema, Tool
+
+Prompt = str | Sequence[Mapping[str, Any] | Message]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question, ready to send: the request, where to, and what is to be done with the answer."""
+
+    request: Request
+    connection: Connection
+    schema: Schema | None = None
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def asked(
+    prompt: Prompt,
+    *,
+    model: str | None = None,
+    endpoint: str | Connection | None = None,
+    system: str | None = None,
+    images: Iterable[Any] = (),
+    schema: Any = None,
+    tools: Iterable[Any] = (),
+    timeout: float | None = None,
+    stream: bool = True,
+    origin: Origin | None = None,
+    history: Sequence[Message] = (),
+    **params: Any,
+) -> Asked:
+    """Check the arguments and build the request; ConfigError says what is wrong in one sentence."""
+    connection = resolve(endpoint)
+    messages = _messages(prompt, system, images, history)
+    functions, wire_tools = _tools(tools)
+    if wire_tools:
+        params["tools"] = wire_tools
+    request = Request(
+        messages=tuple(_redacted(message) for message in messages),
+        model=_model(model, connection),
+        params={name: redact_data(value) for name, value in params.items() if value is not None},
+        schema=None,
+        stream=bool(stream),
+        timeout_s=_timeout(timeout),
+        origin=origin or Origin(),
+    )
+    return Asked(request, connection, None if schema is None else Schema.of(schema), functions)
+
+
+def _messages(
+    prompt: Prompt, system: str | None, images: Iterable[Any], history: Sequence[Message]
+) -> tuple[Message, ...]:
+    parts = _parts(images)
+    if not isinstance(prompt, str):
+        return _listed(prompt, system, parts)
+    if not prompt.strip() and not parts:
+        raise ConfigError("The prompt is empty; nothing was sent.")
+    content = ({"type": "text", "text": prompt}, *parts) if parts else prompt
+    return (*system_message(system), *history, Message("user", content))
+
+
+def _listed(prompt: Any, system: str | None, parts: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+    if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
+        raise ConfigError(f"A prompt is text or a list of messages, not {type(prompt).__name__}.")
+    if system is not None:
+        raise ConfigError("A list of messages carries its own system message; leave system= out.")
+    if parts:
+        raise ConfigError("A list of messages carries its own images; leave images= out.")
+    messages = tuple(Message.of(item) for item in prompt)
+    if not messages:
+        raise ConfigError("The list of messages is empty; nothing was sent.")
+    return messages
+
+
+def system_message(system: str | None) -> tuple[Message, ...]:
+    """The system message that this text makes, or none."""
+    if system is None:
+        return ()
+    if not isinstance(system, str):
+        raise ConfigError(f"system= takes text, not {type(system).__name__}.")
+    return (Message("system", system),) if system.strip() else ()
+
+
+def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
+    if isinstance(images, str | bytes):
+        images = (images,)
+    images = tuple(images)
+    if not images:
+        return ()
+    from .images import image_part
+
+    return tuple(image_part(image) for image in images)
+
+
+def _tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[Any]]:
+    """Python functions become Tools that may be called; mappings go to the endpoint as they are."""
+    functions: dict[str, Tool] = {}
+    wire: list[Any] = []
+    for tool in tools or ():
+        if isinstance(tool, Mapping):
+            wire.append(dict(tool))
+        elif callable(tool):
+            made = Tool.of(tool)
+            functions[made.name] = made
+            described = {"name": made.name, "description": made.description, "parameters": made.parameters}
+            wire.append({"type": "function", "function": described})
+        else:
+            raise ConfigError(f"A tool is a function or a tool description, not {type(tool).__name__}.")
+    return functions, wire
+
+
+def _model(model: str | None, connection: Connection) -> str | None:
+    if model is not None and (not isinstance(model, str) or not model.strip()):
+        raise ConfigError(f"model= takes the name of a model, not {model!r}.")
+    model = model or default_model(connection)
+    return aliases().get(model, model) if model else None
+
+
+def _timeout(timeout: float | None) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ConfigError(f"timeout= is a number of seconds above 0, not {timeout!r}.")
+    return None if math.isinf(timeout) else float(timeout)
+
+
+def _redacted(message: Message) -> Message:
+    return Message(
+        message.role,
+        redact_data(message.content),
+        message.name,
+        message.tool_call_id,
+        message.tool_calls,
+    )

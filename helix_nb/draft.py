@@ -1,0 +1,154 @@
+"""An answer while it arrives: deltas go in, a Reply comes out at any moment."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from .config import Connection, KeyFilter, redact
+from .errors import HelixError
+from .messages import Delta, Reply, Request, Status, ToolCall, ToolCallDelta
+from .records.prices import cost_of
+
+KEEP_EVERY_S = 2.0
+
+
+class Draft:
+    """The Reply so far of one exchange. Only the background loop writes to it; anyone may read `reply()`."""
+
+    def __init__(self, request: Request, connection: Connection) -> None:
+        self.request = request
+        self.finished = False
+        self._started = time.monotonic()
+        self._kept = self._started
+        self._text, self._reasoning = _Text(), _Text()
+        self._calls: dict[int, ToolCall] = {}
+        self._facts = Reply(
+            exchange_id=new_id(),
+            model_requested=request.model,
+            endpoint=connection.name,
+            base_url=connection.base_url,
+            started_at=datetime.now(UTC),
+        )
+
+    @property
+    def has_content(self) -> bool:
+        """Whether any of the answer arrived; from then on nothing may be sent again."""
+        return bool(self._text or self._reasoning or self._calls)
+
+    def attempt(self) -> None:
+        """Count one try at sending the request."""
+        self._set(attempts=self._facts.attempts + 1)
+
+    def add(self, delta: Delta) -> Delta:
+        """Take in one step and return it as it may be shown, without any known key."""
+        if self.request.schema is not None and "tools" not in self.request.params:
+            delta = _answer_of_forced_call(delta)
+        shown = Delta(
+            text=self._text.feed(delta.text, last=delta.finished),
+            reasoning=self._reasoning.feed(delta.reasoning, last=delta.finished or bool(delta.text)),
+            tool_calls=delta.tool_calls,
+            finish_reason=delta.finish_reason,
+            finished=delta.finished,
+            note=delta.note,
+        )
+        if delta.text or delta.reasoning or delta.tool_calls:
+            self._first_token()
+        for call in delta.tool_calls:
+            self._add_call(call)
+        self._add_facts(delta)
+        return shown
+
+    def due(self) -> bool:
+        """Whether the partial text of a long stream should be kept in the log now."""
+        now = time.monotonic()
+        if now - self._kept < KEEP_EVERY_S or not self.has_content:
+            return False
+        self._kept = now
+        return True
+
+    def close(self, status: Status, error: HelixError | None = None) -> Reply:
+        """Set how the exchange ended, and return the final Reply."""
+        self._text.feed("", last=True)
+        self._reasoning.feed("", last=True)
+        ended = {"ended_at": datetime.now(UTC), "duration_ms": (time.monotonic() - self._started) * 1000}
+        self._set(status=status, **ended)
+        if error is not None:
+            self._set(error_type=type(error).__name__, error=redact(str(error)))
+            if error.status_code is not None:
+                self._set(http_status=error.status_code)
+        self._price()
+        reply = self.reply()
+        if error is not None:
+            error.reply = reply
+        return reply
+
+    def reply(self) -> Reply:
+        """The Reply so far."""
+        calls = tuple(self._calls[index] for index in sorted(self._calls))
+        return self._facts.having(text=str(self._text), reasoning=str(self._reasoning), tool_calls=calls)
+
+    def _price(self) -> None:
+        facts = self._facts
+        model = facts.model or facts.model_requested
+        cost, currency, source = cost_of(facts.base_url or "", model, facts.usage, facts.cost, facts.currency)
+        self._set(cost=cost, currency=currency, cost_source=source)
+
+    def _first_token(self) -> None:
+        if self._facts.first_token_at is None and self.request.stream:
+            elapsed_ms = (time.monotonic() - self._started) * 1000
+            self._set(first_token_at=datetime.now(UTC), time_to_first_token_ms=elapsed_ms)
+
+    def _add_call(self, piece: ToolCallDelta) -> None:
+        so_far = self._calls.get(piece.index, ToolCall("", "", ""))
+        self._calls[piece.index] = ToolCall(
+            piece.id or so_far.id, piece.name or so_far.name, so_far.arguments + piece.arguments
+        )
+
+    def _add_facts(self, delta: Delta) -> None:
+        self.finished = self.finished or delta.finished
+        for name in ("finish_reason", "usage", "model", "response_id", "http_status", "cost", "currency"):
+            value = getattr(delta, name)
+            if value is not None:
+                self._set(**{name: value})
+        if delta.note and delta.note not in self._facts.notes:
+            self._set(notes=(*self._facts.notes, redact(delta.note)))
+
+    def _set(self, **facts: Any) -> None:
+        self._facts = self._facts.having(**facts)
+
+
+def _answer_of_forced_call(delta: Delta) -> Delta:
+    """Where a schema went out as a forced tool call, that call's arguments are the answer."""
+    arguments = "".join(call.arguments for call in delta.tool_calls)
+    return replace(delta, text=delta.text + arguments, tool_calls=()) if delta.tool_calls else delta
+
+
+class _Text:
+    """Text that grows by pieces, cleaned of keys even when one is split over pieces."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._filter = KeyFilter()
+        self._any = False
+
+    def feed(self, piece: str, *, last: bool) -> str:
+        self._any = self._any or bool(piece)
+        shown = (self._filter.feed(piece) if piece else "") + (self._filter.flush() if last else "")
+        if shown:
+            self._pieces.append(shown)
+        return shown
+
+    def __bool__(self) -> bool:
+        return self._any
+
+    def __str__(self) -> str:
+        return "".join(self._pieces)
+
+
+def new_id() -> str:
+    """A time-sorted id: 48 bits of milliseconds, 80 random bits, in hex."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

@@ -1,0 +1,59 @@
+"""The one flow. A cell, a panel, a row of a frame and `ask` are four views of it.
+
+Log the request as `pending`, stream deltas to whoever watches, and in `finally` finish that row,
+whatever happened; then return the Reply or raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+from .draft import Draft
+from .endpoints import Endpoint
+from .errors import HelixError, TimedOut, TruncatedReply
+from .gate import gate_for
+from .messages import Delta, Reply, Request
+from .records import Log
+
+Watch = Callable[[Delta, Draft], None]
+
+
+async def exchange(request: Request, endpoint: Endpoint, log: Log, watch: Watch | None = None) -> Reply:
+    """Send one request, record it, and return the finished Reply or raise a HelixError holding it."""
+    connection = endpoint.connection
+    draft = Draft(request, connection)
+    identity = request.digest(connection.identity(log.salt))
+    if watch is not None:
+        watch(Delta(), draft)
+    try:
+        await log.begin(request, draft.reply(), identity)
+        async with asyncio.timeout(request.timeout_s):
+            async with aclosing(gate_for(connection).deltas(endpoint, request, draft)) as deltas:
+                async for delta in deltas:
+                    shown = draft.add(delta)
+                    if watch is not None:
+                        watch(shown, draft)
+                    if draft.due():
+                        log.keep(draft.reply())
+        if not draft.finished:
+            raise TruncatedReply("The answer ended before it was finished; what arrived is kept.")
+        return draft.close("ok")
+    except asyncio.CancelledError:
+        draft.close("interrupted")
+        raise
+    except TimeoutError:
+        error = TimedOut(
+            f"No whole answer within {request.timeout_s:g} seconds (timeout=); what arrived is kept."
+        )
+        draft.close("error", error)
+        raise error from None
+    except HelixError as error:
+        draft.close("truncated" if isinstance(error, TruncatedReply) else "error", error)
+        raise
+    except Exception as bug:
+        draft.close("error", HelixError(f"{type(bug).__name__}: {bug}"))
+        raise
+    finally:
+        log.finish(request, draft.reply())

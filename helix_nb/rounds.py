@@ -1,0 +1,97 @@
+"""What takes several exchanges: tool calls sent back, and one repair of an answer off its schema.
+
+Each exchange is a row of its own, linked to the one before by `parent_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from .config import Connection
+from .endpoints import endpoint_for
+from .errors import HelixError, SchemaMismatch
+from .exchange import Watch, exchange
+from .messages import Message, Reply, Request, ToolCall
+from .records import current_log
+from .schemas import Schema
+
+Call = Callable[[ToolCall], Awaitable[str]]
+MAX_ROUNDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The last Reply, and the messages that the whole thing adds to a conversation after its prompt."""
+
+    reply: Reply
+    messages: tuple[Message, ...]
+
+
+async def rounds(
+    request: Request,
+    connection: Connection,
+    watch: Watch | None = None,
+    *,
+    schema: Schema | None = None,
+    call: Call | None = None,
+    max_rounds: int = MAX_ROUNDS,
+) -> Outcome:
+    """Send a request, answer the model's tool calls with `call`, and validate the last answer."""
+    if schema is not None:
+        request = replace(request, schema=schema.json_schema)
+    outcome = await _with_tools(request, connection, watch, call, max_rounds)
+    return outcome if schema is None else await _validated(outcome, request, connection, watch, schema)
+
+
+async def _with_tools(
+    request: Request, connection: Connection, watch: Watch | None, call: Call | None, max_rounds: int
+) -> Outcome:
+    endpoint, log = endpoint_for(connection), current_log()
+    added: tuple[Message, ...] = ()
+    for _ in range(max_rounds):
+        reply = await exchange(request, endpoint, log, watch)
+        asked = Message("assistant", reply.text or None, tool_calls=reply.tool_calls)
+        if call is None or not reply.tool_calls:
+            return Outcome(reply, (*added, replace(asked, content=reply.text)))
+        results = [Message("tool", await call(c), name=c.name, tool_call_id=c.id) for c in reply.tool_calls]
+        request = _next(request, reply, (asked, *results), held=1)
+        added = (*added, asked, *results)
+    raise HelixError(f"The model still wants tools called after {max_rounds} rounds; stopped.", reply=reply)
+
+
+async def _validated(
+    outcome: Outcome, request: Request, connection: Connection, watch: Watch | None, schema: Schema
+) -> Outcome:
+    try:
+        return _parsed(outcome, schema)
+    except ValueError as problem:
+        first = outcome.reply
+        complaint = f"That answer does not fit: {problem} Answer again with nothing but the corrected JSON."
+        turn = (Message("assistant", first.text), Message("user", complaint))
+        retry = _next(request, first, turn, held=1)
+        repaired = await _with_tools(retry, connection, watch, None, 1)
+    try:
+        return _parsed(repaired, schema)
+    except ValueError as problem:
+        raise SchemaMismatch(
+            f"The answer does not follow the schema, also not after one repair: {problem}",
+            reply=repaired.reply,
+        ) from None
+
+
+def _parsed(outcome: Outcome, schema: Schema) -> Outcome:
+    reply = outcome.reply
+    if reply.cut:
+        raise ValueError(f"it was cut ({reply.finish_reason}).")
+    return replace(outcome, reply=reply.having(parsed=schema.validate(reply.text)))
+
+
+def _next(request: Request, reply: Reply, turn: tuple[Message, ...], *, held: int) -> Request:
+    """The follow-up of an exchange; the first `held` messages of the turn stand in its row already."""
+    origin = replace(
+        request.origin,
+        parent_id=reply.exchange_id,
+        new_from=len(request.messages) + held if reply.exchange_id else 0,
+    )
+    return replace(request, messages=(*request.messages, *turn), origin=origin)

@@ -1,0 +1,311 @@
+"""One ask under way on the background loop, and the three ways to watch it.
+
+`Running` is what a cell and a panel poll, `Stream` is `with hx.stream(...)`, `AsyncStream` the
+same for `async with`. Model-called tools run on the thread that waits, never on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from .asking import Asked
+from .draft import Draft
+from .errors import HelixError
+from .messages import Delta, Reply, ToolCall
+from .rounds import MAX_ROUNDS, Outcome, rounds
+from .runtime import WAKE_S, Task
+
+Finished = Callable[[Outcome | None, Reply], None]
+
+
+class Running:
+    """An ask under way: its Reply so far, its pieces, and the way to stop it."""
+
+    def __init__(self, asked: Asked, finished: Finished | None = None, max_rounds: int = MAX_ROUNDS) -> None:
+        self.asked = asked
+        self.tool_calls: list[tuple[ToolCall, str]] = []
+        self._finished = finished
+        self._max_rounds = max_rounds
+        self._changed = threading.Condition()
+        self._version = self._seen = 0
+        self._pieces: deque[str] = deque()
+        self._sent = 0
+        self._draft: Draft | None = None
+        self._reply: Reply | None = None
+        self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()
+        self._callbacks: list[Callable[[], None]] = []
+        self._task = Task(self._run(), self._notify)
+
+    @property
+    def reply(self) -> Reply:
+        """The Reply so far; final once `done`."""
+        if self._reply is not None:
+            return self._reply
+        draft = self._draft
+        return draft.reply() if draft is not None else Reply(model_requested=self.asked.request.model)
+
+    @property
+    def done(self) -> bool:
+        return self._task.done
+
+    def changed(self, timeout_s: float) -> bool:
+        """Wait, on any thread, until something new arrived or it is done; False when neither did."""
+        with self._changed:
+            if self._version == self._seen and not self.done:
+                self._changed.wait(timeout_s)
+            new = self._version != self._seen or self.done
+            self._seen = self._version
+            return new
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have a callback run on the background loop after each change; it must not block."""
+        self._callbacks.append(callback)
+
+    def piece(self) -> str:
+        """The next piece of the answer that nobody took yet, or an empty string."""
+        try:
+            return self._pieces.popleft()
+        except IndexError:
+            return ""
+
+    def serve_calls(self) -> None:
+        """Run the tools the model asked for, on this thread."""
+        while self._calls:
+            call, answer = self._calls.popleft()
+            result = self._called(call)
+            if inspect.isawaitable(result):
+                raise HelixError(
+                    f"The tool {call.name} is async; await hx.aask(...) to use it.", reply=self.reply
+                )
+            self._answered(call, answer, result)
+
+    async def aserve_calls(self) -> None:
+        """Run the tools the model asked for, on the caller's own loop."""
+        while self._calls:
+            call, answer = self._calls.popleft()
+            result = self._called(call)
+            self._answered(call, answer, await result if inspect.isawaitable(result) else result)
+
+    def result(self) -> Reply:
+        """Wait for the final Reply; Ctrl-C stops the exchange, keeps its row, and goes on as it is."""
+        try:
+            while not self.done:
+                self.changed(0.1)
+                self.serve_calls()
+        except BaseException:
+            self.cancel()
+            raise
+        return self.outcome()
+
+    async def aresult(self) -> Reply:
+        """Await the final Reply from the caller's own loop, which it wakes every 50 ms."""
+        try:
+            while not self.done:
+                await self.achanged()
+                await self.aserve_calls()
+        except BaseException:
+            self.cancel()
+            raise
+        return self.outcome()
+
+    async def achanged(self) -> bool:
+        """Await a change for up to 50 ms; True when there was one."""
+        if self.changed(0):
+            return True
+        woken = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._callbacks.append(wake := lambda: loop.call_soon_threadsafe(woken.set))
+        try:
+            if not self.changed(0):
+                await asyncio.wait_for(woken.wait(), WAKE_S)
+        except TimeoutError:
+            pass
+        finally:
+            self._callbacks.remove(wake)
+        return self.changed(0)
+
+    def outcome(self) -> Reply:
+        """The final Reply of something done (also when it was stopped), or what it failed with."""
+        error = self._task.error()
+        if error is not None and not self._task.future.cancelled():
+            raise error
+        return self.reply
+
+    def cancel(self, *, wait: bool = True) -> Reply:
+        """Stop it: the socket closes, the row says `interrupted`, the text so far stays."""
+        if not self.done:
+            self._task.cancel(wait=wait)
+        return self.reply
+
+    async def _run(self) -> None:
+        asked, outcome = self.asked, None
+        try:
+            outcome = await rounds(
+                asked.request,
+                asked.connection,
+                self._watch,
+                schema=asked.schema,
+                call=self._call if asked.tools else None,
+                max_rounds=self._max_rounds,
+            )
+            self._reply = outcome.reply
+        except HelixError as error:
+            self._reply = error.reply
+            raise
+        finally:
+            self._end(outcome)
+
+    def _end(self, outcome: Outcome | None) -> None:
+        reply = self._reply or self.reply
+        if self.asked.notes:
+            reply = reply.having(notes=(*self.asked.notes, *reply.notes))
+        self._reply = reply
+        if rest := reply.text[self._sent :]:
+            self._pieces.append(rest)
+        if self._finished is not None:
+            self._finished(outcome, reply)
+
+    def _watch(self, delta: Delta, draft: Draft) -> None:
+        if draft is not self._draft:
+            self._draft, self._sent = draft, 0
+        if delta.text and self.asked.schema is None:
+            self._pieces.append(delta.text)
+            self._sent += len(delta.text)
+        self._notify()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._version += 1
+            self._changed.notify_all()
+        for callback in tuple(self._callbacks):
+            callback()
+
+    async def _call(self, call: ToolCall) -> str:
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._calls.append((call, answer))
+        self._notify()
+        return await answer
+
+    def _called(self, call: ToolCall) -> Any:
+        tool = self.asked.tools.get(call.name)
+        if tool is None:
+            return f"There is no tool called {call.name}."
+        try:
+            return tool.function(**tool.validate(call.arguments))
+        except ValueError as problem:
+            return f"The call did not work: {problem}"
+        except Exception as problem:  # noqa: BLE001 - the model is told, and may do better
+            return f"The tool failed: {type(problem).__name__}: {problem}"
+
+    def _answered(self, call: ToolCall, answer: asyncio.Future[str], result: Any) -> None:
+        text = result if isinstance(result, str) else _as_json(result)
+        self.tool_calls.append((call, text))
+        loop = answer.get_loop()
+        loop.call_soon_threadsafe(lambda: answer.done() or answer.set_result(text))
+
+
+def _as_json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+class Stream:
+    """`with hx.stream(prompt) as s: for piece in s: ...`; `s.reply` is the Reply so far."""
+
+    def __init__(self, start: Callable[[], Running]) -> None:
+        self._start = start
+        self._running: Running | None = None
+
+    @property
+    def reply(self) -> Reply:
+        """The Reply so far; final after the last piece."""
+        return self._running.reply if self._running is not None else Reply()
+
+    def __enter__(self) -> Self:
+        self._running = running = self._start()
+        try:
+            while not running.done and not running._pieces:
+                running.changed(0.1)
+                running.serve_calls()
+        except BaseException:
+            running.cancel()
+            raise
+        if running.done and not running._pieces:
+            running.outcome()
+        return self
+
+    def __iter__(self) -> Iterator[str]:
+        running = self._running
+        if running is None:
+            with self:
+                yield from self
+            return
+        while True:
+            while piece := running.piece():
+                yield piece
+            if running.done and not running._pieces:
+                break
+            running.changed(0.1)
+            running.serve_calls()
+        running.outcome()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
+
+class AsyncStream:
+    """`async with hx.astream(prompt) as s: async for piece in s: ...`"""
+
+    def __init__(self, start: Callable[[], Running]) -> None:
+        self._start = start
+        self._running: Running | None = None
+
+    @property
+    def reply(self) -> Reply:
+        """The Reply so far; final after the last piece."""
+        return self._running.reply if self._running is not None else Reply()
+
+    async def __aenter__(self) -> Self:
+        self._running = running = self._start()
+        try:
+            while not running.done and not running._pieces:
+                await running.achanged()
+                await running.aserve_calls()
+        except BaseException:
+            running.cancel()
+            raise
+        if running.done and not running._pieces:
+            running.outcome()
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        running = self._running
+        if running is None:
+            async with self:
+                async for piece in self:
+                    yield piece
+            return
+        while True:
+            while piece := running.piece():
+                yield piece
+            if running.done and not running._pieces:
+                break
+            await running.achanged()
+            await running.aserve_calls()
+        running.outcome()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._running is not None:
+            self._running.cancel()
