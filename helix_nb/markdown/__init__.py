@@ -1,0 +1,92 @@
+r"""Text of a model, made safe to show: HTML for cells and the panel, plain text for terminals.
+
+    text -> parse (CommonMark without raw HTML) -> wash (one allowlist, nh3) -> add our own style
+
+Nothing a model writes reaches a page by another way. In cells formulas keep their delimiters, for
+Jupyter to typeset; in the panel they become MathML, washed on its own. Importing this loads none
+of the parsers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .growing import Block, Growing
+
+__all__ = ["Block", "Growing", "blocks", "plain", "to_html"]
+
+LONGEST = 200_000  # characters that are parsed; what is beyond is shown as it is
+
+# CSI, OSC and the other string sequences end at a line's end at the latest, so that cleaning a text
+# line by line gives the same as cleaning it whole.
+_SEQUENCES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\r\n]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]"
+)
+_NEEDS_WORK = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def plain(text: str) -> str:
+    r"""Return `text` without control characters, escape sequences and bidi overrides.
+
+    Newlines and tabs stay; lone surrogates become U+FFFD. Safe to print to a terminal and to put
+    into an error line.
+
+    >>> from helix_nb.markdown import plain
+    >>> plain("red \x1b[31malert\x1b[0m\a, \u202etxt.exe")
+    'red alert, txt.exe'
+    """
+    if not _NEEDS_WORK.search(text):
+        return text
+    text = re.sub("\r\n?", "\n", _SEQUENCES.sub("", text))
+    text = _CONTROLS.sub("", text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def to_html(text: str, *, highlight: bool = True) -> str:
+    r"""Render Markdown as one safe HTML fragment, `<div class="helix-nb">...</div>`.
+
+    Formulas (`$ $`, `$$ $$`, `\( \)`, `\[ \]`, amsmath environments) keep their delimiters for
+    Jupyter to typeset. Images become links: nothing in the fragment makes a browser fetch
+    anything. `highlight=False` leaves code uncoloured, for the frames of a stream. Never raises on
+    any text.
+
+    >>> from helix_nb.markdown import to_html
+    >>> "<em>safe</em> &lt;script&gt;" in to_html("*safe* <script>alert(1)</script>")
+    True
+    """
+    from .render import render
+    from .style import styled
+
+    return styled(render(plain(text), highlight=highlight))
+
+
+def blocks(text: str, *, highlight: bool = True) -> list[Block]:
+    """Render a finished Markdown text block by block, formulas as MathML; all blocks are closed.
+
+    >>> from helix_nb.markdown import blocks
+    >>> [block.html for block in blocks("# Title\\n\\ntext")]
+    ['<h1>Title</h1>', '<p>text</p>']
+    """
+    from .growing import Growing
+
+    growing = Growing(highlight=highlight)
+    growing.feed(text)
+    growing.finish()
+    return growing.blocks
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Block", "Growing"):
+        from . import growing
+
+        return getattr(growing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

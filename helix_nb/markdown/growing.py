@@ -1,0 +1,146 @@
+"""Markdown that is still being written, block by block: what is finished is rendered once.
+
+A block is closed when a blank line and the first whole line of another block stand behind it, so
+that nothing written later can change it; an item of a list when the next item has begun. To make
+that hold, a block is read for itself: reference definitions (`[1]: https://...`) are shown as
+written instead of reaching back into earlier blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import plain
+from .render import parser, render_block
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A top-level piece of a text as washed HTML; `key` is its position, and closed is for ever."""
+
+    html: str
+    closed: bool
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Lines of the source that make one block; `start` is the number of an item of a numbered list."""
+
+    first: int
+    end: int
+    kind: str
+    start: int | None = None
+
+
+class Growing:
+    """A Markdown text that grows.
+
+    >>> from helix_nb.markdown import Growing
+    >>> growing = Growing()
+    >>> [block.closed for block in growing.feed("# Title\\n\\nSome *te")]
+    [False, False]
+    >>> [block.html for block in growing.feed("# Title\\n\\nSome *text*\\n\\nmore\\n")]
+    ['<h1>Title</h1>', '<p>Some <em>text</em></p>', '<p>more</p>']
+    """
+
+    def __init__(self, *, highlight: bool = True) -> None:
+        self.highlight = highlight
+        self._forget()
+
+    def _forget(self) -> None:
+        self._closed: list[Block] = []
+        self._open: list[Block] = []
+        self._done = ""  # the source of the closed blocks
+        self._tail = ""
+        self._number: int | None = None  # of the item that the open part begins with
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks so far, in order."""
+        return [*self._closed, *self._open]
+
+    def feed(self, text: str) -> list[Block]:
+        """Take the whole text so far; return the blocks that are new or changed.
+
+        Blocks after the last one in `blocks` are gone. A text that does not continue the earlier
+        one starts over.
+        """
+        text = plain(text)
+        if not text.startswith(self._done):
+            self._forget()
+        tail = text[len(self._done) :]
+        if tail == self._tail:
+            return []
+        before = self.blocks
+        self._advance(tail)
+        return self._changed(before)
+
+    def finish(self) -> list[Block]:
+        """Close what is open, coloured now; return the blocks that changed."""
+        before = self.blocks
+        for piece, source in self._pieces(self._tail):
+            self._closed.append(self._block(piece, source, closed=True))
+        self._done, self._tail, self._open = self._done + self._tail, "", []
+        return self._changed(before)
+
+    def _changed(self, before: list[Block]) -> list[Block]:
+        now = self.blocks
+        return [block for at, block in enumerate(now) if at >= len(before) or before[at] != block]
+
+    def _advance(self, tail: str) -> None:
+        """Close the pieces that nothing can change any more, and render the rest as it stands."""
+        whole = tail[: tail.rfind("\n") + 1]
+        known = self._pieces(whole)
+        final = _final(whole, [piece for piece, _ in known])
+        for piece, source in known[:final]:
+            self._closed.append(self._block(piece, source, closed=True))
+        if final:
+            lines = whole.splitlines(keepends=True)
+            piece = known[final][0]
+            passed = len("".join(lines[: piece.first]))
+            self._done, tail, self._number = self._done + tail[:passed], tail[passed:], piece.start
+        self._tail = tail
+        self._open = [
+            self._block(piece, source, closed=False, at=at)
+            for at, (piece, source) in enumerate(self._pieces(tail))
+        ]
+
+    def _block(self, piece: _Piece, source: str, *, closed: bool, at: int = 0) -> Block:
+        html = render_block(source, highlight=self.highlight and closed, start=piece.start)
+        return Block(html, closed, len(self._closed) + at)
+
+    def _pieces(self, source: str) -> list[tuple[_Piece, str]]:
+        """Cut a source that begins with a block into its blocks."""
+        lines = source.split("\n")
+        pieces = _cut(source, self._number)
+        return [(piece, "\n".join(lines[piece.first : piece.end])) for piece in pieces]
+
+
+def _cut(source: str, number: int | None) -> list[_Piece]:
+    """The top-level blocks of a source; the items of a list are blocks of their own."""
+    pieces: list[_Piece] = []
+    for token in parser(references=False).parse(source, {"blocks": True}):
+        if token.level == 0 and token.map and token.nesting >= 0:
+            if token.type == "ordered_list_open":
+                begin = token.attrGet("start")
+                number = number if number is not None and not pieces else int(1 if begin is None else begin)
+            else:
+                number = None
+            if not token.type.endswith("_list_open"):
+                pieces.append(_Piece(token.map[0], token.map[1], token.type))
+        elif token.level == 1 and token.type == "list_item_open" and token.map:
+            pieces.append(_Piece(token.map[0], token.map[1], token.type, number))
+            number = None if number is None else number + 1
+    return pieces
+
+
+def _final(whole: str, pieces: list[_Piece]) -> int:
+    """How many pieces nothing written later can change."""
+    lines = whole.split("\n")
+    for at in range(len(pieces) - 1, 0, -1):
+        piece, before = pieces[at], pieces[at - 1]
+        item = piece.kind == before.kind == "list_item_open"
+        if item or not lines[piece.first - 1].strip():
+            return at
+    return 0

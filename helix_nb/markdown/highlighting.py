@@ -1,0 +1,104 @@
+"""Code in colour: Pygments' own short class names, and only for the tokens that get a colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markdown_it.common.utils import escapeHtml
+
+LONGEST = 50_000  # characters of code that are coloured
+
+# A model chooses the language, and some of Pygments' 600 lexers take minutes over a hostile line.
+_COLOURED = """
+    bash c c++ clojure console cpp cs csharp css cuda dart diff docker dockerfile elixir erlang go graphql
+    groovy haskell hcl html http ini java javascript js json jsonc json5 jsx julia kotlin latex lua make
+    makefile markdown matlab md nginx nix objective-c objectivec ocaml patch perl php powershell proto
+    protobuf ps1 py pycon python python3 r rb rs ruby rust scala scss sh shell sql swift terraform tex
+    toml ts tsx typescript vim xml yaml yml zig zsh
+"""
+LANGUAGES = frozenset(_COLOURED.split())
+_ALIASES = {
+    "json5": "json",
+    "jsonc": "json",
+    "nix": "nixos",
+    "proto": "protobuf",
+    "zsh": "bash",
+    "tsx": "typescript",
+}
+CLASSES = frozenset(
+    [
+        "k",
+        "kt",
+        "s",
+        "se",
+        "si",
+        "m",
+        "c",
+        "o",
+        "ow",
+        "nf",
+        "nc",
+        "nb",
+        "nd",
+        "na",
+        "nt",
+        "nv",
+        "ne",
+        "gd",
+        "gi",
+        "gh",
+        "gp",
+        "go",
+        "err",
+    ]
+)
+
+
+def language_of(info: str) -> str | None:
+    """The language a fence names, if it is one we colour."""
+    name = info.split(maxsplit=1)[0].lower().strip("{}.") if info.strip() else ""
+    return name if name in LANGUAGES else None
+
+
+def highlighted(code: str, language: str | None) -> str:
+    """Code as escaped HTML, coloured where the language is known and the code is not huge."""
+    if language is None or len(code) > LONGEST:
+        return escapeHtml(code)
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
+    try:
+        lexer = get_lexer_by_name(_ALIASES.get(language, language), stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return escapeHtml(code)
+    return "".join(_spans(lexer.get_tokens(code)))
+
+
+def _spans(tokens: Any) -> list[str]:
+    """Neighbours of one class share a span."""
+    parts: list[str] = []
+    held, text = "", ""
+    for kind, value in tokens:
+        name = _class_of(kind)
+        if name != held:
+            parts.append(_span(held, text))
+            held, text = name, ""
+        text += value
+    parts.append(_span(held, text))
+    return parts
+
+
+def _span(name: str, text: str) -> str:
+    return f'<span class="{name}">{escapeHtml(text)}</span>' if name and text else escapeHtml(text)
+
+
+def _class_of(kind: Any) -> str:
+    """The short class of the nearest token type that has a colour, or nothing."""
+    from pygments.token import STANDARD_TYPES
+
+    while kind is not None:
+        name: str = STANDARD_TYPES.get(kind, "")
+        if name in CLASSES:
+            return name
+        kind = kind.parent
+    return ""

@@ -1,0 +1,113 @@
+"""Links a reader can trust: only web and mail addresses, in full sight; images become links."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from markdown_it.token import Token
+
+if TYPE_CHECKING:
+    from markdown_it.rules_core import StateCore
+
+_WEB = re.compile(r"https?://[^\s@\\/?#\x00-\x20\x7f]+(?:[/?#][^\s\\<>\x00-\x20\x7f]*)?", re.IGNORECASE)
+_MAIL = re.compile(
+    r"mailto:[^\s:/\\<>\x00-\x20\x7f]+@[^\s:/\\<>?\x00-\x20\x7f]+(?:\?[^\s<>]*)?", re.IGNORECASE
+)
+_SAYS_HOST = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*:)?//(?:[^/?#\s]*@)?([^/?#\s:]+)|((?:[\w-]+\.)+[^\W\d_]{2,})(?=[/?#:]|$)", re.I
+)
+_FILE_ENDINGS = (
+    ".md",
+    ".py",
+    ".rs",
+    ".sh",
+    ".pl",
+    ".ps",
+    ".so",
+    ".js",
+    ".ts",
+    ".json",
+    ".txt",
+    ".html",
+    ".ipynb",
+    ".pdf",
+)
+_UNSEEN = re.compile(
+    "[\\s\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+"
+)
+
+
+def acceptable(url: str) -> bool:
+    """Whether a link may exist: absolute http(s) without a user name in it, or mail."""
+    return len(url) <= 2_000 and bool(_WEB.fullmatch(url) or _MAIL.fullmatch(url))
+
+
+def honest(state: StateCore) -> None:
+    """Take images out, and take apart links whose text names another host than they lead to."""
+    for token in state.tokens:
+        if token.children and any(child.type in ("image", "link_open") for child in token.children):
+            token.children = _without_lies(_without_images(token.children))
+
+
+def _without_images(tokens: list[Token]) -> list[Token]:
+    """An image becomes a link named by its alt text, or just that text inside another link."""
+    kept: list[Token] = []
+    depth = 0
+    for token in tokens:
+        depth += {"link_open": 1, "link_close": -1}.get(token.type, 0)
+        if token.type != "image":
+            kept.append(token)
+            continue
+        words = _text(f"[image: {token.content}]" if token.content.strip() else "[image]")
+        url = str(token.attrGet("src") or "")
+        kept += [words] if depth or not url else [*_link(url), words, Token("link_close", "a", -1)]
+    return kept
+
+
+def _without_lies(tokens: list[Token]) -> list[Token]:
+    kept: list[Token] = []
+    opened = 0
+    for token in tokens:
+        kept.append(token)
+        if token.type == "link_open":
+            opened = len(kept) - 1
+        elif token.type == "link_close":
+            url = str(kept[opened].attrGet("href") or "")
+            words = "".join(part.content for part in kept[opened + 1 : -1])
+            if _lies(words, url):
+                kept[opened:] = [
+                    *kept[opened + 1 : -1],
+                    _text(f" ({url})" if _UNSEEN.sub("", words) else url),
+                ]
+    return kept
+
+
+def _lies(words: str, url: str) -> bool:
+    """Whether the text of a link shows nothing, or an address on another host."""
+    words = _UNSEEN.sub("", words)
+    if not words:
+        return True
+    if url.lower().startswith("mailto:") or words.lower().endswith(_FILE_ENDINGS):
+        return "://" in words
+    said = _SAYS_HOST.match(words)
+    return said is not None and _host(said[1] or said[2]) != _host(urlsplit(url).hostname or "")
+
+
+def _host(name: str) -> str:
+    try:
+        name = name.encode("idna").decode("ascii")
+    except UnicodeError:
+        pass  # not a host name at all; compared as it is
+    return name.lower().removeprefix("www.")
+
+
+def _text(content: str) -> Token:
+    token = Token("text", "", 0)
+    token.content = content
+    return token
+
+
+def _link(url: str) -> list[Token]:
+    return [Token("link_open", "a", 1, attrs={"href": url})]
