@@ -36,7 +36,7 @@ class Lab:
         self.log = root / "log.db"
         for folder in (self.root, self.runtime, root / "home", root / "config", root / "data"):
             folder.mkdir(parents=True, exist_ok=True)
-        _quiet(root / "config")
+        _quiet(root / "config" / "settings")
         self.environ = _environment(root) | {"HELIX_NB_LOG": str(self.log)} | environ
         self._output = (root / "lab.log").open("wb")
         self._process = subprocess.Popen(
@@ -128,11 +128,12 @@ _ALL_RUN = f"""() => {_PANEL}.content.widgets.every(cell => cell.model.type !== 
   && {_PANEL}.sessionContext.session.kernel.status === 'idle'"""
 
 
-def _quiet(config: Path) -> None:
+def _quiet(settings: Path) -> None:
     """Have no news and no question about news on the first page."""
-    (config / "labconfig").mkdir()
-    disabled = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
-    (config / "labconfig" / "page_config.json").write_text(json.dumps(disabled))
+    folder = settings / "@jupyterlab" / "apputils-extension"
+    folder.mkdir(parents=True)
+    choice = {"fetchNews": "false", "checkForUpdates": False}
+    (folder / "notification.jupyterlab-settings").write_text(json.dumps(choice))
 
 
 def _command(root: Path, token: str) -> list[str]:
