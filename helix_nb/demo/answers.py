@@ -1,0 +1,94 @@
+"""The demo endpoint's answer to a request: a tool call, JSON that follows a schema, or a skill's text.
+
+In this order: a forced tool call, an offered tool that the prompt names, the result of a tool, JSON for a
+`response_format`, the skills, and one sentence that says what this is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .prompts import Messages, last_prompt, material, text_of
+from .shapes import fill
+from .skills import SKILLS
+from .texts import FALLBACK, REASONING
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to send: text, or one call of a tool as (name, JSON arguments); perhaps reasoning before it."""
+
+    text: str = ""
+    call: tuple[str, str] | None = None
+    reasoning: str = ""
+
+
+def answer(body: Mapping[str, Any]) -> Answer:
+    """Answer a checked request body, the same way every time.
+
+    >>> answer({"messages": [{"role": "user", "content": "What is the capital of France?"}]}).text
+    'The capital of France is Paris.'
+    """
+    messages: Messages = body["messages"]
+    prompt = last_prompt(messages)
+    if tool := _tool(body, prompt):
+        return Answer(
+            call=(tool["name"], json.dumps(fill(tool.get("parameters") or {"type": "object"}, prompt)))
+        )
+    reasoning = REASONING if body.get("reasoning_effort") not in (None, "none") else ""
+    if messages[-1]["role"] == "tool":
+        return Answer(_after_tool(messages), reasoning=reasoning)
+    if schema := _schema(body):
+        return Answer(json.dumps(fill(schema, material(prompt)), ensure_ascii=False), reasoning=reasoning)
+    for skill in SKILLS:
+        if (text := skill(prompt, messages)) is not None:
+            return Answer(text, reasoning=reasoning)
+    return Answer(FALLBACK, reasoning=reasoning)
+
+
+def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        return wanted["json_schema"].get("schema") or {"type": "object"}
+    if wanted.get("type") == "json_object":
+        kinds = {"sentiment": {"enum": ["positive", "negative", "neutral"]}, "summary": {"type": "string"}}
+        return {"type": "object", "properties": kinds}
+    return None
+
+
+def _tool(body: Mapping[str, Any], prompt: str) -> Mapping[str, Any] | None:
+    """The offered tool to call: the forced one, or the one whose words the prompt uses most."""
+    tools = [tool["function"] for tool in body.get("tools") or ()]
+    choice = body.get("tool_choice") or "auto"
+    if isinstance(choice, Mapping):
+        return next((tool for tool in tools if tool["name"] == choice["function"]["name"]), None)
+    if not tools or choice == "none" or (body["messages"][-1]["role"] == "tool" and choice != "required"):
+        return None
+    best = max(tools, key=lambda tool: _likeness(tool, prompt))
+    return best if choice == "required" or _likeness(best, prompt) >= 2 else None
+
+
+def _likeness(tool: Mapping[str, Any], prompt: str) -> int:
+    if re.search(rf"\b{re.escape(tool['name'])}\b", prompt):
+        return 100
+    said = _stems(prompt)
+    return 2 * len(_stems(tool["name"].replace("_", " ")) & said) + len(
+        _stems(tool.get("description") or "") & said
+    )
+
+
+def _stems(text: str) -> set[str]:
+    few = {"this", "that", "with", "from", "what", "which", "return", "returns", "given", "have", "your"}
+    words = re.findall(r"[a-z]{4,}", text.lower())
+    return {word.removesuffix("s")[:7] for word in words if word not in few}
+
+
+def _after_tool(messages: Messages) -> str:
+    called = {c["id"]: c["function"]["name"] for m in messages for c in m.get("tool_calls") or ()}
+    last = next(i for i in range(len(messages), -1, -1) if i == 0 or messages[i - 1]["role"] != "tool")
+    said = [(called.get(m.get("tool_call_id"), "The tool"), text_of(m).strip()) for m in messages[last:]]
+    return "\n".join(f"{name} answered: {content}" for name, content in said)

@@ -1,0 +1,137 @@
+"""What the demo server does with a request; imported, and tornado with it, when a server starts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from tornado.iostream import StreamClosedError
+from tornado.web import Application, RequestHandler
+
+from .faults import BUSY, FAILS, PASSING, Fault, Faults
+from .requests import Refused, checked
+from .wire import Completion, model, models
+
+FIRST_TOKEN_S, PER_TOKEN_S = 0.03, 0.005
+
+
+def application() -> Application:
+    """A fresh server's routes, with its own memory of faults."""
+    routes: list[Any] = [
+        (r"/v1/chat/completions", Completions, {"faults": Faults()}),
+        (r"/v1/models(?:/(.+))?", Models),
+    ]
+    return Application(routes, default_handler_class=Missing, log_function=lambda handler: None)
+
+
+class Handler(RequestHandler):
+    """Errors in OpenAI's shape, and `gone` once the client has left."""
+
+    def prepare(self) -> None:
+        self.gone = asyncio.Event()
+
+    def on_connection_close(self) -> None:
+        self.gone.set()
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if typ is not StreamClosedError:  # a client that leaves is no failure of the server
+            super().log_exception(typ, value, tb)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        self.fail(status_code, f"{self.request.method} {self.request.path} cannot be answered")
+
+    def fail(self, status: int, message: str, param: str | None = None, code: str | None = None) -> None:
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        self.set_status(status)
+        self.finish({"error": {"message": message, "type": kind, "param": param, "code": code}})
+
+
+class Missing(Handler):
+    def prepare(self) -> None:
+        super().prepare()
+        served = "POST /v1/chat/completions and GET /v1/models"
+        self.fail(404, f"no {self.request.path} here; the demo endpoint serves {served}", code="unknown_url")
+
+
+class Models(Handler):
+    def get(self, name: str | None = None) -> None:
+        self.finish(models() if name is None else model(name))
+
+
+class Completions(Handler):
+    def initialize(self, faults: Faults) -> None:
+        self.faults = faults
+
+    async def post(self) -> None:
+        try:
+            body = checked(self.request.body)
+        except Refused as refused:
+            return self.fail(400, str(refused), refused.param)
+        fault = self.faults.of(body)
+        if fault in ("429", "fails", "502"):
+            return self.refuse(fault)
+        completion = Completion.of(body)
+        if not body.get("stream"):
+            return await self.whole(completion, fault)
+        include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        return await self.stream(completion, fault, include_usage)
+
+    def refuse(self, fault: Fault) -> None:
+        if fault == "429":
+            self.set_header("Retry-After", "1")
+            self.fail(429, BUSY, code="rate_limit_exceeded")
+        else:
+            self.set_status(500)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(FAILS if fault == "fails" else PASSING)
+
+    async def whole(self, completion: Completion, fault: Fault | None) -> None:
+        if fault == "stalls":
+            await self.gone.wait()
+            return
+        await asyncio.sleep(FIRST_TOKEN_S)
+        text = json.dumps(completion.whole(), ensure_ascii=False).encode()
+        self.set_header("Content-Type", "application/json")
+        if fault == "truncates":
+            await self.hang_up_after(text[: len(text) // 2])
+        elif not self.gone.is_set():
+            await self.finish(text)
+
+    async def hang_up_after(self, half: bytes) -> None:
+        self.write(half)
+        await self.flush()
+        self.detach().close()
+
+    async def stream(self, completion: Completion, fault: Fault | None, include_usage: bool) -> None:
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-cache")
+        chunks = list(completion.deltas())
+        kept = {"truncates": 1 + len(chunks) // 2, "stalls": 6}.get(fault or "", len(chunks))
+        await self.send(chunks[:kept])
+        if fault == "stalls":
+            await self.gone.wait()
+        if self.gone.is_set():
+            return
+        if fault is None:
+            for chunk in completion.closing(include_usage):
+                self.write(_event(chunk))
+            self.write(b"data: [DONE]\n\n")
+        await self.finish()
+
+    async def send(self, chunks: Iterable[dict[str, Any]]) -> None:
+        """A token at a time; the clock is kept, so that late wake-ups do not add up."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + FIRST_TOKEN_S
+        for chunk in chunks:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            if self.gone.is_set():
+                return
+            self.write(_event(chunk))
+            await self.flush()
+            due += PER_TOKEN_S
+
+
+def _event(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"

@@ -1,0 +1,153 @@
+"""Checks a request body as strictly as Helix does; what is wrong is said in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+
+
+class Refused(Exception):
+    """The request is malformed; `param` names the field."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+def checked(raw: bytes) -> dict[str, Any]:
+    """Read and check a body; raises Refused. Integers may not be written as 10.0, `stop` is a list."""
+    try:
+        body = json.loads(raw)
+    except ValueError as error:
+        raise Refused(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise Refused(f"the body is a JSON object, not {_kind(body)}")
+    for name, kinds in _TYPES.items():
+        _check_type(body, name, kinds)
+    _check_limits(body)
+    for place, message in enumerate(_messages(body)):
+        _check_message(message, f"messages[{place}]")
+    _check_tools(body)
+    return body
+
+
+_NUMBER = (int, float)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "model": (str,),
+    "messages": (list,),
+    "stream": (bool,),
+    "stream_options": (dict,),
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "presence_penalty": _NUMBER,
+    "frequency_penalty": _NUMBER,
+    "max_tokens": (int,),
+    "max_completion_tokens": (int,),
+    "seed": (int,),
+    "n": (int,),
+    "stop": (list,),
+    "tools": (list,),
+    "tool_choice": (str, dict),
+    "response_format": (dict,),
+    "reasoning_effort": (str,),
+    "metadata": (dict,),
+    "user": (str,),
+}
+_LIMITS = {"temperature": (0, 2), "top_p": (0, 1), "n": (1, 1), "max_tokens": (1, None)}
+_LIMITS |= {"max_completion_tokens": (1, None), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
+_NAMES = {
+    str: "string",
+    list: "array",
+    bool: "bool",
+    dict: "object",
+    int: "int",
+    float: "number",
+    type(None): "null",
+}
+
+
+def _kind(value: object) -> str:
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+def _check_type(body: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> None:
+    value = body.get(name)
+    wrong = isinstance(value, bool) != (bool in kinds) if isinstance(value, bool | int) else False
+    if value is not None and (wrong or not isinstance(value, kinds)):
+        wanted = " or ".join(_NAMES[kind] for kind in kinds)
+        raise Refused(f"json: cannot unmarshal {_kind(value)} into field {name} of type {wanted}", name)
+
+
+def _check_limits(body: Mapping[str, Any]) -> None:
+    for name, (low, high) in _LIMITS.items():
+        value = body.get(name)
+        if value is not None and (value < low or (high is not None and value > high)):
+            raise Refused(
+                f"{name} must be between {low} and {high if high is not None else 'any number'}", name
+            )
+    if not all(isinstance(text, str) for text in body.get("stop") or ()):
+        raise Refused("json: cannot unmarshal into field stop of type []string", "stop")
+    if not all(isinstance(text, str) for text in (body.get("metadata") or {}).values()):
+        raise Refused("json: cannot unmarshal into field metadata of type map[string]string", "metadata")
+
+
+def _messages(body: Mapping[str, Any]) -> list[Any]:
+    messages: list[Any] = body.get("messages") or []
+    if not messages:
+        raise Refused("messages must hold at least one message", "messages")
+    return messages
+
+
+def _check_message(message: Any, place: str) -> None:
+    if not isinstance(message, dict) or message.get("role") not in ROLES:
+        raise Refused(f"{place} needs a role out of {', '.join(ROLES)}", place)
+    content, calls = message.get("content"), message.get("tool_calls") or []
+    if content is None and not calls:
+        raise Refused(f"{place} has no content", place)
+    if not all(isinstance(call, dict) and _is_function(call.get("function"), "arguments") for call in calls):
+        raise Refused(f"{place}.tool_calls is a list of functions with a name and arguments", place)
+    if isinstance(content, list):
+        for part in content:
+            _check_part(part, place)
+    elif content is not None and not isinstance(content, str):
+        raise Refused(
+            f"json: cannot unmarshal {_kind(content)} into field {place}.content of type string", place
+        )
+
+
+def _check_part(part: Any, place: str) -> None:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind == "text" and isinstance(part.get("text"), str):
+        return
+    if kind == "image_url" and isinstance(part.get("image_url"), dict) and "url" in part["image_url"]:
+        return
+    raise Refused(f"{place}.content: a part is {{type: text}} or {{type: image_url}}", place)
+
+
+def _is_function(function: Any, *texts: str) -> bool:
+    return isinstance(function, dict) and all(
+        isinstance(function.get(text), str) for text in ("name", *texts)
+    )
+
+
+def _check_tools(body: Mapping[str, Any]) -> None:
+    tools = body.get("tools") or []
+    if not all(isinstance(tool, dict) and _is_function(tool.get("function")) for tool in tools):
+        raise Refused(
+            "tools is a list of {type: function, function: {name, description, parameters}}", "tools"
+        )
+    choice = body.get("tool_choice")
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        raise Refused("tool_choice is none, auto, required or one function", "tool_choice")
+    if isinstance(choice, dict):
+        name = (choice.get("function") or {}).get("name")
+        if name not in [tool["function"]["name"] for tool in tools]:
+            raise Refused(f"tool_choice names a function that is not offered: {name}", "tool_choice")
+    wanted = body.get("response_format") or {}
+    if wanted.get("type", "text") not in ("text", "json_object", "json_schema"):
+        raise Refused("response_format.type is text, json_object or json_schema", "response_format")
+    if wanted.get("type") == "json_schema" and not isinstance(wanted.get("json_schema"), dict):
+        raise Refused("response_format.json_schema is an object with a name and a schema", "response_format")

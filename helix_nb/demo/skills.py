@@ -1,0 +1,131 @@
+"""What the demo endpoint recognises in a prompt. Everything is looked up or counted; nothing is generated.
+
+In this order: the conversation so far ("my name is ...", "what did I say?"), repeating, sentiment,
+first-sentence summaries, extraction of e-mail addresses, dates and numbers, sums, a handful of facts,
+counting, a story, a page of Markdown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+from . import reading
+from .prompts import Messages, instructed, text_of
+from .texts import CAPITALS, FACTS, SHOWCASE, STORY
+
+_SAID = r"\bwhat (?:did i|have i|was i) (?:just )?(?:say|said|ask|asked|tell)"
+_NAME = r"\b[Mm]y name is ([A-Z][\w-]*)"
+_REPEAT = r"(?:please )?(?:repeat|echo|say)(?: (?:after me|exactly|only|just|this))*\s*:?\s+(\S.*)"
+_ASKED_FOR = r"(?:^|what is |what's |how much is |calculate |compute )"
+_SUM = _ASKED_FOR + r"(-?\d+) ?([-+*/x×÷]|times|plus|minus) ?(-?\d+)\W*$"
+
+
+def _conversation(prompt: str, messages: Messages) -> str | None:
+    earlier = [text_of(m).strip() for m in messages[:-1] if m["role"] == "user"]
+    if told := re.search(_NAME, prompt):
+        return f"Hello, {told[1]}. The demo endpoint knows your name as long as this conversation lasts."
+    if re.search(r"\bwhat(?:'s|’s| is| was) my name|\bwho am i\b", prompt, re.IGNORECASE):
+        known = re.findall(_NAME, "\n".join(earlier))
+        return f"Your name is {known[-1]}." if known else "You have not told me your name here."
+    if re.search(_SAID, prompt, re.IGNORECASE):
+        return f"You said: “{earlier[-1]}”" if earlier else "This is the first thing you have said."
+    return _follow_up(prompt, earlier)
+
+
+def _follow_up(prompt: str, earlier: list[str]) -> str | None:
+    also = re.match(r"(?:and|what about|how about)(?: of| for)? ([\w ]+?)\W*$", prompt, re.IGNORECASE)
+    about_capitals = any("capital of" in said.lower() for said in earlier)
+    return _capital(also[1]) if also and about_capitals else None
+
+
+def _repeat(prompt: str, messages: Messages) -> str | None:
+    found = re.match(_REPEAT, prompt, re.IGNORECASE | re.DOTALL)
+    return found.group(1).strip().strip("\"“”'") if found else None
+
+
+def _sentiment(prompt: str, messages: Messages) -> str | None:
+    keyword = r"\bsentiment|\bpositive\b.*\bnegative\b|\bnegative\b.*\bpositive\b"
+    if not (found := instructed(keyword, prompt, messages)):
+        return None
+    feeling = reading.sentiment(found[1])
+    spelled = re.search(rf"\b{feeling}\b", found[0], re.IGNORECASE)
+    return spelled.group() if spelled else feeling
+
+
+def _summary(prompt: str, messages: Messages) -> str | None:
+    keyword = r"\bsumm[ae]r|\btl;?dr\b|\bin (?:one|a single) sentence\b|\bshorten\b"
+    found = instructed(keyword, prompt, messages)
+    return reading.first_sentence(found[1]) if found else None
+
+
+def _extraction(prompt: str, messages: Messages) -> str | None:
+    asked = r"\b(?:extract|find|list|pull out|give me|which|what|get|name)\b.*"
+    kinds: tuple[tuple[str, Callable[[str], list[str]]], ...] = (
+        (r"\be-?mails?\b", reading.emails),
+        (r"\bdates?\b", reading.dates),
+        (r"\b(?:numbers|amounts|figures|prices?)\b", reading.numbers),
+    )
+    for word, read in kinds:
+        if found := instructed(asked + word, prompt, messages):
+            values = read(found[1])
+            if re.search(r"\bjson\b", found[0], re.IGNORECASE):
+                return json.dumps(values)
+            return ", ".join(values) or "none"
+    return None
+
+
+def _fact(prompt: str, messages: Messages) -> str | None:
+    short = prompt if len(prompt) <= 400 else prompt[:200] + prompt[-200:]
+    asked = re.search(r"\bcapital(?: city)? of ([\w ]+)", short, re.IGNORECASE)
+    if asked and (capital := _capital(asked[1])):
+        return capital
+    return next((text for pattern, text in FACTS if re.search(pattern, short, re.IGNORECASE)), None)
+
+
+def _capital(text: str) -> str | None:
+    matching = (place for place in CAPITALS if re.match(rf"(?:the )?{place}\b", text, re.IGNORECASE))
+    place = next(matching, None)
+    return f"The capital of {place} is {CAPITALS[place]}." if place else None
+
+
+def _sum(prompt: str, messages: Messages) -> str | None:
+    if not (found := re.search(_SUM, prompt, re.IGNORECASE)):
+        return None
+    left, sign, right = int(found[1][:18]), found[2].lower(), int(found[3][:18])
+    sign = {"plus": "+", "minus": "-", "times": "×", "*": "×", "x": "×", "÷": "/"}.get(sign, sign)
+    if sign == "/":
+        return f"{left} / {right} = {left / right:.10g}." if right else "Nothing can be divided by 0."
+    value = {"+": left + right, "-": left - right, "×": left * right}[sign]
+    return f"{left} {sign} {right} = {value}."
+
+
+def _counting(prompt: str, messages: Messages) -> str | None:
+    found = re.search(r"\bcount (?:(?:from )?(?:1|one) )?(?:up )?to (\d{1,4})\b", prompt, re.IGNORECASE)
+    return ", ".join(str(n) for n in range(1, int(found.group(1)) + 1)) + "." if found else None
+
+
+def _story(prompt: str, messages: Messages) -> str | None:
+    return STORY if re.search(r"\b(?:tell|write|read)\b.*\bstory\b", prompt, re.IGNORECASE) else None
+
+
+def _showcase(prompt: str, messages: Messages) -> str | None:
+    found = re.search(
+        r"\b(?:markdown|showcase|latex)\b|\bshow me (?:a|some) (?:table|formula|code)", prompt, re.I
+    )
+    return SHOWCASE if found else None
+
+
+SKILLS: tuple[Callable[[str, Messages], str | None], ...] = (
+    _conversation,
+    _repeat,
+    _sentiment,
+    _summary,
+    _extraction,
+    _sum,
+    _fact,
+    _counting,
+    _story,
+    _showcase,
+)
