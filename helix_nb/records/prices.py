@@ -1,0 +1,151 @@
+"""What an exchange cost: the user's price, else the published one, else what the server says.
+
+Prices go by the endpoint's URL and the model together. A bare model name says nothing: a
+self-hosted `deepseek-r1` costs what your machine costs, not what somebody's API does.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..errors import ConfigError
+from ..messages import Usage
+
+Cost = tuple[float | None, str | None, str | None]
+UNKNOWN: Cost = (None, None, None)
+PER = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Money per million tokens; `cached` is for the part of the input that a cache served."""
+
+    input: float
+    output: float
+    cached: float | None = None
+    currency: str = "USD"
+
+    def of(self, usage: Usage) -> float | None:
+        """The cost of these tokens, or None where a count that matters is unknown."""
+        if usage.prompt_tokens is None or usage.completion_tokens is None:
+            return None
+        cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
+        cached_price = self.input if self.cached is None else self.cached
+        fresh = (usage.prompt_tokens - cached) * self.input
+        return (fresh + cached * cached_price + usage.completion_tokens * self.output) / PER
+
+
+class PriceTable:
+    """The user's prices: `table["*tryhelix.ai*", "qwen3:*"] = {"input": 0.2, "output": 0.6}`.
+
+    Both patterns may hold `*`, `?` and `[...]`; of several that match, the one set last decides.
+    Prices are per million tokens, `currency` is "USD" unless you say so, and `cached` is what an
+    input token from a cache costs (left out: the same as any other).
+
+    >>> table = PriceTable()
+    >>> table["*", "qwen3:*"] = {"input": 0.5, "output": 1.5}
+    >>> table.find("http://127.0.0.1:8080/v1", "qwen3:8b")
+    Price(input=0.5, output=1.5, cached=None, currency='USD')
+    """
+
+    def __init__(self) -> None:
+        self._prices: dict[tuple[str, str], Price] = {}
+
+    def __setitem__(self, patterns: tuple[str, str], price: Mapping[str, Any] | Price) -> None:
+        if not isinstance(patterns, tuple) or len(patterns) != 2:
+            raise ConfigError("A price needs two patterns: prices[base URL pattern, model pattern].")
+        self._prices.pop(patterns, None)
+        self._prices[patterns] = price if isinstance(price, Price) else _checked(price)
+
+    def __delitem__(self, patterns: tuple[str, str]) -> None:
+        del self._prices[patterns]
+
+    def __getitem__(self, patterns: tuple[str, str]) -> Price:
+        return self._prices[patterns]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._prices)
+
+    def __len__(self) -> int:
+        return len(self._prices)
+
+    def __repr__(self) -> str:
+        lines = [f"  {url!r}, {model!r}: {price}" for (url, model), price in self._prices.items()]
+        return "\n".join(["Prices per million tokens:", *(lines or ["  none"])])
+
+    def find(self, base_url: str, model: str | None) -> Price | None:
+        """The price for a model at a URL, or None."""
+        for (url, name), price in reversed(self._prices.items()):
+            if fnmatchcase(base_url, url) and fnmatchcase(model or "", name):
+                return price
+        return None
+
+
+prices = PriceTable()
+
+
+def cost_of(
+    base_url: str,
+    model: str | None,
+    usage: Usage,
+    server_cost: float | None = None,
+    server_currency: str | None = None,
+) -> Cost:
+    """Return (cost, currency, cost_source), each None where nobody can say.
+
+    `cost_source` is "user", "genai-prices VERSION" or "server". Unknown token counts are never
+    priced, and neither is the embedded endpoint.
+    """
+    price = prices.find(base_url, model)
+    cost = price.of(usage) if price is not None else None
+    if price is not None and cost is not None:
+        return cost, price.currency, "user"
+    published = UNKNOWN if price is not None else _published(base_url, model, usage)
+    if published[0] is not None:
+        return published
+    if server_cost is not None:
+        return server_cost, server_currency or "USD", "server"
+    return UNKNOWN
+
+
+def _published(base_url: str, model: str | None, usage: Usage) -> Cost:
+    """The price that genai-prices knows for this very URL (extra `cost`)."""
+    if not (base_url.startswith("http") and model) or importlib.util.find_spec("genai_prices") is None:
+        return UNKNOWN
+    if usage.prompt_tokens is None or usage.completion_tokens is None:
+        return UNKNOWN
+    import genai_prices
+
+    counted = genai_prices.Usage(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        cache_read_tokens=usage.cached_tokens,
+    )
+    try:
+        found = genai_prices.calc_price(counted, model, provider_api_url=base_url)
+    except (LookupError, ValueError):
+        return UNKNOWN
+    return float(found.total_price), "USD", f"genai-prices {genai_prices.__version__}"
+
+
+def _checked(price: Mapping[str, Any]) -> Price:
+    unknown = set(price) - {"input", "output", "cached", "currency"}
+    if unknown or not {"input", "output"} <= set(price):
+        raise ConfigError(
+            'A price says "input" and "output" per million tokens, and may say "cached" and "currency"'
+            + (f"; it does not know {', '.join(sorted(unknown))}." if unknown else ".")
+        )
+    amounts = [price["input"], price["output"], price.get("cached")]
+    if any(amount is not None and not 0 <= float(amount) < float("inf") for amount in amounts):
+        raise ConfigError("Prices are numbers from 0 up, per million tokens.")
+    cached = price.get("cached")
+    return Price(
+        float(price["input"]),
+        float(price["output"]),
+        None if cached is None else float(cached),
+        str(price.get("currency", "USD")),
+    )

@@ -1,0 +1,297 @@
+"""A Request and its Reply as rows, and back: what is stored, and what is only referred to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..config import redact
+from ..messages import Message, Reply, Request, ToolCall, Usage
+from .opening import Store
+from .schema import EXCHANGE_FIELDS
+from .warning import warn
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DATA_URL = re.compile(r"data:([\w.+/-]*);base64,([A-Za-z0-9+/=]+)\Z")
+_REFERENCE = "helix_nb:attachment"
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What may be stored of the words: none of them, or each after the user's own redaction."""
+
+    text: bool = True
+    redact: Callable[[str], str] | None = None
+
+    def clean(self, text: str | None) -> str | None:
+        """A text as it may be stored: no keys, no lone surrogates, the user's redaction applied."""
+        if text is None or not self.text:
+            return None
+        text = plain(text)
+        if self.redact is None:
+            return text
+        try:
+            return plain(str(self.redact(text)))
+        except Exception as failure:  # noqa: BLE001 - the user's function; what it refuses is not stored
+            warn(
+                f"The log's redact function failed ({type(failure).__name__}: {failure}): text was left out."
+            )
+            return None
+
+
+def plain(text: str) -> str:
+    """A text without keys that SQLite can hold."""
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return redact(text)
+
+
+def hash_of(text: str | bytes) -> bytes:
+    """BLAKE2b, 16 bytes."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def write(store: Store, request: Request, reply: Reply, identity: str | None, keeping: Keeping) -> None:
+    """Bring the row of an exchange up to date; insert it if it is not there."""
+    row = _exchange(store.process, request, reply)
+    found = store.connection.execute(_UPDATE, [*(row[name] for name in _MUTABLE), row["id"]]).fetchall()
+    if found:
+        number = int(found[0][0])
+    else:
+        number = _insert(store.connection, row)
+        _insert_payload(store.connection, number, request, identity, keeping)
+    store.connection.execute(
+        "UPDATE payloads SET response = ?, reasoning = ?, tool_calls = ? WHERE number = ?",
+        (*_answer(reply, keeping), number),
+    )
+
+
+_MUTABLE = [name for name in EXCHANGE_FIELDS if name not in ("id", "process")]
+_UPDATE = (
+    f"UPDATE exchanges SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE id = ? RETURNING number"  # noqa: S608
+)
+_INSERT = (
+    f"INSERT INTO exchanges ({', '.join(EXCHANGE_FIELDS)}) VALUES ({', '.join('?' * len(EXCHANGE_FIELDS))})"  # noqa: S608
+)
+_INSERT_PAYLOAD = (
+    "INSERT INTO payloads "
+    "(number, identity, request_hash, system_hash, prompt_hash, prompt, messages, response_schema) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _insert(connection: sqlite3.Connection, row: dict[str, Any]) -> int:
+    cursor = connection.execute(_INSERT, [row[name] for name in EXCHANGE_FIELDS])
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _exchange(process: int, request: Request, reply: Reply) -> dict[str, Any]:
+    origin = request.origin
+    tags = dict(origin.tags) | ({"replay_of": reply.replay_of} if reply.replay_of else {})
+    row = {
+        "id": reply.exchange_id,
+        "process": process,
+        "thread_id": origin.thread_id or reply.exchange_id,
+        "parent_id": origin.parent_id,
+        "status": reply.status,
+        "source": origin.source,
+        "endpoint": reply.endpoint,
+        "base_url": reply.base_url,
+        "model_requested": request.model or reply.model_requested,
+        "model": reply.model,
+        "started_at": microseconds(reply.started_at),
+        "first_token_at": microseconds(reply.first_token_at),
+        "ended_at": microseconds(reply.ended_at),
+        "time_to_first_token_ms": reply.time_to_first_token_ms,
+        "duration_ms": reply.duration_ms,
+        "finish_reason": reply.finish_reason,
+        "stream": int(request.stream),
+        "attempts": reply.attempts,
+        "http_status": reply.http_status,
+        "error_type": reply.error_type,
+        "error": reply.error,
+        "response_id": reply.response_id,
+        "batch_id": origin.batch_id,
+        "row_key": origin.row_key,
+        "notebook": origin.notebook,
+        "cell_id": origin.cell_id,
+        "tags": to_json(tags) if tags else None,
+        "params": to_json(request.params) if request.params else None,
+    }
+    row |= _numbers(reply)
+    return {name: plain(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def _numbers(reply: Reply) -> dict[str, Any]:
+    """Usage and cost; a replayed answer used nothing, whatever its Reply remembers."""
+    if reply.replay_of is not None:
+        names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
+        return dict.fromkeys(names) | {
+            "usage_source": "replay",
+            "cost": 0.0,
+            "currency": None,
+            "cost_source": "replay",
+        }
+    usage = reply.usage
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "usage_source": usage.source,
+        "cost": reply.cost,
+        "currency": reply.currency,
+        "cost_source": reply.cost_source,
+    }
+
+
+def _insert_payload(
+    connection: sqlite3.Connection, number: int, request: Request, identity: str | None, keeping: Keeping
+) -> None:
+    system, rest = _split_system(request)
+    prompt = next((m.text for m in reversed(request.messages) if m.role == "user"), None)
+    messages = None
+    if keeping.text and not _is_plain(rest):
+        wire = [_with_references(connection, number, message.to_wire(), keeping) for message in rest]
+        messages = to_json(wire)
+    response_schema = plain(to_json(request.schema)) if request.schema is not None else None
+    connection.execute(
+        _INSERT_PAYLOAD,
+        (
+            *(number, identity, bytes.fromhex(request.digest()), _keep_text(connection, system, keeping)),
+            *(None if prompt is None else hash_of(prompt), keeping.clean(prompt), messages, response_schema),
+        ),
+    )
+
+
+def _keep_text(connection: sqlite3.Connection, text: str | None, keeping: Keeping) -> bytes | None:
+    """Store a text once, under its hash, which is returned."""
+    if text is None:
+        return None
+    kept = keeping.clean(text)
+    digest = hash_of(text)
+    if kept is not None:
+        connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, kept))
+    return digest
+
+
+def _split_system(request: Request) -> tuple[str | None, tuple[Message, ...]]:
+    """The leading system text, and the messages that no parent already holds."""
+    messages = request.messages
+    first = messages[0] if messages and messages[0].role == "system" else None
+    start = max(request.origin.new_from, 1 if first else 0)
+    return (first.text if first else None), messages[start:]
+
+
+def _is_plain(messages: tuple[Message, ...]) -> bool:
+    """Whether the prompt column alone says it all."""
+    if len(messages) != 1:
+        return False
+    only = messages[0]
+    return only.role == "user" and isinstance(only.content, str) and only.name is None
+
+
+def _with_references(connection: sqlite3.Connection, number: int, data: Any, keeping: Keeping) -> Any:
+    """JSON data with each data: URL stored once and replaced by a reference, and every text cleaned."""
+    if isinstance(data, Mapping):
+        return {key: _with_references(connection, number, value, keeping) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_with_references(connection, number, value, keeping) for value in data]
+    if not isinstance(data, str):
+        return data
+    attachment = _attachment(data)
+    if attachment is None:
+        return keeping.clean(data)
+    digest = hash_of(data)
+    connection.execute("INSERT OR IGNORE INTO attachments VALUES (?, ?, ?)", (digest, *attachment))
+    connection.execute("INSERT OR IGNORE INTO attached VALUES (?, ?)", (number, digest))
+    return {_REFERENCE: digest.hex()}
+
+
+def _attachment(text: str) -> tuple[str, bytes] | None:
+    found = _DATA_URL.match(text) if text.startswith("data:") else None
+    if found is None:
+        return None
+    try:
+        data = base64.b64decode(found[2], validate=True)
+    except binascii.Error:
+        return None
+    return (found[1], data) if base64.b64encode(data).decode() == found[2] else None
+
+
+def with_attachments(connection: sqlite3.Connection, data: Any) -> Any:
+    """JSON data with the stored attachments in place of their references."""
+    if isinstance(data, list):
+        return [with_attachments(connection, value) for value in data]
+    if not isinstance(data, dict):
+        return data
+    if set(data) != {_REFERENCE}:
+        return {key: with_attachments(connection, value) for key, value in data.items()}
+    digest = bytes.fromhex(data[_REFERENCE])
+    found = connection.execute("SELECT mime, data FROM attachments WHERE hash = ?", (digest,)).fetchone()
+    return f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}" if found else ""
+
+
+def _answer(reply: Reply, keeping: Keeping) -> tuple[str | None, str | None, str | None]:
+    calls = to_json([call.to_wire() for call in reply.tool_calls]) if reply.tool_calls else None
+    reasoning = keeping.clean(reply.reasoning) if reply.reasoning else None
+    return keeping.clean(reply.text), reasoning, keeping.clean(calls)
+
+
+def to_json(data: Any) -> str:
+    """JSON text; numpy scalars become numbers, what JSON does not know becomes its str()."""
+    return json.dumps(data, ensure_ascii=False, default=_jsonable)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    item = getattr(value, "item", None)
+    return item() if callable(item) else str(value)
+
+
+def microseconds(moment: datetime | None) -> int | None:
+    """Microseconds since 1970 UTC; a naive datetime is local time."""
+    return None if moment is None else (moment.astimezone(UTC) - EPOCH) // timedelta(microseconds=1)
+
+
+def moment(us: int | None) -> datetime | None:
+    """The UTC datetime of microseconds since 1970."""
+    return None if us is None else EPOCH + timedelta(microseconds=us)
+
+
+_REPLY_FIELDS = (
+    *("status", "finish_reason", "model", "response_id", "duration_ms", "time_to_first_token_ms"),
+    *("model_requested", "endpoint", "base_url", "attempts", "http_status", "error_type", "error"),
+    *("cost", "currency", "cost_source"),
+)
+_USAGE_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
+
+
+def reply_of(row: Mapping[str, Any]) -> Reply:
+    """A recorded Reply, from the columns of exchanges and payloads; `parsed` is None."""
+    calls = json.loads(row["tool_calls"] or "[]")
+    tags = json.loads(row["tags"] or "{}")
+    return Reply(
+        text=row["response"] or "",
+        reasoning=row["reasoning"] or "",
+        usage=Usage(**{name: row[name] for name in _USAGE_FIELDS}, source=row["usage_source"]),
+        exchange_id=row["id"],
+        tool_calls=tuple(ToolCall.of(call) for call in calls),
+        started_at=moment(row["started_at"]),
+        first_token_at=moment(row["first_token_at"]),
+        ended_at=moment(row["ended_at"]),
+        replay_of=tags.get("replay_of"),
+        **{name: row[name] for name in _REPLY_FIELDS},
+    )

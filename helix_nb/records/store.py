@@ -1,0 +1,233 @@
+"""The log of this process: exchanges go in as they happen, and readers get their own connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from ..messages import Reply, Request
+from . import batches, rows
+from .opening import Store, is_alone, open_reader
+from .place import Place, wanted
+from .rows import Keeping
+from .warning import warn
+from .writer import Writer
+
+T = TypeVar("T")
+
+
+class Log:
+    """A log, opened at its first use. Nothing that goes into it ever raises.
+
+    `place` says where; `keeping` says what of the words is stored (all, or none, or redacted).
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.keeping = Keeping(text=os.environ.get("HELIX_NB_LOG_TEXT", "").lower() not in ("off", "0"))
+        self._writer = Writer(place) if place.kept else None
+        self._begun: dict[str, tuple[Request, str]] = {}
+        self._paused = 0
+        self._pid = os.getpid()
+        self._salt: bytes | None = None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether exchanges are written at all now."""
+        return self._writer is not None and not self._paused
+
+    @property
+    def path(self) -> Path | None:
+        """The file that is written, or None: in memory, or off."""
+        return self._writer.store.path if self._writer else None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the log is in memory although a file was wanted; None when all is well."""
+        return self._writer.problem if self._writer else None
+
+    @property
+    def salt(self) -> bytes:
+        """The log's own random bytes, stored in it: what identities of keys are salted with."""
+        if self._salt is None:
+            self._salt = self._writer.store.salt if self._writer else secrets.token_bytes(32)
+        return self._salt
+
+    async def begin(self, request: Request, reply: Reply, identity: str) -> None:
+        """Write the `pending` row; it is in the file when this returns."""
+        if not self.enabled or not request.origin.log or reply.exchange_id is None:
+            return
+        assert self._writer is not None
+        self._begun[reply.exchange_id] = (request, identity)
+        keeping = self.keeping
+        job = self._writer.do(lambda store: rows.write(store, request, reply, identity, keeping))
+        try:
+            await asyncio.wrap_future(job)
+        except (sqlite3.Error, ValueError, TypeError) as failure:
+            self._not_kept(failure)
+
+    def keep(self, reply: Reply) -> None:
+        """Bring the row of a running exchange up to date (the partial text); returns at once."""
+        if reply.exchange_id in self._begun:
+            self._update(*self._begun[reply.exchange_id], reply)
+
+    def finish(self, request: Request, reply: Reply) -> None:
+        """Write the final row; returns at once. What `begin` did not record is not recorded here."""
+        if reply.exchange_id in self._begun:
+            _, identity = self._begun.pop(reply.exchange_id)
+            self._update(request, identity, reply)
+
+    def _update(self, request: Request, identity: str, reply: Reply) -> None:
+        assert self._writer is not None
+        keeping = self.keeping
+        job = self._writer.do(
+            lambda store: rows.write(store, request, reply, identity, keeping), urgent=False
+        )
+        job.add_done_callback(lambda done: self._not_kept(done.exception()))
+
+    def _not_kept(self, failure: BaseException | None) -> None:
+        if failure is not None:
+            warn(f"An exchange could not be written to the log ({type(failure).__name__}: {failure}).")
+
+    async def flushed(self) -> None:
+        """Return when everything queued so far is in the file."""
+        if self._writer is not None:
+            await asyncio.wrap_future(self._writer.do(lambda store: None))
+
+    def flush(self) -> None:
+        """Block until everything queued so far is in the file."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Flush and close the file; the next use opens it again."""
+        if self._writer is not None:
+            self._writer.close()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Write nothing about exchanges that begin inside this block."""
+        self._paused += 1
+        try:
+            yield
+        finally:
+            self._paused -= 1
+
+    def do(self, run: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Run something in one write transaction and return its result (None when off)."""
+        if self._writer is None:
+            return None
+        return self._writer.do(lambda store: run(store.connection)).result()
+
+    def read(self, query: Callable[[sqlite3.Connection], T], *, everywhere: bool = True) -> list[T]:
+        """Flush, then run a query over each file that holds rows of this log; first this process's own."""
+        if self._writer is None:
+            return []
+        self.flush()
+        own = self._writer.store
+        results = [self._read_own(own, query)]
+        others = self._others(own) if everywhere else []
+        for path in others:
+            try:
+                results.append(_read_file(path, query))
+            except sqlite3.Error:  # a sibling that is no log, or was torn while being read
+                continue
+        return results
+
+    def _read_own(self, own: Store, query: Callable[[sqlite3.Connection], T]) -> T:
+        if own.shared and own.path is not None:
+            return _read_file(own.path, query)
+        result = self.do(query)
+        assert self._writer is not None
+        return result  # type: ignore[return-value]  # None only when there is no writer
+
+    def _others(self, own: Store) -> list[Path]:
+        """The file that could not be written, and other kernels' files beside ours."""
+        assert self._writer is not None
+        found: list[Path] = []
+        if self._writer.abandoned is not None and self._writer.abandoned.path is not None:
+            found.append(self._writer.abandoned.path)
+        elif own.path is None and self.place.path is not None and self.place.path.is_file():
+            found.append(self.place.path)
+        if self.place.path is not None:
+            beside = self.place.path.parent.glob(f"{self.place.path.stem}-kernel-*.db")
+            found += [path for path in sorted(beside) if is_alone(path) and path != own.path]
+            if own.path is not None and is_alone(own.path) and self.place.path.is_file():
+                found.append(self.place.path)
+        return found
+
+    def link(self, batch_id: str, links: Sequence[tuple[int, str, str]]) -> None:
+        """Say which exchange answers which row (position, row_key, exchange id); returns at once."""
+        if self._writer is not None:
+            kept = list(links)
+            job = self._writer.do(lambda store: batches.link(store.connection, batch_id, kept), urgent=False)
+            job.add_done_callback(lambda done: self._not_kept(done.exception()))
+
+    def answered(self, batch_id: str) -> dict[str, str]:
+        """Identity -> exchange id of what a batch has as `ok` (with its text), newest last."""
+        return _merged(self.read(lambda connection: batches.answered(connection, batch_id)))
+
+    def replies(self, exchange_ids: Collection[str]) -> dict[str, Reply]:
+        """The recorded Replies by exchange id, as far as they are in the log; `parsed` is None."""
+        return _merged(self.read(lambda connection: batches.replies(connection, exchange_ids)))
+
+    def claim(self, batch_id: str, identities: Collection[str]) -> set[str]:
+        """Take requests of a batch for this process; returns those that nobody alive has taken."""
+        if self._writer is None:
+            return set(identities)
+        return self._writer.do(lambda store: batches.claim(store, batch_id, identities)).result()
+
+    def release(self, batch_id: str, identities: Collection[str] | None = None) -> None:
+        """Give back what this process has claimed of a batch (None: all of it); returns at once."""
+        if self._writer is not None:
+            self._writer.do(lambda store: batches.release(store, batch_id, identities), urgent=False)
+
+    def pending_elsewhere(self, batch_id: str) -> set[str]:
+        """Identities of a batch that another living process has claimed."""
+        if self._writer is None:
+            return set()
+        return self._writer.do(lambda store: batches.claimed_elsewhere(store, batch_id)).result()
+
+
+def _read_file(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
+    connection = open_reader(path)
+    try:
+        return query(connection)
+    finally:
+        connection.close()
+
+
+def _merged(found: list[dict[str, T]]) -> dict[str, T]:
+    """One dict; where a key is in several files, the first one (this process's) wins."""
+    return {key: value for part in reversed(found) for key, value in part.items()}
+
+
+_logs: dict[str, Log] = {}
+_lock = threading.Lock()
+
+
+def current_log() -> Log:
+    """The log that HELIX_NB_LOG names now; one per process and setting, never an exception."""
+    setting = os.environ.get("HELIX_NB_LOG", "")
+    with _lock:
+        if setting not in _logs:
+            _logs[setting] = Log(wanted(setting))
+        return _logs[setting]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for log in _logs.values():
+        log._begun.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

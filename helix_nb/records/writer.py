@@ -1,0 +1,223 @@
+"""One thread that writes: jobs in order, grouped into transactions, never an exception outside.
+
+A `pending` row is waited for; the rest is written within 250 ms or 100 jobs. When the file cannot
+be written any more, one warning says so and the log goes on in memory: an answer is never lost
+because its row could not be kept.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .opening import LogProblem, Store, explained, open_memory, open_store
+from .place import Place
+from .warning import warn
+
+GROUP_JOBS = 100
+GROUP_S = 0.25
+FORK_WAIT_S = 5.0
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Job:
+    """Something to do with the open log; `urgent` when somebody waits for it."""
+
+    run: Callable[[Store], Any]
+    urgent: bool
+    done: Future[Any] = field(default_factory=Future)
+
+
+class Writer:
+    """The only writer of this process's log. Use `do` from any thread."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.problem: str | None = None
+        self._inherited: list[Store] = []
+        self._store: Store | None = None
+        self._abandoned: Store | None = None
+        self._exiting = False
+        self._fresh()
+        _writers.add(self)
+        atexit.register(_leave, weakref.ref(self))
+
+    def _fresh(self) -> None:
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._busy = threading.RLock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def do(self, run: Callable[[Store], T], *, urgent: bool = True) -> Future[T]:
+        """Queue a job; its future resolves once its transaction is in the file."""
+        job = Job(run, urgent)
+        job.done.set_running_or_notify_cancel()  # who waits may stop waiting; the row is written all the same
+        if self._exiting:
+            self._write([job])
+            return job.done
+        self._jobs.put(job)
+        if self._thread is None:
+            self._start()
+        return job.done
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="helix_nb log", daemon=True)
+                self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            self._write(self._group())
+
+    def _group(self) -> list[Job]:
+        """Wait for a job, then take what comes with it: until one is urgent, 100, or 250 ms."""
+        group = [self._jobs.get()]
+        deadline = time.monotonic() + GROUP_S
+        while len(group) < GROUP_JOBS:
+            wait_s = 0.0 if group[-1].urgent else deadline - time.monotonic()
+            try:
+                group.append(self._jobs.get(block=wait_s > 0, timeout=max(wait_s, 0)))
+            except queue.Empty:
+                break
+        return group
+
+    def _write(self, group: list[Job]) -> None:
+        with self._busy:
+            try:
+                store = self._opened()
+                results = _transaction(store, [job.run for job in group])
+            except Exception:  # noqa: BLE001 - whatever it was, each job gets its own try
+                for job in group:
+                    self._write_alone(job)
+                return
+        for job, result in zip(group, results, strict=True):
+            job.done.set_result(result)
+
+    def _write_alone(self, job: Job) -> None:
+        """Write one job; if the file refuses, carry on in memory."""
+        try:
+            job.done.set_result(_transaction(self._opened(), [job.run])[0])
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as failure:
+            if self._store is None or self._store.path is None:
+                job.done.set_exception(failure)
+                return
+            self._go_on_in_memory(explained(self._store.path, failure))
+            self._write_alone(job)
+        except Exception as failure:  # noqa: BLE001 - the one who waits decides
+            job.done.set_exception(failure)
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            try:
+                self._store = open_store(self.place)
+            except LogProblem as problem:
+                self._go_on_in_memory(str(problem))
+        assert self._store is not None
+        return self._store
+
+    def _go_on_in_memory(self, problem: str) -> None:
+        self._abandoned, self._store = self._store, open_memory()
+        self.problem = problem
+        warn(f"{problem} Until this kernel restarts, its exchanges are kept in memory only.")
+
+    @property
+    def store(self) -> Store:
+        """The open log (opens it)."""
+        with self._busy:
+            return self._opened()
+
+    @property
+    def abandoned(self) -> Store | None:
+        """The file that was written until it failed, if there was one."""
+        return self._abandoned
+
+    def flush(self) -> None:
+        """Return when everything queued so far is written."""
+        self.do(_nothing).result()
+
+    def close(self) -> None:
+        """Write what is queued and close the file; the next job opens it again."""
+        self.do(_nothing).result()
+        with self._busy:
+            store, self._store = self._store, None
+            if store is not None:
+                store.connection.close()
+
+    def leave(self) -> None:
+        """Write what is queued; from now on jobs run where they are asked for."""
+        self._exiting = True
+        if self._thread is not None and self._thread.is_alive():
+            last = Job(_nothing, urgent=True)
+            self._jobs.put(last)
+            last.done.result(timeout=5)
+        if self._store is not None:
+            self._store.connection.execute("PRAGMA busy_timeout = 1000")
+
+    def before_fork(self) -> None:
+        self._busy.acquire(timeout=FORK_WAIT_S)
+
+    def after_fork_in_parent(self) -> None:
+        self._busy.release()
+
+    def after_fork_in_child(self) -> None:
+        """Leave the parent's connection alone (closing it would touch the file) and open another."""
+        if self._store is not None:
+            self._inherited.append(self._store)
+            self._store = None
+        self._fresh()
+
+
+def _nothing(_store: Store) -> None:
+    return None
+
+
+def _transaction(store: Store, runs: list[Callable[[Store], Any]]) -> list[Any]:
+    connection = store.connection
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [run(store) for run in runs]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results
+
+
+_writers: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _leave(reference: weakref.ref[Writer]) -> None:
+    writer = reference()
+    if writer is not None:
+        try:
+            writer.leave()
+        except Exception:  # noqa: BLE001, S110 - nothing may keep the interpreter from leaving
+            pass
+
+
+def _each(name: str) -> Callable[[], None]:
+    def call() -> None:
+        for writer in list(_writers):
+            getattr(writer, name)()
+
+    return call
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_each("before_fork"),
+        after_in_parent=_each("after_fork_in_parent"),
+        after_in_child=_each("after_fork_in_child"),
+    )
