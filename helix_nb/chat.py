@@ -62,7 +62,7 @@ def ask(prompt: Prompt, **options: Any) -> Reply:
     >>> str(hx.ask("What is the capital of France?", endpoint="demo"))
     'The capital of France is Paris.'
     """
-    return start(prompt, **options).result()
+    return prepare(prompt, **options).result()
 
 
 async def aask(prompt: Prompt, **options: Any) -> Reply:
@@ -72,7 +72,7 @@ async def aask(prompt: Prompt, **options: Any) -> Reply:
     >>> str(asyncio.run(hx.aask("What is the capital of France?", endpoint="demo")))
     'The capital of France is Paris.'
     """
-    return await start(prompt, **options).aresult()
+    return await prepare(prompt, **options).aresult()
 
 
 def stream(prompt: Prompt, **options: Any) -> Stream:
@@ -88,7 +88,7 @@ def stream(prompt: Prompt, **options: Any) -> Stream:
     >>> text, s.reply.status
     ('The capital of France is Paris.', 'ok')
     """
-    return Stream(lambda: start(prompt, **options))
+    return Stream(lambda: prepare(prompt, **options))
 
 
 def astream(prompt: Prompt, **options: Any) -> AsyncStream:
@@ -101,7 +101,7 @@ def astream(prompt: Prompt, **options: Any) -> AsyncStream:
     >>> asyncio.run(main())
     'The capital of France is Paris.'
     """
-    return AsyncStream(lambda: start(prompt, **options))
+    return AsyncStream(lambda: prepare(prompt, **options))
 
 
 def start(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None, **options: Any) -> Running:
@@ -110,8 +110,13 @@ def start(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None, *
     With `chat` the conversation goes along and the answer joins it. `key` names the turn (a cell
     id): a second start under the same key replaces that turn.
     """
+    return prepare(prompt, chat=chat, key=key, **options).begin()
+
+
+def prepare(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None, **options: Any) -> Running:
+    """Check an ask and return it ready to `begin()`; nothing is sent before."""
     if chat is not None:
-        return chat.start(prompt, key=key, **options)
+        return chat.prepare(prompt, key=key, **options)
     return Running(_ready(prompt, **options), _remember)
 
 
@@ -228,22 +233,26 @@ class Chat:
 
     def ask(self, prompt: str, **options: Any) -> Reply:
         """Send the next prompt and return the whole Reply; see `hx.ask`."""
-        return self.start(prompt, **options).result()
+        return self.prepare(prompt, **options).result()
 
     async def aask(self, prompt: str, **options: Any) -> Reply:
         """Await the Reply to the next prompt."""
-        return await self.start(prompt, **options).aresult()
+        return await self.prepare(prompt, **options).aresult()
 
     def stream(self, prompt: str, **options: Any) -> Stream:
         """Stream the answer to the next prompt; see `hx.stream`."""
-        return Stream(lambda: self.start(prompt, **options))
+        return Stream(lambda: self.prepare(prompt, **options))
 
     def astream(self, prompt: str, **options: Any) -> AsyncStream:
         """Stream the answer to the next prompt in async code."""
-        return AsyncStream(lambda: self.start(prompt, **options))
+        return AsyncStream(lambda: self.prepare(prompt, **options))
 
     def start(self, prompt: Prompt, *, key: str | None = None, **options: Any) -> Running:
-        """Start the next exchange and return it as a Running; ChatBusy when one is under way."""
+        """Start the next exchange and return it as a Running, without waiting; ChatBusy as below."""
+        return self.prepare(prompt, key=key, **options).begin()
+
+    def prepare(self, prompt: Prompt, *, key: str | None = None, **options: Any) -> Running:
+        """Check the next exchange and return it ready to `begin()`; ChatBusy when one is under way."""
         with self._lock:
             if self.busy:
                 raise ChatBusy("This chat is still answering; wait for it, stop it, or fork() the chat.")

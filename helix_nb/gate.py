@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from .config import Connection
@@ -47,7 +47,7 @@ class Gate:
         self._next_start = 0.0
         self._freed = asyncio.Condition()
 
-    async def deltas(self, endpoint: Endpoint, request: Request, draft: Draft) -> AsyncIterator[Delta]:
+    async def deltas(self, endpoint: Endpoint, request: Request, draft: Draft) -> AsyncGenerator[Delta]:
         """Yield the deltas of an answer, trying again while nothing of it has arrived."""
         failures = 0
         while True:

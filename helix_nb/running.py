@@ -42,6 +42,11 @@ class Running:
         self._callbacks: list[Callable[[], None]] = []
         self._task = Task(self._run(), self._notify)
 
+    def begin(self) -> Self:
+        """Send it, once; apart from making it, so that an interrupt in between can still stop it."""
+        self._task.begin()
+        return self
+
     @property
     def reply(self) -> Reply:
         """The Reply so far; final once `done`."""
@@ -95,6 +100,7 @@ class Running:
     def result(self) -> Reply:
         """Wait for the final Reply; Ctrl-C stops the exchange, keeps its row, and goes on as it is."""
         try:
+            self.begin()
             while not self.done:
                 self.changed(0.1)
                 self.serve_calls()
@@ -106,6 +112,7 @@ class Running:
     async def aresult(self) -> Reply:
         """Await the final Reply from the caller's own loop, which it wakes every 50 ms."""
         try:
+            self.begin()
             while not self.done:
                 await self.achanged()
                 await self.aserve_calls()
@@ -219,8 +226,8 @@ def _as_json(value: Any) -> str:
 class Stream:
     """`with hx.stream(prompt) as s: for piece in s: ...`; `s.reply` is the Reply so far."""
 
-    def __init__(self, start: Callable[[], Running]) -> None:
-        self._start = start
+    def __init__(self, make: Callable[[], Running]) -> None:
+        self._make = make
         self._running: Running | None = None
 
     @property
@@ -229,8 +236,9 @@ class Stream:
         return self._running.reply if self._running is not None else Reply()
 
     def __enter__(self) -> Self:
-        self._running = running = self._start()
+        self._running = running = self._make()
         try:
+            running.begin()
             while not running.done and not running._pieces:
                 running.changed(0.1)
                 running.serve_calls()
@@ -266,8 +274,8 @@ class Stream:
 class AsyncStream:
     """`async with hx.astream(prompt) as s: async for piece in s: ...`"""
 
-    def __init__(self, start: Callable[[], Running]) -> None:
-        self._start = start
+    def __init__(self, make: Callable[[], Running]) -> None:
+        self._make = make
         self._running: Running | None = None
 
     @property
@@ -276,8 +284,9 @@ class AsyncStream:
         return self._running.reply if self._running is not None else Reply()
 
     async def __aenter__(self) -> Self:
-        self._running = running = self._start()
+        self._running = running = self._make()
         try:
+            running.begin()
             while not running.done and not running._pieces:
                 await running.achanged()
                 await running.aserve_calls()

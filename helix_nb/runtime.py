@@ -54,15 +54,22 @@ class Task:
     """A coroutine under way on the background loop, cancellable from any thread."""
 
     def __init__(self, coro: Coroutine[Any, Any, T], then: Callable[[], None] | None = None) -> None:
-        self._then = then
         self.future = concurrent.futures.Future[Any]()
+        self._coro = coro
+        self._then = then
         self._ended = threading.Event()
-        self._loop = loop()
+        self._begun = False
         self._task: asyncio.Task[Any] | None = None
-        self._loop.call_soon_threadsafe(self._start, coro)
 
-    def _start(self, coro: Coroutine[Any, Any, Any]) -> None:
-        self._task = self._loop.create_task(coro)
+    def begin(self) -> None:
+        """Start it, once. Apart from making it, so that an interrupt in between can still cancel it."""
+        if not self._begun:
+            self._loop = loop()
+            self._begun = True
+            self._loop.call_soon_threadsafe(self._start)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coro)
         self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[Any]) -> None:
@@ -95,6 +102,12 @@ class Task:
 
     def cancel(self, *, wait: bool = True) -> None:
         """Cancel the task, and wait until its `finally` blocks have run."""
+        if not self._begun:
+            self._begun = True
+            self._coro.close()
+            self.future.cancel()
+            self._ended.set()
+            return
         self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
         if wait and not on_loop_thread():
             self._ended.wait(LEAVE_S)
@@ -108,9 +121,10 @@ def run_sync(coro: Coroutine[Any, Any, T]) -> T:
     """
     if on_loop_thread():
         coro.close()
-        raise RuntimeError("helix_nb: a blocking call was made on the background loop; await the async face.")
+        raise RuntimeError("A blocking call was made on helix_nb's background loop; await its async face.")
     task = Task(coro)
     try:
+        task.begin()
         return task.wait()
     except KeyboardInterrupt:
         task.cancel()
@@ -124,6 +138,7 @@ async def run_here(coro: Coroutine[Any, Any, T]) -> T:
     task = Task(coro)
     waiter = asyncio.wrap_future(task.future)
     try:
+        task.begin()
         while not waiter.done():
             await asyncio.wait({waiter}, timeout=WAKE_S)
         return waiter.result()

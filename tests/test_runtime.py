@@ -1,0 +1,127 @@
+"""The background loop: sync calls anywhere, interrupts that clean up, processes that end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from helix_nb import runtime
+
+
+def script(code: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a script of its own process, as a user would."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+async def echo(value: int) -> int:
+    await asyncio.sleep(0)
+    return value
+
+
+def test_a_blocking_call_works_inside_a_running_loop() -> None:
+    """A notebook cell runs while its own loop runs; the sync face does not care."""
+
+    async def cell() -> int:
+        return runtime.run_sync(echo(7))
+
+    assert asyncio.run(cell()) == 7
+
+
+def test_awaiting_from_another_loop_returns_the_value() -> None:
+    """The awaited face runs on the background loop and answers on the caller's."""
+    assert asyncio.run(runtime.run_here(echo(8))) == 8
+
+
+def test_an_interrupt_lets_the_coroutine_clean_up_first() -> None:
+    """Ctrl-C during a blocking call runs its `finally` before KeyboardInterrupt goes on."""
+    started, cleaned = threading.Event(), []
+
+    async def long() -> None:
+        try:
+            started.set()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned.append(True)
+
+    def interrupt() -> None:
+        started.wait(10)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        runtime.run_sync(long())
+    assert cleaned == [True]
+
+
+def test_a_cancelled_await_cancels_the_work() -> None:
+    """Cancelling the caller's task stops what runs on the background loop."""
+    started, stopped = threading.Event(), threading.Event()
+
+    async def long() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            stopped.set()
+
+    async def caller() -> None:
+        task = asyncio.create_task(runtime.run_here(long()))
+        while not started.is_set():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(caller())
+    assert stopped.is_set()
+
+
+def test_a_blocking_call_on_the_loop_itself_is_refused() -> None:
+    """Blocking the loop on itself would hang for ever, so it raises."""
+
+    async def wrong() -> None:
+        runtime.run_sync(echo(1))
+
+    with pytest.raises(RuntimeError, match="background loop"):
+        runtime.run_sync(wrong())
+
+
+def test_a_script_ends_by_itself() -> None:
+    """The daemon loop never keeps an interpreter from leaving."""
+    started = time.monotonic()
+    done = script("""
+        import asyncio
+        from helix_nb import runtime
+        runtime.submit(asyncio.sleep(60))
+        print(runtime.run_sync(asyncio.sleep(0, "answer")))
+    """)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "answer\n", "")
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_gets_a_loop_of_its_own() -> None:
+    """After a fork both processes can ask, and both exit by themselves."""
+    done = script("""
+        import asyncio, os, sys
+        from helix_nb import runtime
+        assert runtime.run_sync(asyncio.sleep(0, 1)) == 1
+        child = os.fork()
+        value = runtime.run_sync(asyncio.sleep(0, 2 if child else 3))
+        print(value, flush=True)
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.split()) == ["2", "3"]
