@@ -190,6 +190,7 @@ class Turn:
     messages: tuple[Message, ...]
     exchange_id: str | None = None
     key: str | None = None
+    reply: Reply | None = None
 
 
 class Chat:
@@ -219,6 +220,19 @@ class Chat:
         self.turns: list[Turn] = []
         self._lock = threading.Lock()
         self._running: Running | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def running(self) -> Running | None:
+        """The exchange under way, or the last one."""
+        return self._running
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have a callback run, on whichever thread, after an exchange starts or the turns change.
+
+        It must not block.
+        """
+        self._watchers.append(callback)
 
     @property
     def busy(self) -> bool:
@@ -262,10 +276,11 @@ class Chat:
             def finished(outcome: Outcome | None, reply: Reply) -> None:
                 _remember(outcome, reply)
                 if outcome is not None:
-                    self._join(Turn((prompted, *outcome.messages), reply.exchange_id, key))
+                    self._join(Turn((prompted, *outcome.messages), reply.exchange_id, key, reply))
 
-            self._running = Running(made, finished)
-            return self._running
+            running = self._running = Running(made, finished)
+        self._tell()
+        return running
 
     def holds(self, key: str | None) -> bool:
         """Whether a turn of that key (a cell's id) is part of the conversation."""
@@ -284,11 +299,13 @@ class Chat:
         """Forget one turn."""
         self._idle()
         del self.turns[index]
+        self._tell()
 
     def reset(self) -> None:
         """Forget everything but the settings, and start a new thread."""
         self._cut(0)
         self.thread_id = new_id()
+        self._tell()
 
     def fork(self) -> Self:
         """Return a Chat with the same past and settings, and a future of its own."""
@@ -300,6 +317,7 @@ class Chat:
         self._idle()
         removed = self.turns[count:]
         del self.turns[count:]
+        self._tell()
         return removed
 
     def _idle(self) -> None:
@@ -329,6 +347,11 @@ class Chat:
     def _join(self, turn: Turn) -> None:
         index = self._index(turn.key)
         self.turns[index : index + 1] = [turn]
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in tuple(self._watchers):
+            watcher()
 
     def __repr__(self) -> str:
         return f"<Chat of {len(self.turns)} turns, model {self.model or 'by the endpoint'}>"
