@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import plain
-from .render import parser, render_block
+from .render import outline, render_block
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Growing:
         self._done = ""  # the source of the closed blocks
         self._tail = ""
         self._number: int | None = None  # of the item that the open part begins with
+        self._rendered: dict[tuple[str, int | None, bool], str] = {}  # the open blocks' sources and HTML
 
     @property
     def blocks(self) -> list[Block]:
@@ -101,14 +102,18 @@ class Growing:
             passed = len("".join(lines[: piece.first]))
             self._done, tail, self._number = self._done + tail[:passed], tail[passed:], piece.start
         self._tail = tail
+        open_now = self._pieces(tail)
         self._open = [
-            self._block(piece, source, closed=False, at=at)
-            for at, (piece, source) in enumerate(self._pieces(tail))
+            self._block(piece, source, closed=False, at=at) for at, (piece, source) in enumerate(open_now)
         ]
+        kept = {(source, piece.start, False) for piece, source in open_now}
+        self._rendered = {key: html for key, html in self._rendered.items() if key in kept}
 
     def _block(self, piece: _Piece, source: str, *, closed: bool, at: int = 0) -> Block:
-        html = render_block(source, highlight=self.highlight and closed, start=piece.start)
-        return Block(html, closed, len(self._closed) + at)
+        key = (source, piece.start, self.highlight and closed and ("```" in source or "~~~" in source))
+        if key not in self._rendered:
+            self._rendered[key] = render_block(source, highlight=key[2], start=piece.start)
+        return Block(self._rendered[key], closed, len(self._closed) + at)
 
     def _pieces(self, source: str) -> list[tuple[_Piece, str]]:
         """Cut a source that begins with a block into its blocks."""
@@ -120,7 +125,7 @@ class Growing:
 def _cut(source: str, number: int | None) -> list[_Piece]:
     """The top-level blocks of a source; the items of a list are blocks of their own."""
     pieces: list[_Piece] = []
-    for token in parser(references=False).parse(source, {"blocks": True}):
+    for token in outline(source):
         if token.level == 0 and token.map and token.nesting >= 0:
             if token.type == "ordered_list_open":
                 begin = token.attrGet("start")

@@ -40,9 +40,26 @@ def render_block(source: str, *, highlight: bool = True, start: int | None = Non
     return re.sub(f"{env['mark']}x[0-9]+x", lambda match: made[match[0]], html) if made else html
 
 
+def outline(source: str) -> list[Token]:
+    """The block structure of a source; what is inside paragraphs is not read."""
+    return _outliner().parse(source)
+
+
+@lru_cache(maxsize=1)
+def _outliner() -> MarkdownIt:
+    made = _parser(references=False)
+    made.core.ruler.enableOnly(["normalize", "block"])
+    return made
+
+
 @lru_cache(maxsize=2)
 def parser(references: bool = True) -> MarkdownIt:
-    """CommonMark with tables and strikethrough, without raw HTML; one per kind, shared."""
+    """The parser that `render` (with references) and `render_block` (without) share."""
+    return _parser(references)
+
+
+def _parser(references: bool) -> MarkdownIt:
+    """CommonMark with tables and strikethrough, without raw HTML."""
     made = MarkdownIt("commonmark", {"html": False, "maxNesting": 24}).enable(["table", "strikethrough"])
     made.disable(["html_block", "html_inline"] if references else ["html_block", "html_inline", "reference"])
     formulas.add_rules(made)
