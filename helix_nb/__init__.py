@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .dataframes import install as _install_accessors
+
 __version__ = "0.1.0"
 
 # Where each public name lives; loaded at first use, so that importing helix_nb costs nothing.
@@ -91,3 +93,6 @@ def unload_ipython_extension(ipython: InteractiveShell) -> None:
     from .notebook.magics import unload
 
     unload(ipython)
+
+
+_install_accessors()
