@@ -1,0 +1,1 @@
+"""What IPython sees: the magics, their display, their completion, and the chat panel."""

@@ -1,0 +1,157 @@
+"""`-a`: files and live objects of the notebook as text that a model can read, within a budget."""
+
+from __future__ import annotations
+
+import inspect
+import pprint
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import redact
+from ..errors import ConfigError
+from .names import value_or_path
+
+BUDGET_TOKENS = 2_000
+MOST_FILE_BYTES = 400_000  # about 100,000 tokens
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+SECRETS = re.compile(r"(?<![\w-])(?:hl|sk|pk|gsk|xai|nvapi|hf|ghp)[-_][A-Za-z0-9_-]{20,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """One thing sent along: its name, what it is, and its text or the picture that it is."""
+
+    name: str
+    kind: str
+    text: str = ""
+    picture: Any = None
+
+    @property
+    def said(self) -> str:
+        """How the output line names it."""
+        size = "" if self.picture is not None else f", about {tokens_of(self.text):,} tokens"
+        return f"{self.name} ({self.kind}{size})"
+
+    @property
+    def part(self) -> str:
+        """The text as it goes into the prompt."""
+        name = self.name.replace('"', "'")
+        return f'<attachment name="{name}" kind="{self.kind}">\n{self.text}\n</attachment>'
+
+
+def tokens_of(text: str) -> int:
+    """About how many tokens a text is: its UTF-8 bytes by 3.5."""
+    return -(-len(text.encode("utf-8", "replace")) * 2 // 7)
+
+
+def attach(word: str, names: Mapping[str, Any], budget: int = BUDGET_TOKENS) -> Attached:
+    """Read what `-a WORD` names; ConfigError says why it cannot be attached."""
+    value = value_or_path(word, names, "-a")
+    if isinstance(value, str) and value is not names.get(word) and value.startswith(("http", "data:")):
+        raise ConfigError(
+            f"-a reads files and variables, not URLs; fetch {word} first, or use -i for a picture."
+        )
+    kind, text = _read(word, value, budget)
+    if kind == "picture":
+        return Attached(word, kind, picture=value)
+    if not text.strip():
+        raise ConfigError(f"-a: {word} is empty; nothing was sent.")
+    return Attached(word, kind, SECRETS.sub("[key]", redact(text)))
+
+
+def is_picture(value: Any) -> bool:
+    """Whether a value is a PIL image, a matplotlib figure, or a picture's bytes."""
+    if isinstance(value, bytes | bytearray):
+        return bytes(value[:4]) in (*PICTURES, b"\xff\xd8\xff" + bytes(value[3:4]))
+    modules = {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
+    return ("PIL" in modules and hasattr(value, "save")) or (
+        "matplotlib" in modules and hasattr(value, "savefig")
+    )
+
+
+def _read(word: str, value: Any, budget: int) -> tuple[str, str]:
+    if isinstance(value, Path):
+        return _file(word, value)
+    if is_picture(value):
+        return "picture", ""
+    if isinstance(value, str):
+        return ("cell" if word.startswith("In[") else "text"), value
+    if isinstance(value, types.ModuleType | type | types.FunctionType | types.MethodType):
+        return _source(word, value)
+    kind = type(value).__name__
+    if kind in ("DataFrame", "Series") and type(value).__module__.startswith("pandas"):
+        from .tables import frame_text, series_text
+
+        return frame_text(value, budget) if kind == "DataFrame" else series_text(value, budget)
+    return _object(value, budget)
+
+
+def _file(word: str, path: Path) -> tuple[str, str]:
+    try:
+        with path.open("rb") as opened:
+            data = opened.read(MOST_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"-a: {word} cannot be read: {error.strerror}.") from None
+    if is_picture(data[:16]):
+        return "picture", ""
+    if len(data) > MOST_FILE_BYTES:
+        raise ConfigError(
+            f"-a: {word} is larger than {MOST_FILE_BYTES // 1000} kB; load it and attach the part you mean."
+        )
+    text = _decoded(data)
+    if text is None:
+        raise ConfigError(
+            f"-a: {word} is neither text nor a picture (PNG, JPEG, GIF, WebP); nothing was sent."
+        )
+    if path.suffix == ".ipynb":
+        return "notebook", _notebook(word, text)
+    return "file", text
+
+
+def _decoded(data: bytes) -> str | None:
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if re.search(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]", text) else text
+
+
+def _notebook(word: str, text: str) -> str:
+    import json
+
+    try:
+        cells = json.loads(text)["cells"]
+        return "\n\n".join(f"# %% [{cell['cell_type']}]\n{''.join(cell['source'])}" for cell in cells)
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"-a: {word} is not a notebook that can be read; nothing was sent.") from None
+
+
+def _source(word: str, value: Any) -> tuple[str, str]:
+    kind = "module" if inspect.ismodule(value) else "class" if inspect.isclass(value) else "function"
+    try:
+        source = inspect.getsource(value)
+    except (OSError, TypeError):
+        raise ConfigError(f"-a: the source of {word} is not available; nothing was sent.") from None
+    if len(source.encode()) > MOST_FILE_BYTES:
+        raise ConfigError(f"-a: the source of {word} is larger than {MOST_FILE_BYTES // 1000} kB.")
+    return kind, source
+
+
+def _object(value: Any, budget: int) -> tuple[str, str]:
+    try:
+        said = str(value) if type(value).__name__ == "Reply" else pprint.pformat(value, width=100)
+    except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
+        raise ConfigError(f"-a: its repr failed with {type(error).__name__}: {error}") from None
+    return type(value).__name__, cut(said, budget)
+
+
+def cut(text: str, budget: int) -> str:
+    """The beginning of a text within a budget of tokens; it says when it is cut."""
+    if tokens_of(text) <= budget:
+        return text
+    kept = text.encode("utf-8", "replace")[: max(budget * 7 // 2 - 40, 0)].decode("utf-8", "ignore")
+    return f"{kept}\n[cut after about {budget:,} tokens]"

@@ -1,0 +1,34 @@
+"""Where output goes: a live front end, one final output, or a terminal."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+Surface = Literal["live", "final", "terminal"]
+
+
+def surface(shell: InteractiveShell) -> Surface:
+    """Say how an answer can be shown in this shell.
+
+    "live" updates one output while it streams; "final" shows one output at the end, because
+    nobody watches (nbclient, nbval, papermill, nbconvert) or `HELIX_NB_DISPLAY=final` says so;
+    "terminal" prints plain text.
+    """
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return "terminal"
+    if os.environ.get("HELIX_NB_DISPLAY") == "final" or not front_end_listens(kernel):
+        return "final"
+    return "live"
+
+
+def front_end_listens(kernel: Any) -> bool:
+    """Whether the client of the running cell takes input, as people's front ends do.
+
+    `_allow_stdin` is private to ipykernel; without it, somebody is assumed to listen.
+    """
+    return bool(getattr(kernel, "_allow_stdin", True))
