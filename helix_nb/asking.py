@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .config import Connection, aliases, default_model, redact_data, resolve
 from .errors import ConfigError
 from .messages import Message, Origin, Request
-from .schemas import Schema, Tool
+
+if TYPE_CHECKING:
+    from .schemas import Schema, Tool
 
 Prompt = str | Sequence[Mapping[str, Any] | Message]
 
@@ -56,7 +58,7 @@ def asked(
         timeout_s=_timeout(timeout),
         origin=origin or Origin(),
     )
-    return Asked(request, connection, None if schema is None else Schema.of(schema), functions)
+    return Asked(request, connection, _schema(schema), functions)
 
 
 def _messages(
@@ -104,11 +106,22 @@ def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(image_part(image) for image in images)
 
 
+def _schema(spec: Any) -> Schema | None:
+    if spec is None:
+        return None
+    from .schemas import Schema
+
+    return Schema.of(spec)
+
+
 def _tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[Any]]:
     """Python functions become Tools that may be called; mappings go to the endpoint as they are."""
     functions: dict[str, Tool] = {}
+    tools = tuple(tools or ())
+    if tools:
+        from .schemas import Tool
     wire: list[Any] = []
-    for tool in tools or ():
+    for tool in tools:
         if isinstance(tool, Mapping):
             wire.append(dict(tool))
         elif callable(tool):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from .config import Connection
 from .endpoints import endpoint_for
@@ -14,7 +15,9 @@ from .errors import HelixError, SchemaMismatch
 from .exchange import Watch, exchange
 from .messages import Message, Reply, Request, ToolCall
 from .records import current_log
-from .schemas import Schema
+
+if TYPE_CHECKING:
+    from .schemas import Schema
 
 Call = Callable[[ToolCall], Awaitable[str]]
 MAX_ROUNDS = 8
