@@ -1,0 +1,331 @@
+"""ask, aask, stream, astream and Chat against the embedded endpoint: what returns, raises and is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import helix_nb as hx
+
+FRANCE = "What is the capital of France?"
+HELPFUL = "You are a helpful assistant."
+
+
+def row() -> Any:
+    """The newest row of this test's log."""
+    return hx.log().iloc[-1]
+
+
+def test_the_example_of_the_specification_comes_back_word_for_word() -> None:
+    """Text, status, usage and the row of the log all tell the same story."""
+    reply = hx.ask(FRANCE, system=HELPFUL)
+    assert (str(reply), reply.status, reply.finish_reason) == (
+        "The capital of France is Paris.",
+        "ok",
+        "stop",
+    )
+    usage = reply.usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (24, 8, 32)
+    assert (usage.cached_tokens, usage.source) == (None, "server")
+    assert hx.last is not None and hx.last.exchange_id == reply.exchange_id
+    recorded = row()
+    assert (recorded["id"], recorded["status"], recorded["source"]) == (reply.exchange_id, "ok", "api")
+    assert (recorded["prompt"], recorded["system"], recorded["response"]) == (FRANCE, HELPFUL, str(reply))
+    assert (recorded["total_tokens"], recorded["attempts"], recorded["http_status"]) == (32, 1, 200)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_one_answer_whole_or_streamed(stream: bool) -> None:
+    """stream=False asks for one whole answer; the Reply is the same, without a first-token time."""
+    reply = hx.ask(FRANCE, stream=stream)
+    assert str(reply) == "The capital of France is Paris."
+    assert (reply.time_to_first_token_ms is not None) is stream
+    assert bool(row()["stream"]) is stream
+
+
+def test_a_list_of_messages_is_sent_in_order() -> None:
+    """A conversation can be the prompt; it then carries its own system message."""
+    past = [
+        {"role": "system", "content": HELPFUL},
+        {"role": "user", "content": "My name is Ada."},
+        {"role": "assistant", "content": "Hello, Ada."},
+        {"role": "user", "content": "What is my name?"},
+    ]
+    assert "Ada" in str(hx.ask(past))
+    with pytest.raises(hx.ConfigError, match="system"):
+        hx.ask(past, system="Another")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "word"),
+    [
+        ("", {}, "empty"),
+        ("  \n", {}, "empty"),
+        ([], {}, "empty"),
+        (None, {}, "NoneType"),
+        (3, {}, "int"),
+        (["hello"], {}, "mappings"),
+        ([{"role": "robot", "content": "x"}], {}, "role"),
+        ([{"role": "user"}], {}, "content"),
+        ("x", {"timeout": 0}, "timeout"),
+        ("x", {"model": ""}, "model"),
+        ("x", {"system": 3}, "system"),
+        ("x", {"endpoint": "nowhere"}, "nowhere"),
+        ("x", {"images": ["missing.png"]}, "missing.png"),
+        ("x", {"tools": [3]}, "tool"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence_and_nothing_is_sent(
+    prompt: Any, options: dict[str, Any], word: str
+) -> None:
+    """ConfigError names what is wrong before any row is written."""
+    with pytest.raises(hx.ConfigError, match=word) as failed:
+        hx.ask(prompt, **options)
+    assert "\n" not in str(failed.value)
+    assert len(hx.log()) == 0
+
+
+def test_half_an_answer_is_truncated_and_keeps_its_text() -> None:
+    """An answer that ends without a finish raises TruncatedReply, and the log says truncated."""
+    with pytest.raises(hx.TruncatedReply) as failed:
+        hx.ask(FRANCE, model="demo-truncates")
+    reply = failed.value.reply
+    assert reply is not None and reply.text and reply.status == "truncated"
+    recorded = row()
+    assert (recorded["status"], recorded["error_type"], recorded["response"]) == (
+        "truncated",
+        "TruncatedReply",
+        reply.text,
+    )
+    assert recorded[["prompt_tokens", "completion_tokens", "total_tokens"]].isna().all()
+
+
+def test_a_rate_limit_is_waited_out() -> None:
+    """A 429 with Retry-After is tried again; the row counts the attempts."""
+    assert hx.ask(FRANCE, model="demo-429").status == "ok"
+    assert row()["attempts"] == 2
+
+
+def test_the_total_timeout_keeps_what_arrived() -> None:
+    """timeout= bounds the whole call, stalls included, and the partial text is in error and row."""
+    with pytest.raises(hx.TimedOut, match=r"0\.5 seconds") as failed:
+        hx.ask(FRANCE, model="demo-stalls", timeout=0.5)
+    assert failed.value.reply is not None and failed.value.reply.text
+    assert (row()["status"], row()["response"]) == ("error", failed.value.reply.text)
+
+
+def test_pieces_of_a_stream_make_the_answer() -> None:
+    """Pieces put together are the text, and the Reply is final after the last one."""
+    with hx.stream(FRANCE) as s:
+        assert s.reply.status == "pending"
+        pieces = list(s)
+    assert len(pieces) > 1
+    assert "".join(pieces) == s.reply.text == "The capital of France is Paris."
+    assert s.reply.status == "ok"
+
+
+def test_what_fails_before_text_raises_on_entering() -> None:
+    """A refused request fails at the `with`, never inside the loop."""
+    entered = False
+    with pytest.raises(hx.HelixError), hx.stream(FRANCE, model="demo-fails"):
+        entered = True
+    assert not entered
+
+
+def test_what_fails_later_raises_after_the_last_piece() -> None:
+    """The pieces of a truncated answer arrive first, then TruncatedReply."""
+    pieces = []
+    with pytest.raises(hx.TruncatedReply), hx.stream(FRANCE, model="demo-truncates") as s:
+        pieces.extend(s)
+        pytest.fail("the loop ended as if the answer were whole")
+    assert "".join(pieces) == s.reply.text != ""
+
+
+def test_leaving_a_stream_early_records_interrupted() -> None:
+    """Breaking out raises nothing, keeps the partial text, and says so in the log."""
+    with hx.stream("Show me Markdown") as s:
+        for _ in s:
+            break
+    assert s.reply.status == "interrupted"
+    assert (row()["status"], row()["response"]) == ("interrupted", s.reply.text)
+
+
+def test_ctrl_c_keeps_the_partial_text_and_stays_ctrl_c() -> None:
+    """An interrupt during ask is a KeyboardInterrupt; the row is interrupted; the next ask works."""
+
+    def interrupt() -> None:
+        while hx.last is None and not any(hx.log()["response"].fillna("")):
+            threading.Event().wait(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with hx.stream(FRANCE, model="demo-stalls") as s:
+        next(iter(s))
+        threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            for _ in s:
+                pass
+    assert (s.reply.status, row()["status"]) == ("interrupted", "interrupted")
+    assert row()["response"] == s.reply.text != ""
+    assert hx.ask(FRANCE).status == "ok"
+
+
+def test_awaited_faces_work_in_any_loop() -> None:
+    """aask and astream run in a loop of the caller's, together."""
+
+    async def main() -> list[str]:
+        async with hx.astream(FRANCE) as s:
+            pieces = [piece async for piece in s]
+        both = await asyncio.gather(hx.aask(FRANCE), hx.aask("Hello"))
+        return ["".join(pieces), str(both[0])]
+
+    assert asyncio.run(main()) == ["The capital of France is Paris."] * 2
+    assert list(hx.log()["status"]) == ["ok"] * 3
+
+
+def test_a_cancelled_await_records_interrupted() -> None:
+    """Cancelling the awaiting task stops the exchange and finishes its row."""
+
+    async def main() -> None:
+        task = asyncio.create_task(hx.aask(FRANCE, model="demo-stalls"))
+        async with hx.astream(FRANCE, model="demo-stalls") as other:
+            async for _ in other:
+                break
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert list(hx.log()["status"]) == ["interrupted", "interrupted"]
+
+
+def test_a_chat_remembers_and_links_its_rows() -> None:
+    """Each turn sends the conversation, and its row points to the one before."""
+    chat = hx.Chat(system=HELPFUL)
+    chat.ask("My name is Ada.")
+    assert str(chat.ask("What is my name?")) == "Your name is Ada."
+    assert [m["role"] for m in chat.messages] == ["system", "user", "assistant", "user", "assistant"]
+    rows = hx.log()
+    assert list(rows["thread_id"]) == [chat.thread_id] * 2
+    assert rows["parent_id"].iloc[1] == rows["id"].iloc[0]
+    assert rows["source"].eq("chat").all()
+
+
+def test_only_a_finished_exchange_joins_a_chat() -> None:
+    """A failed turn leaves the conversation as it was."""
+    chat = hx.Chat()
+    chat.ask("My name is Ada.")
+    before = chat.messages
+    for model in ("demo-fails", "demo-truncates"):
+        with pytest.raises(hx.HelixError):
+            chat.ask("And now?", model=model)
+    assert chat.messages == before
+
+
+def test_undo_reset_and_fork() -> None:
+    """A fork goes its own way; undo takes back one turn; reset starts a new thread."""
+    chat = hx.Chat()
+    chat.ask("My name is Ada.")
+    other = chat.fork()
+    other.ask("What is my name?")
+    assert (len(chat.messages), len(other.messages)) == (2, 4)
+    assert other.undo() == "What is my name?"
+    assert other.messages == chat.messages
+    thread = chat.thread_id
+    chat.reset()
+    assert chat.messages == [] and chat.thread_id != thread
+    assert chat.undo() is None
+
+
+def test_a_chat_does_one_thing_at_a_time() -> None:
+    """A second prompt while one is answered is ChatBusy, and harms nothing."""
+    chat = hx.Chat(model="demo-stalls")
+    with chat.stream(FRANCE) as s:
+        next(iter(s))
+        with pytest.raises(hx.ChatBusy):
+            chat.ask("Hello")
+        with pytest.raises(hx.ChatBusy):
+            chat.reset()
+    assert not chat.busy
+
+
+def test_a_chat_works_with_the_log_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The conversation is the Chat's own; no log is needed for it."""
+    monkeypatch.setenv("HELIX_NB_LOG", "off")
+    chat = hx.Chat()
+    chat.ask("My name is Ada.")
+    assert str(chat.ask("What is my name?")) == "Your name is Ada."
+    assert len(hx.log()) == 0
+
+
+def test_the_same_cell_replaces_its_turn() -> None:
+    """Starting again under a turn's key replaces that turn."""
+    chat = hx.Chat()
+    chat.start("My name is Ada.", key="cell-1").result()
+    chat.start("What is my name?", key="cell-2").result()
+    chat.start("My name is Grace.", key="cell-1").result()
+    assert [m["content"] for m in chat.messages if m["role"] == "user"] == [
+        "My name is Grace.",
+        "What is my name?",
+    ]
+    assert chat.holds("cell-2") and not chat.holds("cell-3")
+
+
+def test_a_schema_gives_a_validated_object() -> None:
+    """schema= fills Reply.parsed, for a plain mapping of names to types too."""
+    reply = hx.ask("Ada is 36 years old.", schema={"name": str, "age": int})
+    assert reply.parsed["age"] == 36
+
+
+def test_a_tool_runs_only_because_it_was_named() -> None:
+    """The model's call runs the function on this thread, its result goes back, each round is a row."""
+    ran_on = []
+
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        ran_on.append(threading.current_thread())
+        return a + b
+
+    reply = hx.ask("Use add on 20 and 22.", tools=[add])
+    assert ran_on == [threading.main_thread()]
+    assert "42" in str(reply)
+    rows = hx.log()
+    assert list(rows["status"]) == ["ok", "ok"]
+    assert rows["parent_id"].iloc[1] == rows["id"].iloc[0]
+
+
+def test_nothing_configured_is_said_once() -> None:
+    """The first answer says that the demo answered and how to connect a real endpoint."""
+    assert "HELIX_API_KEY" in hx.ask(FRANCE).notes[0]
+    assert hx.ask(FRANCE).notes == ()
+
+
+def test_scripts_end_by_themselves(tmp_path: Path) -> None:
+    """A script that asks, forks, and asks again in both exits with 0 and leaves two rows more."""
+    code = """
+        import os, helix_nb as hx
+        assert hx.ask("What is the capital of France?").status == "ok"
+        child = os.fork()
+        print(hx.ask("What is the capital of France?"), flush=True)
+        if child:
+            assert os.waitpid(child, 0)[1] == 0
+            assert list(hx.log("all")["status"]) == ["ok"] * 3
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "HELIX_NB_LOG": str(tmp_path / "fork.db")},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "The capital of France is Paris.\n" * 2
