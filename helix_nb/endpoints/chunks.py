@@ -1,0 +1,129 @@
+"""The parts of one decoded chunk or completion: its choice, its pieces of text, its token counts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..messages import ToolCallDelta, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What one choice adds."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+
+
+def choice_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The choice with index 0, or an empty one: several choices are never mixed."""
+    choices = data.get("choices")
+    for position, choice in enumerate(choices if isinstance(choices, list) else ()):
+        if isinstance(choice, Mapping) and (choice.get("index", position) or 0) == 0:
+            return choice
+    return {}
+
+
+def pieces_of(choice: Mapping[str, Any]) -> Pieces:
+    """Text, reasoning and tool calls of a `delta` or `message`."""
+    part = choice.get("delta")
+    if not isinstance(part, Mapping):
+        part = choice.get("message")
+    if not isinstance(part, Mapping):
+        return Pieces(_string(choice.get("text")))
+    content, thought = _content(part.get("content"))
+    reasoning = next((v for k in ("reasoning_content", "reasoning") if (v := _string(part.get(k)))), "")
+    calls = part.get("tool_calls")
+    return Pieces(
+        content or _string(part.get("refusal")),
+        reasoning or thought,
+        tuple(_calls(calls) if isinstance(calls, list) else ()),
+    )
+
+
+def usage_of(data: Mapping[str, Any]) -> Usage | None:
+    """Token counts the server sent; None where they are missing, null or all zero."""
+    usage = data.get("usage")
+    if not isinstance(usage, Mapping):
+        return None
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    completion = _count(usage, "completion_tokens", "output_tokens")
+    total = _count(usage, "total_tokens")
+    if not (prompt or completion or total):
+        return None
+    if total is None and prompt is not None and completion is not None:
+        total = prompt + completion
+    cached = _count(_details(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens")
+    details = _details(usage, "completion_tokens_details", "output_tokens_details")
+    return Usage(
+        prompt,
+        completion,
+        total,
+        _count(usage, "prompt_cache_hit_tokens", "cached_tokens") if cached is None else cached,
+        _count(details, "reasoning_tokens"),
+        "server",
+    )
+
+
+def cost_of(data: Mapping[str, Any]) -> float | None:
+    """The cost the server itself reports in `usage.cost`."""
+    usage = data.get("usage")
+    cost = usage.get("cost") if isinstance(usage, Mapping) else None
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not math.isfinite(cost) or cost < 0:
+        return None
+    return float(cost)
+
+
+def _content(content: Any) -> tuple[str, str]:
+    """Text and reasoning of a content that is text, a list of parts, or nothing."""
+    if not isinstance(content, list):
+        return _string(content), ""
+    text = reasoning = ""
+    for part in content:
+        if not isinstance(part, Mapping):
+            text += _string(part)
+        elif "thinking" in part:
+            reasoning += _content(part["thinking"])[0]
+        else:
+            text += _string(part.get("text"))
+    return text, reasoning
+
+
+def _calls(calls: list[Any]) -> list[ToolCallDelta]:
+    found = []
+    for position, call in enumerate(calls):
+        if not isinstance(call, Mapping):
+            continue
+        function = call.get("function")
+        function = function if isinstance(function, Mapping) else {}
+        arguments = function.get("arguments")
+        if isinstance(arguments, Mapping):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        index = call.get("index")
+        index = index if isinstance(index, int) else position
+        name = _string(function.get("name"))
+        found.append(ToolCallDelta(index, _string(call.get("id")), name, _string(arguments)))
+    return found
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((usage[name] for name in names if isinstance(usage.get(name), Mapping)), {})
+
+
+def _count(counts: Mapping[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+            return value
+    return None
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,92 @@
+"""What a server wrote about an error, in any of the shapes they use, as one readable sentence."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import redact
+
+MOST_CHARACTERS = 300
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
+_PAGE = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
+_TAGS = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """An error as a server worded it: its `text`, its error `code` and its own idea of a status."""
+
+    text: str
+    code: str = ""
+    status: int | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Complaint:
+        """Read an error body: JSON of any known shape, an event, a page of HTML, plain text."""
+        text = text.strip().removeprefix("\ufeff")
+        for line in (text, *text.split("\n")):
+            value = re.sub(r"^(?:data|error):\s*", "", line.strip())
+            if value[:1] in ("{", "["):
+                try:
+                    return cls.from_json(json.loads(value))
+                except (ValueError, RecursionError):
+                    continue
+        return cls(_page(text) if _PAGE.match(text) else text)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Complaint:
+        """Read a decoded error: `{"error": ...}`, `{"detail": ...}`, `{"message": ...}`, nested or not."""
+        if isinstance(data, list) and data:
+            data = data[0]
+        if not isinstance(data, Mapping):
+            return cls(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False))
+        inner = data.get("error") or data.get("errors") or data
+        if not isinstance(inner, Mapping):
+            found = cls.from_json(inner)
+            return cls(found.text, found.code, _status(data) or found.status)
+        text = inner.get("message") or inner.get("detail") or inner.get("msg") or inner.get("error")
+        if not isinstance(text, str):
+            text = json.dumps(inner if text is None else text, ensure_ascii=False, default=str)
+        words = [str(inner[key]) for key in ("code", "type", "status") if isinstance(inner.get(key), str)]
+        return cls(text, " ".join(words), _status(inner) or _status(data))
+
+    @property
+    def words(self) -> str:
+        """Everything that may tell what is meant."""
+        return f"{self.text} {self.code}"
+
+    @property
+    def excerpt(self) -> str:
+        """The text on one line, without control characters or keys, cut to a readable length."""
+        text = _CONTROL.sub(" ", _ESCAPES.sub("", self.text))
+        text = redact(re.sub(r"\s+", " ", text).strip())
+        return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
+
+    @property
+    def said(self) -> str:
+        """` It said: ...`, to be appended to a sentence; empty where it said nothing."""
+        return f" It said: {self.excerpt}" if self.excerpt else ""
+
+
+def _status(data: Mapping[str, Any]) -> int | None:
+    """A number from 400 to 599 under one of the usual names."""
+    for key in ("code", "status", "status_code", "statusCode"):
+        value = data.get(key)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
+            return value
+    return None
+
+
+def _page(text: str) -> str:
+    """The title of a page of HTML, else its text."""
+    found = _TITLE.search(text[:5_000])
+    return html.unescape(found[2] if found else _TAGS.sub(" ", text[:5_000]))

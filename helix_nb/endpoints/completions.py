@@ -1,0 +1,220 @@
+"""The OpenAI-compatible endpoint over HTTP: one request, its answer as deltas, errors as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from ..config import Connection, remember_model
+from ..errors import ConfigError, HelixError, StreamFailed
+from ..messages import Delta, Request
+from . import ModelInfo
+from .carrier import Carrier, Response, silent
+from .failures import agent_key, failure, web_page
+from .listing import models_in
+from .profiles import body_of, encoded, profile_named
+from .reading import AnswerReader
+from .sse import Splitter
+
+MOST_ERROR_BYTES = 64 * 1024
+MOST_LISTING_BYTES = 16 * 1024 * 1024
+ERROR_BODY_S = 5.0
+AFTER_FINISH_S = 5.0  # how long to wait for token counts once the answer is complete
+AFTER_DONE_S = 0.02  # usually only the end of the body is missing; with it the connection can be kept
+LISTING_S = 30.0
+REDIRECTS = 3
+
+_without_usage: set[str] = set()  # base URLs that refuse stream_options
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A response, and the whole body where it is an error."""
+
+    response: Response
+    url: str
+    error: HelixError | None = None
+    body: bytes = b""
+
+
+class Completions:
+    """`POST /chat/completions` and `GET /models` of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._profile = profile_named(connection.profile)
+        self._carrier = Carrier(connection)
+        self._answers_as_agent = False
+
+    def wire(self, request: Request) -> dict[str, Any]:
+        """Return the JSON body as it would be sent; ConfigError if it cannot be."""
+        return self._body(request, request.model)
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta]:
+        """Send the request once and yield its answer; see `Endpoint.stream`."""
+        model, note = await self._model(request)
+        answered = await self._ask(request, model)
+        response = answered.response
+        try:
+            yield Delta(http_status=response.status, note=note)
+            if answered.error is not None:
+                raise answered.error
+            reader, splitter = AnswerReader(self.connection, answered.url, model), Splitter()
+            chunk = await self._next(response, reader, first=True)
+            while chunk and not reader.done:
+                for event in splitter.feed(chunk):
+                    for delta in reader.read(event):
+                        yield delta
+                chunk = await self._next(response, reader)
+            for event in splitter.close():
+                for delta in reader.read(event):
+                    yield delta
+            for delta in reader.close(cut=response.cut):
+                yield delta
+        finally:
+            await response.aclose()
+
+    async def models(self) -> list[ModelInfo]:
+        """List what the endpoint serves. An agent key raises NotAllowed, which `agent_key` recognises."""
+        url = f"{await self._base_url()}/models"
+        wait_s = min(self.connection.first_byte_timeout_s, LISTING_S)
+        answered = await self._send("GET", url, None, None, wait_s)
+        try:
+            if answered.error is not None:
+                self._answers_as_agent = self._answers_as_agent or agent_key(answered.error)
+                raise answered.error
+            return models_in(self.connection, await _all_of(answered.response, wait_s, MOST_LISTING_BYTES))
+        finally:
+            await answered.response.aclose()
+
+    async def aclose(self) -> None:
+        """Close idle connections."""
+        await self._carrier.aclose()
+
+    def _body(self, request: Request, model: str | None) -> dict[str, Any]:
+        agent = self._answers_as_agent or self.connection.app_id is not None
+        usage = self.connection.base_url not in _without_usage
+        return body_of(request, self._profile, model=model, agent=agent, usage=usage)
+
+    async def _model(self, request: Request) -> tuple[str | None, str | None]:
+        """The model to ask for, and a sentence about it where it was not the caller's choice."""
+        if request.model or not self._profile.needs_model:
+            return request.model, None
+        try:
+            served = [info.id for info in await self.models() if info.id]
+        except HelixError as error:
+            error.args = (f"No model was named, and asking which there are failed. {error}",)
+            raise
+        if not served:
+            raise ConfigError(
+                f"No model was named and {self.connection.name} lists none: name one with model=."
+            )
+        remember_model(self.connection, served[0])
+        which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
+        return served[0], f"No model given: using {served[0]}, {which}."
+
+    async def _ask(self, request: Request, model: str | None) -> _Answered:
+        """Post the request; where only asking for token counts is refused, post it once more without."""
+        url = f"{await self._base_url()}/chat/completions"
+        if self.connection.app_id:
+            url += f"?app_id={quote(self.connection.app_id, safe='')}"
+        wait_s = self.connection.first_byte_timeout_s
+        body = self._body(request, model)
+        answered = await self._send("POST", url, encoded(body, self._profile), model, wait_s)
+        refused = answered.response.status in (400, 422) and b"stream_options" in answered.body
+        if not refused or "stream_options" not in body or "stream_options" in request.params:
+            return answered
+        await answered.response.aclose()
+        _without_usage.add(self.connection.base_url)
+        body = self._body(request, model)
+        return await self._send("POST", url, encoded(body, self._profile), model, wait_s)
+
+    async def _send(
+        self, method: str, url: str, body: bytes | None, model: str | None, wait_s: float
+    ) -> _Answered:
+        """Send, follow redirects within the same place, and read the body where it is an error."""
+        for _ in range(REDIRECTS + 1):
+            response = await self._carrier.send(method, url, self._headers(), body, first_byte_s=wait_s)
+            try:
+                target = _same_place(url, response)
+                if target is None:
+                    return await self._judged(response, url, model)
+            except BaseException:
+                await response.aclose()
+                raise
+            await response.aclose()
+            url = target
+        raise ConfigError(
+            f"{self.connection.name} redirects in circles; check the URL {self.connection.base_url}."
+        )
+
+    async def _judged(self, response: Response, url: str, model: str | None) -> _Answered:
+        if 200 <= response.status < 300:
+            page = "text/html" in response.headers.get("content-type", "").lower()
+            return _Answered(response, url, web_page(self.connection, url) if page else None)
+        body = await _all_of(response, ERROR_BODY_S, MOST_ERROR_BYTES)
+        return _Answered(
+            response, url, failure(self.connection, response.status, response.headers, body, model), body
+        )
+
+    def _headers(self) -> dict[str, str]:
+        from .. import __version__
+
+        return {
+            "User-Agent": f"helix-nb/{__version__}",
+            "Accept": "text/event-stream, application/json",
+            "Accept-Encoding": "identity",  # a compressing proxy holds a stream back
+            "Content-Type": "application/json",
+            **self.connection.headers,
+            **self.connection.authorization(),
+        }
+
+    async def _base_url(self) -> str:
+        if self.connection.kind != "demo":
+            return self.connection.base_url
+        from .. import demo
+
+        return await demo.url()
+
+    async def _next(self, response: Response, reader: AnswerReader, *, first: bool = False) -> bytes:
+        """The next bytes; once the answer is complete, silence is just its end."""
+        name = "first_byte_timeout_s" if first else "idle_timeout_s"
+        limit_s = self.connection.first_byte_timeout_s if first else self.connection.idle_timeout_s
+        if reader.finished:
+            limit_s = min(limit_s, AFTER_DONE_S if reader.done else AFTER_FINISH_S)
+        try:
+            return await response.read(limit_s)
+        except TimeoutError:
+            if reader.finished:
+                return b""
+            raise silent(self.connection, name, limit_s) from None
+
+
+def _same_place(url: str, response: Response) -> str | None:
+    """Where a redirect leads, if it stays with the same scheme, host and port."""
+    location = response.headers.get("location")
+    if response.status not in (301, 302, 307, 308) or not location:
+        return None
+    try:
+        target = urljoin(url, location)
+        return target if _origin(target) == _origin(url) else None
+    except ValueError:
+        return None
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+async def _all_of(response: Response, timeout_s: float, most_bytes: int) -> bytes:
+    """The body, as much of it as comes in time and is allowed."""
+    body = b""
+    try:
+        while len(body) < most_bytes and (chunk := await response.read(timeout_s)):
+            body += chunk
+    except (TimeoutError, StreamFailed):
+        pass  # a body that explains an error is welcome, not needed
+    return body[:most_bytes]

@@ -1,0 +1,67 @@
+"""Lists of models, in the shapes that servers give them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..config import Connection
+from . import ModelInfo
+from .failures import unreadable
+
+_ID = ("id", "name", "model")
+_CONTEXT = (
+    "context_length",
+    "max_model_len",
+    "max_context_length",
+    "context_window",
+    "loaded_context_length",
+    "n_ctx",
+    "n_ctx_train",
+)
+
+
+def models_in(connection: Connection, body: bytes) -> list[ModelInfo]:
+    """Read `{"data": [...]}` (null on a cold cache), `{"models": [...]}` or a bare list.
+
+    Raises StreamFailed when the body is something else.
+    """
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise unreadable(connection, body.decode("utf-8", "replace")) from None
+    if isinstance(data, dict) and ("data" in data or "models" in data):
+        data = data.get("data") or data.get("models") or []
+    if not isinstance(data, list):
+        raise unreadable(connection, body.decode("utf-8", "replace"))
+    found = (_model({"id": item} if isinstance(item, str) else item) for item in data)
+    return list({info.id: info for info in found if info is not None}.values())
+
+
+def _model(item: Any) -> ModelInfo | None:
+    if not isinstance(item, Mapping):
+        return None
+    name = next((item[key] for key in _ID if isinstance(item.get(key), str) and item[key]), None)
+    if name is None:
+        return None
+    nested = [part for key in ("meta", "details") if isinstance(part := item.get(key), Mapping)]
+    places = [item, *nested]
+    quantization = _first(places, ("quantization", "quantization_level"), str)
+    return ModelInfo(
+        id=name,
+        size_bytes=_first(places, ("size", "size_bytes"), int),
+        quantization=quantization or None,
+        context_length=_first(places, _CONTEXT, int),
+        note="switched off" if item.get("enabled") is False else None,
+    )
+
+
+def _first(places: list[Mapping[str, Any]], names: tuple[str, ...], kind: type) -> Any:
+    """The first value of that type under one of the names; a count of 0 is unknown."""
+    for name in names:
+        for place in places:
+            value = place.get(name)
+            if isinstance(value, kind) and not isinstance(value, bool) and value:
+                return value
+    return None

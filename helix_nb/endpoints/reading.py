@@ -1,0 +1,164 @@
+"""Events of an answer to Deltas, for every way that servers spell them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..config import Connection
+from ..errors import StreamFailed
+from ..messages import Delta
+from .chunks import choice_of, cost_of, pieces_of, usage_of
+from .complaints import Complaint
+from .failures import failure_inside, unreadable, web_page
+from .sse import Event, Stray
+from .thinking import ThinkSplitter
+
+_HTML = re.compile(r"\s*<(?:!doctype|html)\b", re.IGNORECASE)
+_ERROR_KEYS = ("message", "detail", "msg", "errors")
+
+
+class AnswerReader:
+    """Reads one answer: `read` each event, then `close`. Both raise HelixError.
+
+    `finished` is true once the answer is complete, `done` from `[DONE]` on: whatever follows that
+    is no part of the answer.
+    """
+
+    def __init__(self, connection: Connection, url: str, model: str | None) -> None:
+        self._connection, self._url, self._model = connection, url, model
+        self._thinking = ThinkSplitter()
+        self._stray = ""
+        self._begun = False
+        self._known: dict[str, str] = {}
+        self.finished = False
+        self.done = False
+
+    def read(self, event: Event | Stray) -> Iterator[Delta]:
+        """Yield what one event adds to the answer."""
+        if self.done:
+            return
+        if isinstance(event, Stray):
+            yield from self._read_stray(event.text)
+        elif self._stray:
+            yield from self._fail(self._stray)
+        else:
+            yield from self._read_event(event)
+
+    def close(self, *, cut: bool = False) -> Iterator[Delta]:
+        """Yield what is left at the end of the bytes; `cut` when the connection broke."""
+        text = self._stray.strip()
+        unfinished = cut or (text.startswith("{") and not text.endswith("}"))
+        if text and not self.done and not unfinished:
+            yield from self._fail(text)
+        yield from self._rest()
+
+    def _read_stray(self, text: str) -> Iterator[Delta]:
+        """Take lines outside the format: one JSON body over several lines, or an error in words."""
+        first, self._stray = not self._stray, f"{self._stray}\n{text}".lstrip("\n")
+        if self._stray.strip() == "[DONE]":
+            yield from self._read_event(Event("[DONE]"))
+        elif self._stray[:1] not in ("{", "["):
+            if _HTML.match(text) and not self._begun:
+                raise web_page(self._connection, self._url)
+            yield from self._fail(text)
+        elif first or text[:1] in ("}", "]"):
+            data = _json(self._stray)
+            if isinstance(data, dict):
+                self._stray = ""
+                yield from self._read_object(data, failed="choices" not in data)
+
+    def _read_event(self, event: Event) -> Iterator[Delta]:
+        text = event.data.strip()
+        if text == "[DONE]":
+            self.done = self.finished = True
+            yield from self._rest(finished=True)
+            return
+        if text in ("", "null"):
+            return
+        data = _json(text)
+        if isinstance(data, dict):
+            yield from self._read_object(data, failed=event.name == "error")
+        elif data is None and "\n" in text:  # events without the blank line between them
+            for line in text.split("\n"):
+                yield from self.read(replace(event, data=line))
+        elif not event.cut:
+            yield from self._fail(text)
+
+    def _read_object(self, data: Mapping[str, Any], *, failed: bool) -> Iterator[Delta]:
+        says_error = bool(data.get("error")) or "error" in (data.get("object"), data.get("type"))
+        if failed or says_error or ("choices" not in data and any(key in data for key in _ERROR_KEYS)):
+            yield from self._raise(Complaint.from_json(data))
+        choice = choice_of(data)
+        reason = choice.get("finish_reason") or None
+        whole = isinstance(choice.get("message"), Mapping) and not isinstance(choice.get("delta"), Mapping)
+        ends = (whole or reason is not None) and reason != "error"
+        self.finished = self.finished or ends
+        yield self._delta(data, choice, reason, ends=ends)
+        if reason == "error":
+            yield from self._raise(
+                Complaint.from_json(choice.get("error") or {"message": "finish_reason: error"})
+            )
+
+    def _delta(self, data: Mapping[str, Any], choice: Mapping[str, Any], reason: Any, *, ends: bool) -> Delta:
+        pieces, cost = pieces_of(choice), cost_of(data)
+        text, thought = self._thinking.feed(pieces.text)
+        if ends:
+            rest, rest_thought = self._thinking.flush()
+            text, thought = text + rest, thought + rest_thought
+        delta = Delta(
+            text=text,
+            reasoning=pieces.reasoning + thought,
+            tool_calls=pieces.tool_calls,
+            finish_reason=reason if isinstance(reason, str) else None,
+            finished=ends,
+            usage=usage_of(data),
+            model=self._new(data, "model"),
+            response_id=self._new(data, "id"),
+            cost=cost,
+            currency=None if cost is None else "USD",  # what OpenRouter and its like mean by usage.cost
+        )
+        self._begun = self._begun or bool(delta.text or delta.reasoning or delta.tool_calls)
+        return delta
+
+    def _new(self, data: Mapping[str, Any], name: str) -> str | None:
+        """A name the server gives itself or its answer, where it says another one than before."""
+        value = data.get(name)
+        if not isinstance(value, str) or not value or self._known.get(name) == value:
+            return None
+        self._known[name] = value
+        return value
+
+    def _fail(self, text: str) -> Iterator[Delta]:
+        """Yield held back text, then raise what words outside any JSON answer mean."""
+        yield from self._rest()
+        error = failure_inside(self._connection, Complaint.of(text), self._model, begun=self._begun)
+        if isinstance(error, StreamFailed) and error.status_code is None and not _sounds_like_error(text):
+            error = unreadable(self._connection, text)
+        raise error
+
+    def _raise(self, complaint: Complaint) -> Iterator[Delta]:
+        """Yield held back text, then raise what the server reported."""
+        yield from self._rest()
+        raise failure_inside(self._connection, complaint, self._model, begun=self._begun)
+
+    def _rest(self, *, finished: bool = False) -> Iterator[Delta]:
+        text, reasoning = self._thinking.flush()
+        self._begun = self._begun or bool(text or reasoning)
+        if text or reasoning or finished:
+            yield Delta(text=text, reasoning=reasoning, finished=finished)
+
+
+def _json(text: str) -> Any:
+    """Decoded JSON; None for null and for what is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _sounds_like_error(text: str) -> bool:
+    return re.search(r"\berror|\bfail", text, re.IGNORECASE) is not None

@@ -1,0 +1,111 @@
+"""Bytes of a `text/event-stream` to events: pure, incremental, and forgiving.
+
+Lines end at `\\n`, `\\r\\n` or `\\r` bytes only: U+2028 and U+0085 may stand inside a JSON string.
+A line that is no field of the format is not dropped, as the standard says, but kept as `Stray`:
+servers report errors that way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..errors import StreamFailed
+
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data", b"event", b"id", b"retry")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. `cut` means that the bytes ended before the blank line that closes an event."""
+
+    data: str
+    name: str = ""
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A line that is no field of an event stream."""
+
+    text: str
+
+
+class Splitter:
+    """Feed it bytes as they come, then `close()` it; however they are cut, the events are the same.
+
+    >>> splitter = Splitter()
+    >>> list(splitter.feed(b'data: {"a"')), list(splitter.feed(b': 1}\\n\\n'))
+    ([], [Event(data='{"a": 1}', name='', cut=False)])
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_bytes = max_event_bytes
+        self._open = bytearray()
+        self._data: list[bytes] = []
+        self._data_bytes = 0
+        self._name = ""
+        self._first = True
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> Iterator[Event | Stray]:
+        """Yield what these bytes complete; StreamFailed when one event outgrows all bounds."""
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._after_cr = False
+        start = 0
+        for end in _LINE_END.finditer(chunk):
+            line = chunk[start : end.start()]
+            if self._open:
+                line = bytes(self._open) + line
+                self._open.clear()
+            start = end.end()
+            yield from self._line(line)
+        self._after_cr = self._after_cr or (start == len(chunk) and chunk.endswith(b"\r"))
+        self._open += chunk[start:]
+        self._check(len(self._open))
+
+    def close(self) -> Iterator[Event | Stray]:
+        """Yield what the end of the bytes leaves over."""
+        line = bytes(self._open)
+        self._open.clear()
+        if line and not any(field.startswith(line) for field in _FIELDS):
+            yield from self._line(line)
+        yield from self._event(cut=True)
+
+    def _line(self, line: bytes) -> Iterator[Event | Stray]:
+        self._check(len(line))
+        if self._first:
+            line, self._first = line.removeprefix(_BOM), False
+        if not line:
+            yield from self._event()
+            return
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+            self._data_bytes += len(value)
+        elif field == b"event":
+            self._name = _text(value)
+        elif field and field not in _FIELDS and line.strip():
+            yield Stray(_text(line))
+
+    def _event(self, *, cut: bool = False) -> Iterator[Event]:
+        data, name = self._data, self._name
+        self._data, self._data_bytes, self._name = [], 0, ""
+        if data:
+            yield Event(_text(b"\n".join(data)), name, cut)
+
+    def _check(self, line_bytes: int) -> None:
+        if self._data_bytes + line_bytes > self._max_bytes:
+            raise StreamFailed(
+                f"The server sent more than {self._max_bytes:,} bytes without ending an event; it was left."
+            )
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
