@@ -13,25 +13,62 @@ from .rows import reply_of
 VARIABLES = 500  # SQLite takes at least 999 in one statement
 
 
-def link(connection: sqlite3.Connection, batch_id: str, links: Sequence[tuple[int, str, str]]) -> None:
-    """Insert or replace the links of some rows."""
+Link = tuple[int, str, str | None, str | None, str | None]
+
+
+def link(connection: sqlite3.Connection, batch_id: str, links: Sequence[Link]) -> None:
+    """Insert or replace the links of some rows: position, row key, exchange id, identity, problem."""
     connection.executemany(
-        "INSERT OR REPLACE INTO links (batch_id, position, row_key, exchange_id) VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO links (batch_id, position, row_key, exchange_id, identity, problem) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
         [(batch_id, *each) for each in links],
     )
 
 
 _ANSWERED = """
-SELECT p.identity, e.id FROM exchanges e JOIN payloads p USING (number)
-WHERE e.status = 'ok' AND p.response IS NOT NULL AND p.identity IS NOT NULL
-  AND (e.batch_id = ?1 OR e.id IN (SELECT exchange_id FROM links WHERE batch_id = ?1))
-ORDER BY e.started_at, e.number
+SELECT p.identity, e.id, 0 FROM payloads p JOIN exchanges e USING (number)
+WHERE p.identity IN ({marks}) AND e.batch_id = ? AND e.status = 'ok' AND p.response IS NOT NULL
+UNION ALL
+SELECT l.identity, e.id, 1 FROM links l JOIN exchanges e ON e.id = l.exchange_id JOIN payloads p USING (number)
+WHERE l.identity IN ({marks}) AND l.batch_id = ? AND e.status = 'ok' AND p.response IS NOT NULL
+ORDER BY 3, 2
 """
 
 
-def answered(connection: sqlite3.Connection, batch_id: str) -> dict[str, str]:
-    """Identity -> exchange id of the batch's `ok` rows; of equal ones the newest."""
-    return dict(connection.execute(_ANSWERED, (batch_id,)).fetchall())
+def answered(
+    connection: sqlite3.Connection, batch_id: str, identities: Collection[str]
+) -> dict[str, list[str]]:
+    """Identity -> ids of the batch's `ok` exchanges for it, the best last.
+
+    What a row is linked to counts more than another exchange of its request: it may be the repair
+    of an answer that did not fit.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for some in _portions(identities):
+        query = _ANSWERED.format(marks=", ".join("?" * len(some)))
+        for identity, exchange_id, _ in connection.execute(query, (*some, batch_id, *some, batch_id)):
+            ids = found.setdefault(identity, {})
+            ids.pop(exchange_id, None)
+            ids[exchange_id] = None
+    return {identity: list(ids) for identity, ids in found.items()}
+
+
+_ROWS = """
+SELECT l.position, l.row_key, coalesce(l.exchange_id, (
+    SELECT e.id FROM payloads p JOIN exchanges e USING (number)
+    WHERE p.identity = l.identity AND e.batch_id = l.batch_id ORDER BY e.status = 'ok' DESC, e.id DESC LIMIT 1
+)) AS exchange_id, l.problem FROM links l WHERE l.batch_id = ?
+"""
+
+
+def rows_of(connection: sqlite3.Connection, batch_id: str) -> list[tuple[object, ...]]:
+    """Each row of a batch by position, with the exchange that answers it as far as there is one."""
+    return connection.execute(
+        "SELECT r.position, r.row_key, p.response, e.status, e.error_type, e.error, e.finish_reason, "
+        f"e.prompt_tokens, e.completion_tokens, e.id, r.problem FROM ({_ROWS}) r "  # noqa: S608 - fixed text
+        "LEFT JOIN exchanges e ON e.id = r.exchange_id LEFT JOIN payloads p USING (number) ORDER BY 1",
+        (batch_id,),
+    ).fetchall()
 
 
 def replies(connection: sqlite3.Connection, exchange_ids: Collection[str]) -> dict[str, Reply]:

@@ -79,6 +79,7 @@ def _open_shared(path: Path) -> Store:
     _create(path)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
+        _check_version(connection, path)
         if _journal_mode(connection) != "wal":
             raise _WalRefused
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -95,6 +96,7 @@ def _open_alone(path: Path) -> Store:
     _create(path)
     uri = f"{path.as_uri()}?vfs={NO_LOCKS}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    _check_version(connection, path)
     connection.execute("PRAGMA journal_mode = TRUNCATE")
     return _prepared(connection, path, shared=False)
 
@@ -118,14 +120,17 @@ def _journal_mode(connection: sqlite3.Connection) -> str:
             time.sleep(0.01)
 
 
-def _prepared(connection: sqlite3.Connection, path: Path | None, *, shared: bool) -> Store:
-    connection.execute("PRAGMA secure_delete = ON")
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > schema.VERSION:
         raise LogProblem(
             f"{path} was written by a newer helix_nb (log version {version}, this one knows up to "
             f"{schema.VERSION}): upgrade helix_nb, or point HELIX_NB_LOG at another file."
         )
+
+
+def _prepared(connection: sqlite3.Connection, path: Path | None, *, shared: bool) -> Store:
+    connection.execute("PRAGMA secure_delete = ON")
     schema.upgrade(connection)
     salt, process = _registered(connection)
     return Store(connection, path, shared, salt, process)

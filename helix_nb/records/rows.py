@@ -63,6 +63,8 @@ def hash_of(text: str | bytes) -> bytes:
 def write(store: Store, request: Request, reply: Reply, identity: str | None, keeping: Keeping) -> None:
     """Bring the row of an exchange up to date; insert it if it is not there."""
     row = _exchange(store.process, request, reply)
+    if keeping.redact is not None and reply.error is not None:
+        row["error"] = Keeping(redact=keeping.redact).clean(reply.error)
     found = store.connection.execute(_UPDATE, [*(row[name] for name in _MUTABLE), row["id"]]).fetchall()
     if found:
         number = int(found[0][0])

@@ -98,12 +98,15 @@ CREATE INDEX exchanges_thread_id ON exchanges (thread_id);
 """
 _BATCHES = """
 CREATE TABLE links (
-    batch_id TEXT, position INTEGER, row_key TEXT, exchange_id TEXT, PRIMARY KEY (batch_id, position)
+    batch_id TEXT, position INTEGER, row_key TEXT, exchange_id TEXT, identity TEXT, problem TEXT,
+    PRIMARY KEY (batch_id, position)
 ) WITHOUT ROWID;
 CREATE TABLE claims (
     batch_id TEXT, identity TEXT, process INTEGER, PRIMARY KEY (batch_id, identity)
 ) WITHOUT ROWID;
 CREATE INDEX exchanges_batch_id ON exchanges (batch_id) WHERE batch_id IS NOT NULL;
+CREATE INDEX payloads_identity ON payloads (identity) WHERE identity IS NOT NULL;
+CREATE INDEX links_identity ON links (batch_id, identity);
 """
 _REPLAY = "CREATE INDEX payloads_request_hash ON payloads (request_hash);"
 

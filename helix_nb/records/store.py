@@ -35,7 +35,6 @@ class Log:
         self._writer = Writer(place) if place.kept else None
         self._begun: dict[str, tuple[Request, str]] = {}
         self._paused = 0
-        self._pid = os.getpid()
         self._salt: bytes | None = None
 
     @property
@@ -163,16 +162,16 @@ class Log:
                 found.append(self.place.path)
         return found
 
-    def link(self, batch_id: str, links: Sequence[tuple[int, str, str]]) -> None:
-        """Say which exchange answers which row (position, row_key, exchange id); returns at once."""
-        if self._writer is not None:
+    def link(self, batch_id: str, links: Sequence[batches.Link]) -> None:
+        """Say which exchange answers which row of a batch; returns at once."""
+        if self._writer is not None and links:
             kept = list(links)
             job = self._writer.do(lambda store: batches.link(store.connection, batch_id, kept), urgent=False)
             job.add_done_callback(lambda done: self._not_kept(done.exception()))
 
-    def answered(self, batch_id: str) -> dict[str, str]:
-        """Identity -> exchange id of what a batch has as `ok` (with its text), newest last."""
-        return _merged(self.read(lambda connection: batches.answered(connection, batch_id)))
+    def answered(self, batch_id: str, identities: Collection[str]) -> dict[str, list[str]]:
+        """Identity -> ids of what a batch has answered `ok` (with its text), the best last."""
+        return _merged(self.read(lambda connection: batches.answered(connection, batch_id, identities)))
 
     def replies(self, exchange_ids: Collection[str]) -> dict[str, Reply]:
         """The recorded Replies by exchange id, as far as they are in the log; `parsed` is None."""
@@ -210,16 +209,21 @@ def _merged(found: list[dict[str, T]]) -> dict[str, T]:
 
 
 _logs: dict[str, Log] = {}
+_current: Log | None = None
 _lock = threading.Lock()
 
 
 def current_log() -> Log:
     """The log that HELIX_NB_LOG names now; one per process and setting, never an exception."""
+    global _current
     setting = os.environ.get("HELIX_NB_LOG", "")
     with _lock:
         if setting not in _logs:
             _logs[setting] = Log(wanted(setting))
-        return _logs[setting]
+        if _current is not None and _current is not _logs[setting]:
+            _current.close()
+        _current = _logs[setting]
+        return _current
 
 
 def _after_fork() -> None:

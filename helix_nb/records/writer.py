@@ -57,6 +57,7 @@ class Writer:
         self._busy = threading.RLock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closing = False
 
     def do(self, run: Callable[[Store], T], *, urgent: bool = True) -> Future[T]:
         """Queue a job; its future resolves once its transaction is in the file."""
@@ -65,20 +66,20 @@ class Writer:
         if self._exiting:
             self._write([job])
             return job.done
-        self._jobs.put(job)
-        if self._thread is None:
-            self._start()
-        return job.done
-
-    def _start(self) -> None:
         with self._starting:
+            self._jobs.put(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="helix_nb log", daemon=True)
                 self._thread.start()
+        return job.done
 
     def _serve(self) -> None:
         while True:
             self._write(self._group())
+            with self._starting:
+                if self._closing and self._jobs.empty():
+                    self._thread, self._closing = None, False
+                    return
 
     def _group(self) -> list[Job]:
         """Wait for a job, then take what comes with it: until one is urgent, 100, or 250 ms."""
@@ -147,8 +148,12 @@ class Writer:
         self.do(_nothing).result()
 
     def close(self) -> None:
-        """Write what is queued and close the file; the next job opens it again."""
-        self.do(_nothing).result()
+        """Write what is queued, close the file and end the thread; the next job opens it again."""
+        if self._store is None or self._store.path is None:
+            self.flush()  # what is only in memory stays
+            return
+        self._closing = True
+        self.flush()
         with self._busy:
             store, self._store = self._store, None
             if store is not None:

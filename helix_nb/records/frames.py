@@ -1,0 +1,179 @@
+"""The log as pandas DataFrames. Views, built when asked for; rows are never cut silently."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..errors import ConfigError
+from . import conversation
+from .filters import STATUS, Filter, filter_of, prepare
+from .schema import COLUMNS, TEXT_COLUMNS
+from .store import Log, current_log
+
+if TYPE_CHECKING:
+    from ..endpoints import ModelInfo
+
+TRANSCRIPT_COLUMNS = {
+    "thread_id": "str",
+    "exchange_id": "str",
+    "role": "category",
+    "content": "str",
+    "status": "category",
+    "model": "category",
+    "at": "datetime64[us, UTC]",
+}
+MODEL_COLUMNS = {
+    "id": "str",
+    "size_bytes": "Int64",
+    "quantization": "str",
+    "context_length": "Int64",
+    "note": "str",
+}
+
+_EXPRESSIONS = {
+    "status": STATUS,
+    "kernel_id": "p.kernel_id",
+    "tags": "coalesce(e.tags, '{}')",
+    "params": "coalesce(e.params, '{}')",
+    "system": "t.text",
+    "prompt": "w.prompt",
+    "response": "w.response",
+    "reasoning": "w.reasoning",
+}
+FROM = "FROM exchanges e JOIN processes p ON p.id = e.process"
+FROM_WITH_TEXT = f"{FROM} LEFT JOIN payloads w USING (number) LEFT JOIN texts t ON t.hash = w.system_hash"
+
+
+def log(
+    scope: str = "kernel",
+    *,
+    since: str | date | timedelta | None = None,
+    model: str | Sequence[str] | None = None,
+    status: str | Sequence[str] | None = None,
+    search: str | None = None,
+    tags: str | Mapping[str, Any] | Sequence[str] | None = None,
+    text: bool = True,
+    last: int | None = None,
+) -> pd.DataFrame:
+    """Return the log: one row per exchange, newest last, everything that matches.
+
+    Args:
+        scope: "kernel" (rows this process wrote), "notebook" (rows of this notebook, whichever
+            kernel wrote them) or "all".
+        since: "30m", "12h", "7d", "2w", an ISO date, a date, a datetime or a timedelta.
+        model: a name or a glob such as "qwen3*", or several; asked for or answered.
+        status: one or several of ok, truncated, interrupted, error, pending, lost.
+        search: text to find in prompts, answers, reasoning, system prompts or errors; case is
+            ignored.
+        tags: a key that must be there, several keys, or a mapping that must match.
+        text: False leaves out system, prompt, response and reasoning: quicker for many rows.
+        last: the newest so many of the rows that match.
+
+    Returns:
+        A plain DataFrame. Times are UTC (`datetime64[us, UTC]`), durations `_ms`, token counts
+        `Int64`; what nobody reported is NA, never 0. `tags` and `params` are JSON texts.
+
+    Raises:
+        ConfigError: a keyword makes no sense.
+
+    >>> import helix_nb as hx
+    >>> reply = hx.ask("What is the capital of France?", endpoint="demo")
+    >>> frame = hx.log(status="ok", search="capital of france", last=1)
+    >>> frame["prompt"].iloc[0], int(frame["total_tokens"].iloc[0]) == reply.usage.total_tokens
+    ('What is the capital of France?', True)
+    """
+    if last is not None and (isinstance(last, bool) or not isinstance(last, int) or last < 0):
+        raise ConfigError(f"last={last!r} is not a number of rows.")
+    wanted = filter_of(scope, since=since, model=model, status=status, search=search, tags=tags)
+    return frame_of(current_log(), wanted, text=text, last=last)
+
+
+def frame_of(log: Log, wanted: Filter, *, text: bool = True, last: int | None = None) -> pd.DataFrame:
+    """The rows of a log that a filter lets through."""
+    columns = [name for name in COLUMNS if text or name not in TEXT_COLUMNS]
+    parts = [part for part in log.read(lambda connection: _select(connection, wanted, columns, last)) if part]
+    rows = parts[0] if parts else []
+    if len(parts) > 1:
+        rows = _together(parts, last)
+    return typed(rows, {name: COLUMNS[name] for name in columns})
+
+
+def _select(
+    connection: sqlite3.Connection, wanted: Filter, columns: Iterable[str], last: int | None
+) -> list[tuple[Any, ...]]:
+    columns = list(columns)
+    prepare(connection)
+    with_text = wanted.needs_text or any(name in TEXT_COLUMNS for name in columns)
+    selected = ", ".join(f"{_EXPRESSIONS.get(name, 'e.' + name)} AS {name}" for name in columns)
+    query = f"SELECT {selected} {FROM_WITH_TEXT if with_text else FROM} WHERE {wanted.where}"
+    if last is None:
+        return connection.execute(f"{query} ORDER BY e.started_at, e.number", wanted.values).fetchall()
+    newest = f"{query} ORDER BY e.started_at DESC, e.number DESC LIMIT ?"
+    return connection.execute(newest, [*wanted.values, last]).fetchall()[::-1]
+
+
+def _together(parts: list[list[tuple[Any, ...]]], last: int | None) -> list[tuple[Any, ...]]:
+    """Rows of several files by time; where an id is in two, the first file's row counts."""
+    by_id: dict[str, tuple[Any, ...]] = {row[0]: row for part in reversed(parts) for row in part}
+    at = list(COLUMNS).index("started_at")
+    rows = sorted(by_id.values(), key=lambda row: row[at] or 0)
+    return rows if last is None else rows[max(len(rows) - last, 0) :]
+
+
+def typed(rows: Sequence[Sequence[Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """A DataFrame of rows with exactly these columns and dtypes; times come as microseconds."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(dtypes)
+    return pd.DataFrame(
+        {name: _typed(list(values), dtypes[name]) for name, values in zip(dtypes, columns, strict=True)}
+    )
+
+
+def _typed(values: list[Any], dtype: str) -> Any:
+    if dtype.startswith("datetime64"):
+        whole = pd.Series(pd.array(values, dtype="Int64"))
+        return whole.astype("datetime64[us]").dt.tz_localize("UTC")
+    if dtype == "category":
+        return pd.Categorical(values, categories=sorted({value for value in values if value is not None}))
+    if dtype == "boolean":
+        return pd.array([None if value is None else bool(value) for value in values], dtype="boolean")
+    return pd.Series(values, dtype=dtype)
+
+
+def transcript(thread: Any) -> pd.DataFrame:
+    """Return a conversation as one row per message, oldest first.
+
+    Args:
+        thread: a `thread_id` of the log, a Chat, a Reply, or the id of one exchange.
+
+    Returns:
+        A DataFrame with thread_id, exchange_id (str), role (category), content (str), status,
+        model (category) and at (`datetime64[us, UTC]`: when it was sent, or when it ended).
+        Parts that are not text appear as `[image]`. What the thread grew out of (a forked Chat)
+        comes first, under its own thread_id. Unfinished exchanges are there, with their status.
+
+    Raises:
+        ConfigError: the log has no such thread.
+
+    >>> import helix_nb as hx
+    >>> chat = hx.Chat(endpoint="demo")
+    >>> reply = chat.ask("What is the capital of France?")
+    >>> hx.transcript(chat)[["role", "content"]].values.tolist()
+    [['user', 'What is the capital of France?'], ['assistant', 'The capital of France is Paris.']]
+    """
+    name = getattr(thread, "thread_id", None) or getattr(thread, "exchange_id", None) or thread
+    parts = current_log().read(lambda connection: conversation.messages(connection, str(name)))
+    rows = max(parts, key=len, default=[])
+    if not rows:
+        raise ConfigError(f"The log has no thread {name!r}; `hx.log(scope='all').thread_id` lists them.")
+    return typed(rows, TRANSCRIPT_COLUMNS)
+
+
+def models_frame(models: Iterable[ModelInfo]) -> pd.DataFrame:
+    """The models of an endpoint: id, size_bytes, quantization, context_length, note."""
+    rows = [tuple(getattr(model, name) for name in MODEL_COLUMNS) for model in models]
+    return typed(rows, MODEL_COLUMNS)
