@@ -1,0 +1,144 @@
+"""Tool: a Python function a model may ask for, described by its annotations and docstring."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ConfigError
+from . import hints, shapes
+from .jsontext import read_json
+from .schema import read
+
+_SECTION = re.compile(
+    r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?|:\w+.*):?\s*$|^\s*(:param|>>>)"
+)
+_PARAMETER = re.compile(
+    r"^\s+\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(\S.*)$|^\s*:param\s+(?:\w+\s+)?(\w+):\s*(\S.*)$"
+)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function as an endpoint is told of it: `parameters` is a JSON schema.
+
+    >>> from helix_nb.schemas import Tool
+    >>> def weather(city: str, days: int = 1) -> str:
+    ...     '''Tell the weather.'''
+    >>> tool = Tool.of(weather)
+    >>> tool.description, tool.validate('{"city": "Oslo", "days": 2}')
+    ('Tell the weather.', {'city': 'Oslo', 'days': 2})
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    function: Callable[..., Any]
+    _adapter: Any = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Tool:
+        """Describe a function; ConfigError says why a model could not call it by name and keywords."""
+        named = function if hasattr(function, "__name__") else getattr(function, "func", type(function))
+        name = getattr(named, "__name__", "")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise ConfigError(f"A tool needs a plain name, and {name!r} is none; define it with def.")
+        parameters = _parameters(function, name)
+        adapter = hints.adapter(_arguments(name, parameters, _annotated(function, name)), name)
+        schema = hints.json_schema(adapter, name)
+        description, about = _described(function)
+        return cls(name, description, _finished(schema, parameters, about), function, adapter)
+
+    def validate(self, arguments: str) -> dict[str, Any]:
+        """Read the JSON arguments a model wrote; return the keyword arguments to call with.
+
+        Raises:
+            ValueError: one sentence to send back to the model.
+        """
+        value = read_json(arguments) if arguments.strip() else {}
+        if not isinstance(value, Mapping):
+            raise ValueError(f"the arguments of {self.name} are one JSON object.")
+        known = self.parameters["properties"]
+        if unknown := [name for name in value if name not in known]:
+            raise ValueError(
+                f"{self.name} takes no {unknown[0]!r}; it takes {', '.join(known) or 'nothing'}."
+            )
+        return dict(read(self._adapter, value, self.name))
+
+
+def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"Python cannot tell what {name} takes; wrap it in a function of your own."
+        ) from None
+    for parameter in parameters:
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            raise ConfigError(f"A model calls {name} by keywords, which {parameter} does not allow.")
+    return [parameter for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
+
+
+def _annotated(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    target: Any = (
+        function if inspect.isroutine(function) else getattr(function, "func", type(function).__call__)
+    )
+    try:
+        return typing.get_type_hints(target, include_extras=True)
+    except NameError as problem:
+        raise ConfigError(f"The annotations of {name} cannot be read: {problem}.") from None
+    except (TypeError, AttributeError):
+        return {}  # a callable without annotations, such as a builtin
+
+
+def _arguments(name: str, parameters: list[inspect.Parameter], annotated: Mapping[str, Any]) -> Any:
+    from typing import NotRequired, Required
+
+    from typing_extensions import TypedDict
+
+    made = {}
+    for parameter in parameters:
+        needed = Required if parameter.default is parameter.empty else NotRequired
+        made[parameter.name] = needed[hints.current(annotated.get(parameter.name, Any))]
+    return TypedDict(name, made)  # type: ignore[operator]  # names known only now
+
+
+def _finished(
+    schema: dict[str, Any], parameters: list[inspect.Parameter], about: Mapping[str, str]
+) -> dict[str, Any]:
+    """Descriptions and defaults where they are known; nothing beyond the named parameters."""
+    root = {"type": "object", "properties": {}, **shapes.resolve(schema, schema)}
+    for parameter in parameters:
+        part = dict(root["properties"][parameter.name])
+        part.pop("title", None)
+        if parameter.name in about:
+            part.setdefault("description", about[parameter.name])
+        if parameter.default is not parameter.empty and _is_json(parameter.default):
+            part["default"] = parameter.default
+        root["properties"][parameter.name] = part
+    root.pop("title", None)
+    return {**root, "additionalProperties": False}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _described(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """The docstring up to its first section, and what it says about each parameter."""
+    lines = (inspect.getdoc(function) or "").splitlines()
+    end = next((at for at, line in enumerate(lines) if _SECTION.match(line)), len(lines))
+    about: dict[str, str] = {}
+    for line in lines[end:]:
+        if found := _PARAMETER.match(line):
+            about[found[1] or found[3]] = (found[2] or found[4]).strip()
+    return "\n".join(lines[:end]).strip(), about
