@@ -58,7 +58,7 @@ class _Filler:
 
     def refer(self, reference: str) -> dict[str, Any]:
         place: Any = self.root
-        for step in reference.removeprefix("#").strip("/").split("/"):
+        for step in filter(None, reference.removeprefix("#").split("/")):
             place = place.get(step, {}) if isinstance(place, Mapping) else {}
         return dict(place) if isinstance(place, Mapping) else {}
 

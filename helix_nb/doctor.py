@@ -1,0 +1,112 @@
+"""What `python -m helix_nb doctor` finds: configured, reachable, installed. Never a key."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from . import __version__
+from .config import Connection, default_model, endpoints, redact, resolve
+from .errors import HelixError
+
+# What is worth knowing the version of, and the extra that installs it.
+PACKAGES = {
+    "ipython": "",
+    "ipywidgets": "",
+    "anywidget": "",
+    "httpx": "",
+    "pandas": "",
+    "ipykernel": "lab",
+    "jupyterlab": "lab",
+    "matplotlib": "plot",
+    "genai-prices": "cost",
+    "pyreqwest": "fast",
+    "pyarrow": "parquet",
+    "mlx-lm": "local",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report; `ok` is False where something needs the user."""
+
+    line: str
+    ok: bool = True
+
+
+def findings(*, offline: bool = False) -> Iterator[Finding]:
+    """Look at this installation; unless `offline`, ask each endpoint but the local one for its models."""
+    yield Finding(f"helix_nb {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    yield Finding(f"  {sys.executable}")
+    yield Finding("\nEndpoints")
+    current = resolve(None).name
+    for connection in endpoints().values():
+        yield from _endpoint(connection, current=connection.name == current, offline=offline)
+    yield Finding("\nLog")
+    yield _log()
+    yield Finding("\nInstalled")
+    for package, extra in PACKAGES.items():
+        yield Finding(f"  {package:<13} {_installed(package, extra)}")
+
+
+def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterator[Finding]:
+    key = f"key from {connection.key_hint}" if connection.has_key else "no key"
+    where = connection.base_url if connection.kind == "remote" else "embedded"
+    model = f", model {default_model(connection)}" if default_model(connection) else ""
+    about = f"{where}, {key}{model}" if connection.kind == "remote" else where
+    yield Finding(redact(f"{'*' if current else ' '} {connection.name}: {about}"))
+    if connection.kind == "local":
+        from .endpoints.mlx_platform import obstacle
+
+        yield Finding(f"    {obstacle() or 'MLX is installed and runs here'}")
+    elif not offline:
+        yield _reached(connection, current)
+
+
+def _reached(connection: Connection, current: bool) -> Finding:
+    from .chat import models
+    from .markdown import plain
+
+    try:
+        found = list(models(connection)["id"])
+    except HelixError as error:
+        # An agent key may not list models, and that it is told so shows that it is known.
+        known = "agent key" in str(error)
+        return Finding(f"    {plain(redact(str(error)))}", ok=known or not current)
+    shown = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
+    return Finding(f"    answers; {len(found)} models: {plain(redact(shown))}")
+
+
+def _log() -> Finding:
+    from .records.place import wanted
+
+    place = wanted()
+    if not place.kept:
+        return Finding("  off: nothing is recorded (HELIX_NB_LOG=off)")
+    if place.path is None:
+        return Finding("  in memory: it ends with its kernel (HELIX_NB_LOG=:memory:)")
+    size = f"{place.path.stat().st_size / 1e6:.1f} MB" if place.path.exists() else "not there yet"
+    if obstacle := _unwritable(place.path):
+        return Finding(
+            f"  {place.path}: {obstacle}; set HELIX_NB_LOG to a file that can be written", ok=False
+        )
+    alone = "; a network file system, so each kernel has a file of its own" if place.alone else ""
+    return Finding(f"  {place.path} ({size}){alone}")
+
+
+def _unwritable(path: Path) -> str | None:
+    import os
+
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    return None if os.access(existing, os.W_OK) else f"{existing} cannot be written"
+
+
+def _installed(package: str, extra: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return f"not installed: pip install 'helix-nb[{extra}]'" if extra else "missing: reinstall helix-nb"
