@@ -1,0 +1,115 @@
+"""Models on this machine, behind the same seam as any server: requests go to a child process with MLX.
+
+The model is a folder, a Hub id or an alias. All requests on one model share its process and are
+batched there; token counts are exact at every delta, so also for an answer that was interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from ..config import Connection, aliases
+from ..errors import BadRequest, LocalModelError
+from ..messages import Delta, Request, ToolCallDelta, Usage
+from . import ModelInfo
+from .mlx_models import cached_models, default_model, describe, memory_of_machine, name_of, size_of
+from .mlx_platform import obstacle
+from .mlx_process import Event
+from .mlx_request import job_of
+from .mlx_workers import loaded, unload, worker_for
+
+__all__ = ["LocalEndpoint", "unload"]
+
+IDLE_UNLOAD_S = 900.0  # fifteen minutes without a request, and the memory is given back
+
+
+class LocalEndpoint:
+    """The endpoint `local`.
+
+    Settings of its connection: `revision` (of a Hub id), `idle_unload_s` (900; 0 keeps a model for
+    ever), `cache_bytes` (what prompts may occupy for reuse; an eighth of the memory) and
+    `memory_bytes` (what a model may need before a warning; what the machine can give).
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta]:
+        """Answer on this machine, loading the model first if need be.
+
+        Raises:
+            LocalModelError: local models cannot run here, or this one cannot be found, downloaded,
+                loaded or kept running.
+            BadRequest: the model does not take this request.
+            ConfigError: a parameter or message that no local model takes.
+        """
+        wire = self.wire(request)
+        if (sentence := obstacle()) is not None:
+            raise LocalModelError(sentence)
+        worker = self._worker(wire["model"])
+        ticket = worker.run(wire)
+        try:
+            yield Delta(model=wire["model"], response_id=f"local-{ticket.id}", note=self._choice(request))
+            while not ticket.finished:
+                delta = _delta(await ticket.events.get())
+                ticket.finished = delta.finished
+                yield delta
+        finally:
+            worker.release(ticket, self.connection.settings.get("idle_unload_s", IDLE_UNLOAD_S))
+
+    async def models(self) -> list[ModelInfo]:
+        """List the language models in the Hub's cache, and the folders that are loaded now."""
+        found = await asyncio.to_thread(cached_models)
+        known = {model.id for model in found}
+        folders = [describe(name, Path(name)) for name in loaded() if name not in known]
+        return [*found, *(folder for folder in folders if folder is not None)]
+
+    def wire(self, request: Request) -> dict[str, Any]:
+        """Return the request as the worker gets it: a schema is an instruction in the system message."""
+        asked = request.model or default_model(memory_of_machine())
+        return job_of(request, name_of(asked, aliases()))
+
+    async def aclose(self) -> None:
+        """Do nothing: a model belongs to the process, not to a loop; see `unload`."""
+
+    def _choice(self, request: Request) -> str | None:
+        if request.model is not None:
+            return None
+        model = default_model(memory_of_machine())
+        return f"No model given: using {model}, the default for a machine with this much memory."
+
+    def _worker(self, model: str) -> Any:
+        settings = self.connection.settings
+        memory_bytes = settings.get("memory_bytes")
+        order = {"cache_bytes": settings.get("cache_bytes"), "memory_bytes": memory_bytes}
+        needs = size_of(Path(model)).bytes if Path(model).is_dir() else None
+        return worker_for(
+            model,
+            settings.get("revision"),
+            order,
+            needs_bytes=needs,
+            memory_bytes=memory_bytes or memory_of_machine(),
+        )
+
+
+def _delta(event: Event) -> Delta:
+    """What an event of the worker means; raises what it reports."""
+    kind = event["event"]
+    if kind == "note":
+        return Delta(note=event["text"])
+    if kind != "piece":
+        raise (BadRequest if event.get("kind") == "BadRequest" else LocalModelError)(event["message"])
+    prompt, completion, cached, reasoning = event["usage"]
+    calls = tuple(ToolCallDelta(**call) for call in event.get("tool_calls", ()))
+    reason = event.get("finish_reason")
+    return Delta(
+        text=event.get("text", ""),
+        reasoning=event.get("reasoning", ""),
+        tool_calls=calls,
+        finish_reason=reason,
+        finished=reason is not None,
+        usage=Usage(prompt, completion, prompt + completion, cached, reasoning, "local"),
+    )

@@ -1,0 +1,164 @@
+"""Many requests on one model, in the worker: continuous batching, cancelling, reuse of prompt caches.
+
+`step` moves every running request on by one token. Requests join and leave the batch between
+steps. One with a seed runs alone, because all samplers share one random state; so does everything
+on a model whose caches cannot be batched.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
+
+from .mlx_download import first_line
+from .mlx_job import Job
+from .mlx_load import Loaded
+from .mlx_prefix import Prefixes
+from .mlx_solo import SoloGenerator
+
+BATCH = 32
+PREFILL_BATCH = 8
+# Between two steps a cancel is seen and others get their tokens, so a long prompt goes in pieces.
+PREFILL_TOKENS = 512
+
+Event = dict[str, Any]
+_STARTING = -1
+
+
+class Engine:
+    """One loaded model and the requests on it. Every method runs on the worker's main thread."""
+
+    def __init__(self, loaded: Loaded, cache_bytes: int) -> None:
+        self._loaded = loaded
+        self._prefixes = Prefixes(cache_bytes)
+        fresh = make_prompt_cache(loaded.model)
+        self._batches = all(hasattr(layer, "merge") for layer in fresh)
+        self._trims = can_trim_prompt_cache(fresh)
+        self._waiting: deque[Job] = deque()
+        self._running: dict[int, Job] = {}
+        self._alone = False
+        self._generator = self._new_generator()
+
+    @property
+    def idle(self) -> bool:
+        return not self._running and not self._waiting
+
+    def add(self, job_id: str, wire: Mapping[str, Any]) -> None:
+        """Queue a request; raises Refused when this model cannot serve it."""
+        self._waiting.append(Job(job_id, wire, self._loaded))
+
+    def cancel(self, job_id: str) -> None:
+        """Forget a request; what it computed so far stays of use to the next one."""
+        self._waiting = deque(job for job in self._waiting if job.id != job_id)
+        for uid in [uid for uid, job in self._running.items() if job.id == job_id]:
+            self._take_out(uid)
+
+    def step(self) -> list[Event]:
+        """Move on by one token and return what came of it."""
+        try:
+            self._start_waiting()
+            prompts, tokens = self._generator.next()
+            for response in prompts:
+                if response.end_of_segment and not response.end_of_prompt and response.uid in self._running:
+                    self._keep(response.uid)
+            events = [self._event(response) for response in tokens]
+        except Exception as error:  # noqa: BLE001 - whatever mlx raises, the worker goes on
+            traceback.print_exc()
+            return list(self._failed(error))
+        if self.idle:
+            mx.clear_cache()
+        return events
+
+    def _start_waiting(self) -> None:
+        while self._waiting and not self._alone:
+            alone = self._waiting[0].seed is not None or not self._batches
+            if alone and self._running:
+                return
+            self._start(self._waiting.popleft())
+            self._alone = alone
+
+    def _start(self, job: Job) -> None:
+        self._running[_STARTING] = job  # so that it is told if starting it fails
+        cache, cached = self._prefixes.take(job.prompt)
+        job.cached_tokens = cached
+        if job.seed is not None:
+            mx.random.seed(job.seed)
+        (uid,) = self._generator.insert_segments(
+            [self._segments(job, cached)],
+            max_tokens=[job.max_tokens],
+            caches=[cache or make_prompt_cache(self._loaded.model)],
+            all_tokens=[job.prompt[:cached]],
+            samplers=[job.sampler()],
+            logits_processors=[job.processors()],
+        )
+        self._running[uid] = self._running.pop(_STARTING)
+
+    def _segments(self, job: Job, cached: int) -> list[list[int]]:
+        """The part of the prompt to feed, in two where only a stop in between gives a reusable cache.
+
+        A template may drop the model's thoughts, or open them, so that the next turn's prompt parts
+        from this one's tokens before the answer. A cache that cannot be cut back is kept there.
+        """
+        boundary = 0 if self._trims else job.boundary()
+        if cached < boundary < len(job.prompt):
+            return [job.prompt[cached:boundary], job.prompt[boundary:]]
+        return [job.prompt[cached:]]
+
+    def _event(self, response: Any) -> Event:
+        uid, reason = response.uid, response.finish_reason
+        job = self._running[uid]
+        fields = job.token(response.token, reason)
+        if reason is not None:
+            self._leave(uid)
+            self._prefixes.keep(response.all_tokens, response.prompt_cache)
+        elif job.stopped:
+            self._take_out(uid)
+            reason = "stop"
+        finish = {"finish_reason": job.finish_reason(reason)} if reason else {}
+        return {"event": "piece", "id": job.id, "usage": job.usage, **fields, **finish}
+
+    def _keep(self, uid: int) -> None:
+        """Keep the cache of a request that runs on."""
+        for cache, tokens in self._generator.extract_cache([uid]).values():
+            self._prefixes.keep(tokens, cache)
+
+    def _take_out(self, uid: int) -> None:
+        kept = self._generator.remove([uid], return_prompt_caches=True)
+        self._leave(uid)
+        for cache, tokens in kept.values():
+            self._prefixes.keep(tokens, cache)
+
+    def _leave(self, uid: int) -> None:
+        job = self._running.pop(uid)
+        self._alone = False
+        if job.seed is not None:  # the next unseeded request must not follow from this seed
+            mx.random.seed(int.from_bytes(os.urandom(7), "big"))
+
+    def _failed(self, error: Exception) -> Iterator[Event]:
+        """End every running request: nobody knows which of them broke the batch."""
+        message = f"{self._loaded.name} failed while answering: {first_line(error)}."
+        for job in self._running.values():
+            yield {"event": "error", "id": job.id, "kind": "LocalModelError", "message": message}
+        self._running.clear()
+        self._alone = False
+        self._prefixes.clear()
+        self._generator = self._new_generator()
+
+    def _new_generator(self) -> Any:
+        eos = [[token] for token in self._loaded.tokenizer.eos_token_ids]
+        if not self._batches:
+            return SoloGenerator(self._loaded.model, {token for (token,) in eos}, PREFILL_TOKENS)
+        return BatchGenerator(
+            self._loaded.model,
+            stop_tokens=eos,
+            completion_batch_size=BATCH,
+            prefill_batch_size=PREFILL_BATCH,
+            prefill_step_size=PREFILL_TOKENS,
+        )

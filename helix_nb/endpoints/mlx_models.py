@@ -1,0 +1,157 @@
+"""Which local model is meant, what is on this machine, and how much memory a model needs.
+
+Reads folders and their JSON, nothing else: no network, no MLX. A model is a folder, or a Hub id
+(`owner/name`) that the worker downloads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import LocalModelError
+from . import ModelInfo
+
+GB = 1_000_000_000
+
+# As of November 2026: from this much memory on (decimal GB), this model. The first is mlx-lm's own
+# default; sizes on disk are 1.8, 2.3, 4.6 and 17.2 GB.
+DEFAULTS = (
+    (0, "mlx-community/Llama-3.2-3B-Instruct-4bit"),
+    (12, "mlx-community/Qwen3-4B-4bit"),
+    (24, "mlx-community/Qwen3-8B-4bit"),
+    (48, "mlx-community/Qwen3-30B-A3B-4bit"),
+)
+ALIASES = {
+    "llama3.2:3b": "mlx-community/Llama-3.2-3B-Instruct-4bit",
+    "qwen3:4b": "mlx-community/Qwen3-4B-4bit",
+    "qwen3:8b": "mlx-community/Qwen3-8B-4bit",
+    "qwen3:30b": "mlx-community/Qwen3-30B-A3B-4bit",
+}
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def name_of(asked: str, aliases: Mapping[str, str]) -> str:
+    """Return the folder or Hub id that a name means.
+
+    An existing folder wins, then the user's aliases, then the built-in ones, then a Hub id.
+
+    Raises:
+        LocalModelError: it is none of these.
+    """
+    for name in (asked, aliases.get(asked), ALIASES.get(asked)):
+        if name and Path(name).expanduser().is_dir():
+            return str(Path(name).expanduser().resolve())
+    name = aliases.get(asked) or ALIASES.get(asked) or asked
+    if name.startswith(("/", "./", "../", "~")) or Path(name).exists() or name in (".", ".."):
+        what = "is not a folder with a model" if Path(name).expanduser().exists() else "does not exist"
+        raise LocalModelError(f"{name} {what}; name a folder, or a Hub id such as {DEFAULTS[0][1]}.")
+    if not _HUB_ID.fullmatch(name):
+        known = f"a Hub id such as {DEFAULTS[0][1]}, or one of {', '.join([*aliases, *ALIASES])}"
+        raise LocalModelError(f"{name!r} is no local model: name a folder, {known}.")
+    return name
+
+
+def default_model(memory_bytes: int) -> str:
+    """Return the model to use on a machine with this much memory when none is named."""
+    return [model for floor, model in DEFAULTS if memory_bytes >= floor * GB][-1]
+
+
+def memory_of_machine() -> int:
+    """Return this machine's memory in bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a model weighs: its weights, and its cache for one long conversation, in bytes."""
+
+    weights_bytes: int
+    cache_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return self.weights_bytes + self.cache_bytes
+
+
+CACHED_TOKENS = 8192  # one long conversation; what the estimate of a cache is made for
+
+
+def size_of(path: Path) -> Size:
+    """Estimate a model's memory from its files: the weights, and 16-bit keys and values."""
+    config = config_of(path)
+    layers, heads = config.get("num_hidden_layers") or 0, config.get("num_attention_heads") or 0
+    heads_kept = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or (config.get("hidden_size") or 0) // max(heads, 1)
+    tokens = min(CACHED_TOKENS, context_length(config) or CACHED_TOKENS)
+    return Size(weights_of(path), 2 * 2 * layers * heads_kept * head_dim * tokens)
+
+
+def weights_of(path: Path) -> int:
+    """Return the bytes of a model's weight files."""
+    return sum(file.stat().st_size for file in path.glob("*.safetensors"))
+
+
+def config_of(path: Path) -> dict[str, Any]:
+    """Return config.json, the language part of it where there are several; {} when it is unreadable."""
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(config, dict):
+        return {}
+    text = config.get("text_config")
+    return {**config, **text} if isinstance(text, dict) else config
+
+
+def context_length(config: Mapping[str, Any]) -> int | None:
+    """Return how many tokens a model was made for; None when its config does not say."""
+    limit = config.get("max_position_embeddings")
+    if not isinstance(limit, int):
+        return None
+    scaling = config.get("rope_scaling") or {}
+    original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
+    if isinstance(original, int) and isinstance(factor, int | float):
+        return max(limit, int(original * factor))
+    return limit
+
+
+def cached_models() -> list[ModelInfo]:
+    """Return the language models in the Hub's cache on this machine, by id."""
+    return sorted(_found(hub_cache()), key=lambda model: model.id.lower())
+
+
+def hub_cache() -> Path:
+    """Return where the Hub's client keeps what it downloads, the way that client decides it."""
+    environment = os.environ
+    if chosen := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(chosen).expanduser()
+    cache = Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return Path(environment.get("HF_HOME") or cache / "huggingface").expanduser() / "hub"
+
+
+def _found(cache: Path) -> Iterator[ModelInfo]:
+    for folder in cache.glob("models--*--*"):
+        snapshots = [path for path in folder.glob("snapshots/*") if (path / "config.json").is_file()]
+        if snapshots:
+            newest = max(snapshots, key=lambda path: path.stat().st_mtime)
+            model = describe("/".join(folder.name.split("--")[1:]), newest)
+            if model is not None:
+                yield model
+
+
+def describe(name: str, path: Path) -> ModelInfo | None:
+    """Return what a model's folder says about it; None when it holds no language model."""
+    config, weights_bytes = config_of(path), weights_of(path)
+    made_for = config.get("architectures") or ["CausalLM"]
+    if not weights_bytes or not any("CausalLM" in a or "ConditionalGeneration" in a for a in made_for):
+        return None
+    quantization = config.get("quantization") or config.get("quantization_config") or {}
+    bits = quantization.get("bits")
+    kind = f"{bits}-bit" if bits else config.get("torch_dtype") or config.get("dtype")
+    return ModelInfo(name, weights_bytes, kind, context_length(config))

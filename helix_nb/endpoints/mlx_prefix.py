@@ -1,0 +1,108 @@
+"""Prompt caches of earlier requests, so that a conversation's next turn pays for its new part only.
+
+Runs in the worker. The keys and values of finished (or cancelled) requests are kept, least
+recently used first out, within a budget of bytes; the one sharing the longest beginning with a
+new prompt is taken, cut back to what is shared where its kind of cache can be.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+
+
+@dataclass(eq=False)
+class Entry:
+    """The cache of these tokens."""
+
+    tokens: list[int]
+    cache: list[Any]
+    bytes: int
+
+
+class Prefixes:
+    """The caches kept, oldest first."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._entries: list[Entry] = []
+
+    @property
+    def bytes(self) -> int:
+        return sum(entry.bytes for entry in self._entries)
+
+    def take(self, prompt: Sequence[int]) -> tuple[list[Any] | None, int]:
+        """Return a cache for the beginning of a prompt and how many of its tokens it covers.
+
+        At least the last token is left over, because the model must be fed something.
+        """
+        prompt = list(prompt)
+        best: tuple[int, Entry] | None = None
+        for entry in self._entries:
+            usable = _usable(entry, prompt)
+            if usable and (best is None or usable >= best[0]):
+                best = usable, entry
+        if best is None:
+            return None, 0
+        length, entry = best
+        self._entries.remove(entry)
+        self._entries.append(entry)
+        cache = copy.deepcopy(entry.cache)  # shares the arrays; mlx copies them when one is written to
+        if length < len(entry.tokens):
+            trim_prompt_cache(cache, len(entry.tokens) - length)
+        return cache, length
+
+    def keep(self, tokens: Sequence[int], cache: list[Any]) -> None:
+        """Keep the cache of these tokens; what it makes superfluous or too much is dropped."""
+        tokens = list(tokens)
+        # Until it is evaluated, a cache cut out of a batch keeps the whole batch in memory.
+        mx.eval([layer.state for layer in cache])
+        size = sum(layer.nbytes for layer in cache)
+        if size > self._budget_bytes or not tokens:
+            return
+        trimmable = can_trim_prompt_cache(cache)
+        self._entries = [
+            entry
+            for entry in self._entries
+            if entry.tokens != tokens and not (trimmable and _starts_with(tokens, entry.tokens))
+        ]
+        self._entries.append(Entry(tokens, cache, size))
+        while self.bytes > self._budget_bytes:
+            self._entries.pop(0)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()
+
+
+def _usable(entry: Entry, prompt: list[int]) -> int:
+    """How many tokens of the prompt this cache can stand for."""
+    shared = min(shared_length(entry.tokens, prompt), len(prompt) - 1)
+    if shared == len(entry.tokens) or can_trim_prompt_cache(entry.cache):
+        return shared
+    return 0
+
+
+def _starts_with(tokens: list[int], beginning: list[int]) -> bool:
+    return tokens[: len(beginning)] == beginning
+
+
+def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
+    """Return how many items two sequences share at their beginning, by halving: slices compare fast.
+
+    >>> shared_length([1, 2, 3, 4], [1, 2, 9])
+    2
+    """
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

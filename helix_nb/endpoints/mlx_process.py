@@ -1,0 +1,193 @@
+"""The kernel's side of a local model: one child process per model, as it is started, spoken to and ended.
+
+A process lives until it is unloaded, idle for too long, or this one ends. It is in a session of
+its own, so that Ctrl-C and a kernel's interrupt do not reach it, and it ends by itself when its
+input does. If it dies, whoever waits for an answer is told why; the next request starts another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import mlx_place as place
+from . import mlx_progress
+from .mlx_models import GB
+
+END_S = 1.0  # how long a worker may take to end by itself
+_BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from helix_nb.endpoints.mlx_worker import main; main()"
+_MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+
+Event = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One request on a worker: its events, on the loop of whoever waits for them."""
+
+    id: str
+    loop: asyncio.AbstractEventLoop
+    events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+    finished: bool = False
+
+    def deliver(self, event: Event) -> None:
+        """Hand over an event, from any thread."""
+        try:
+            self.loop.call_soon_threadsafe(self.events.put_nowait, event)
+        except RuntimeError:
+            pass  # that loop is closed: nobody waits any more
+
+
+class Worker:
+    """A child process with one model. `run` and `release` belong to the background loop."""
+
+    def __init__(self, model: str, revision: str | None, order: Mapping[str, Any]) -> None:
+        self.model = model
+        self.size_bytes: int | None = None
+        self.ended = False
+        self._memory_bytes = 0
+        self.stopping = False
+        self._tickets: dict[str, Ticket] = {}
+        self._numbers = itertools.count(1)
+        self._idle: asyncio.TimerHandle | None = None
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.log = place.folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', model).strip('-')}.log"
+        self.process = self._spawn()
+        self._send({"model": model, "revision": revision, **order})
+        for target in (self._write, self._read):
+            threading.Thread(target=target, name=f"helix_nb {target.__name__}", daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._tickets)
+
+    def run(self, wire: Mapping[str, Any]) -> Ticket:
+        """Send a request; its events arrive in the ticket."""
+        if self._idle is not None:
+            self._idle.cancel()
+        ticket = Ticket(f"{self.process.pid}-{next(self._numbers)}", asyncio.get_running_loop())
+        self._tickets[ticket.id] = ticket
+        self._send({"do": "run", "id": ticket.id, **wire})
+        if self.ended:  # it died meanwhile, and told only those it knew
+            ticket.deliver({"event": "died", "message": self._epitaph()})
+        return ticket
+
+    def release(self, ticket: Ticket, idle_unload_s: float | None) -> None:
+        """Let go of a request, stopping it at its next token if it still runs."""
+        self._tickets.pop(ticket.id, None)
+        if not ticket.finished:
+            self._send({"do": "cancel", "id": ticket.id})
+        if not self._tickets and idle_unload_s:
+            self._idle = ticket.loop.call_later(idle_unload_s, self._unload_if_idle)
+
+    def stop(self) -> None:
+        """End the process, at once if it does not end by itself."""
+        self.stopping = True
+        self._outbox.put(None)
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(END_S)
+
+    def forget(self) -> None:
+        """In a forked child: let go of the pipes without a word to a process that is not ours."""
+        self.process.returncode = 0
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _unload_if_idle(self) -> None:
+        if not self.busy:
+            self.stopping = True
+            self._outbox.put(None)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        root = Path(__file__).resolve().parents[2]
+        with self.log.open("wb") as log:
+            return subprocess.Popen(  # noqa: S603 - this interpreter, our own module
+                [sys.executable, "-P", "-c", _BOOT, str(root)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                env=place.environment(),
+                start_new_session=True,
+            )
+
+    def _send(self, command: Mapping[str, Any]) -> None:
+        self._outbox.put(json.dumps(command).encode() + b"\n")
+
+    def _write(self) -> None:
+        """Write commands on a thread of their own: a full pipe must not stop the loop."""
+        pipe = self.process.stdin
+        assert pipe is not None
+        try:
+            for line in iter(self._outbox.get, None):
+                view = memoryview(line)
+                while view:
+                    view = view[pipe.write(view) :]
+            pipe.close()
+        except (OSError, ValueError):
+            pass  # the process is gone; its end is told by the reader
+
+    def _read(self) -> None:
+        for event in self._events():
+            self._take(event)
+        self.process.wait()
+        self.ended = True
+        self._outbox.put(None)
+        for ticket in list(self._tickets.values()):
+            ticket.deliver({"event": "died", "message": self._epitaph()})
+
+    def _events(self) -> Iterator[Event]:
+        assert self.process.stdout is not None
+        with os.fdopen(os.dup(self.process.stdout.fileno()), "rb") as lines:
+            for line in lines:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    return  # cut in the middle by its death
+
+    def _take(self, event: Event) -> None:
+        ticket = self._tickets.get(event.get("id", ""))
+        if ticket is not None:
+            ticket.deliver(event)
+        elif event["event"] == "progress":
+            mlx_progress.show(event["model"], event["done"], event["total"])
+        elif event["event"] == "size":
+            self.size_bytes, self._memory_bytes = event["bytes"], event["memory"]
+        elif event["event"] in ("note", "failed"):
+            self.ended = self.ended or event["event"] == "failed"
+            for waiting in list(self._tickets.values()):
+                waiting.deliver(event)
+
+    def _epitaph(self) -> str:
+        """One sentence on why the process is gone."""
+        if self.stopping:
+            return f"{self.model} was unloaded while it was needed; ask again to load it."
+        code = self.process.returncode or 0
+        if -code in _MEMORY_SIGNALS:
+            need, have = (self.size_bytes or 0) / GB, self._memory_bytes / GB
+            sizes = f": it needs about {need:.3g} GB of {have:.3g} GB" if self.size_bytes else ""
+            cause = (
+                f"was ended by {signal.Signals(-code).name}, most likely for want of memory{sizes}. "
+                "Try a smaller model or free some memory"
+            )
+        else:
+            cause = f"ended unexpectedly (exit code {code})"
+        return (
+            f"The process running {self.model} {cause}; the next request starts it anew. Its log: {self.log}"
+        )

@@ -1,0 +1,142 @@
+"""A Request in the words of the local worker: messages as text, parameters checked and named.
+
+What a local model cannot do is refused here with a sentence, before any model is loaded; nothing
+is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import ConfigError
+from ..messages import Message, Request
+from .numbers import spelled
+
+PARAMS = (
+    *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logit_bias"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty", "tools", "tool_choice"),
+    *("enable_thinking", "chat_template_kwargs"),
+)
+RENAMED = {"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty"}
+MEANINGLESS = (
+    "stream_options",
+    "user",
+    "metadata",
+    "store",
+    "parallel_tool_calls",
+)  # nothing depends on them here
+
+RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "temperature": (lambda value: value >= 0, "a number from 0 up"),
+    "top_p": (lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    "min_p": (lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    "top_k": (lambda value: value >= 0, "a whole number from 0 up"),
+    "max_tokens": (lambda value: value >= 1, "a whole number from 1 up"),
+    "repetition_penalty": (lambda value: value > 0, "a number above 0"),
+    "seed": (lambda value: 0 <= value < 2**64, "a whole number from 0 up"),
+    "enable_thinking": (lambda value: isinstance(value, bool), "True or False"),
+    "chat_template_kwargs": (lambda value: isinstance(value, dict), "a mapping"),
+}
+
+
+def job_of(request: Request, model: str) -> dict[str, Any]:
+    """Return what the worker is sent for a request.
+
+    A schema goes along as an instruction at the end of the system message: no grammar constrains
+    a local model, so the answer is validated and, if need be, repaired like any other.
+
+    Raises:
+        ConfigError: a parameter or a message that a local model cannot take.
+    """
+    messages = [_message(message) for message in request.messages]
+    params = _params(request.params)
+    schema = request.schema if request.schema is not None else _asked_schema(request.params)
+    if schema is not None:
+        messages = _instructed(messages, schema)
+    return {"model": model, "messages": messages, **params}
+
+
+def _params(params: Mapping[str, Any]) -> dict[str, Any]:
+    wire = {}
+    for asked, value in params.items():
+        name = RENAMED.get(asked, asked)
+        if value is None or name in MEANINGLESS or name == "response_format" or (name, value) == ("n", 1):
+            continue
+        if name not in PARAMS:
+            raise ConfigError(_unknown(name))
+        wire[name] = _checked(name, spelled(name, value))
+    if wire.get("tool_choice", "auto") not in ("auto", "none"):
+        raise ConfigError("A local model cannot be made to call a tool; leave tool_choice at 'auto'.")
+    if wire.pop("tool_choice", None) == "none":
+        wire.pop("tools", None)
+    return wire
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, PARAMS, 1)
+    guess = f"did you mean {close[0]}?" if close else f"they are {', '.join(PARAMS)}."
+    return f"A local model has no parameter {name!r}; {guess}"
+
+
+def _checked(name: str, value: Any) -> Any:
+    fits, meaning = RANGES.get(name, (lambda _: True, ""))
+    if not fits(value):
+        raise ConfigError(f"{name} is {meaning} for a local model, not {value!r}.")
+    if name == "stop":
+        return [text for text in value if text]
+    if name == "logit_bias":
+        return _biases(value)
+    return value
+
+
+def _biases(value: Any) -> dict[str, float]:
+    try:
+        return {str(int(token)): float(bias) for token, bias in value.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError("logit_bias is a mapping of token ids to numbers.") from None
+
+
+def _asked_schema(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema a response_format asks for, where one is given without `schema=`."""
+    asked = params.get("response_format")
+    if asked is None or asked.get("type") == "text":
+        return None
+    found = (asked.get("json_schema") or {}).get("schema")
+    return found if isinstance(found, Mapping) else {"type": "object"}
+
+
+def _instructed(messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    instruction = (
+        "Answer with JSON alone, without any other text, and follow this JSON schema:\n"
+        f"{json.dumps(spelled('schema', schema), ensure_ascii=False)}"
+    )
+    if messages and messages[0]["role"] == "system":
+        system = {"role": "system", "content": f"{messages[0]['content']}\n\n{instruction}"}
+        return [system, *messages[1:]]
+    return [{"role": "system", "content": instruction}, *messages]
+
+
+def _message(message: Message) -> dict[str, Any]:
+    """A message as chat templates read it: plain text, arguments of tool calls as data."""
+    for part in message.content if isinstance(message.content, tuple) else ():
+        if part.get("type") != "text":
+            raise ConfigError(f"A local model reads text only, not a part of type {part.get('type')!r}.")
+    wire: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.name:
+        wire["name"] = message.name
+    if message.tool_call_id:
+        wire["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        wire["tool_calls"] = [_call(call.to_wire()) for call in message.tool_calls]
+    return wire
+
+
+def _call(wire: dict[str, Any]) -> dict[str, Any]:
+    try:
+        wire["function"]["arguments"] = json.loads(wire["function"]["arguments"] or "{}")
+    except ValueError:
+        pass  # not JSON: the template gets the text the model wrote
+    return wire

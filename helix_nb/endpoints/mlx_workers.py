@@ -1,0 +1,78 @@
+"""The local models of this process: which have a child process now, and when it is ended."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from . import mlx_place as place
+from .mlx_process import Worker
+
+Key = tuple[str, str | None]
+
+_workers: dict[Key, Worker] = {}
+_lock = threading.Lock()
+
+
+def worker_for(
+    model: str, revision: str | None, order: Mapping[str, Any], *, needs_bytes: int | None, memory_bytes: int
+) -> Worker:
+    """Return the running worker of a model, starting it if there is none."""
+    with _lock:
+        worker = _workers.get((model, revision))
+        if worker is None or worker.ended or worker.stopping:
+            _make_room(needs_bytes, memory_bytes)
+            worker = _workers[model, revision] = Worker(model, revision, order)
+        return worker
+
+
+def loaded() -> list[str]:
+    """Return the models that have a process now."""
+    with _lock:
+        return [key[0] for key, worker in _workers.items() if not worker.ended]
+
+
+def unload(model: str | None = None) -> list[str]:
+    """End the processes of a model, or of all models, and return which models they held."""
+    with _lock:
+        keys = [key for key in _workers if model is None or key[0] == model]
+        workers = [_workers.pop(key) for key in keys]
+    held = [worker for worker in workers if not worker.ended]
+    for worker in held:
+        worker.stop()
+    return [worker.model for worker in held]
+
+
+def _make_room(needs_bytes: int | None, memory_bytes: int) -> None:
+    """Unload idle models that do not fit beside the next one."""
+    for key, worker in list(_workers.items()):
+        in_use = sum(other.size_bytes or 0 for other in _workers.values())
+        if worker.ended:
+            del _workers[key]
+        elif not worker.busy and (needs_bytes is None or in_use + needs_bytes > memory_bytes):
+            del _workers[key]
+            worker.stop()
+
+
+@atexit.register
+def _leave() -> None:
+    died = any(worker.ended and worker.process.returncode for worker in _workers.values())
+    unload()
+    if not died:  # else the log is what there is to read
+        place.tidy()
+
+
+def _forget() -> None:
+    """A forked child has no worker: its parent's go on without it."""
+    global _lock
+    _lock = threading.Lock()
+    for worker in _workers.values():
+        worker.forget()
+    _workers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
