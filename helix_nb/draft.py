@@ -10,10 +10,11 @@ from typing import Any
 
 from .config import Connection, KeyFilter, redact
 from .errors import HelixError
-from .messages import Delta, Reply, Request, Status, ToolCall, ToolCallDelta
+from .messages import Delta, Reply, Request, Status, ToolCall, ToolCallDelta, Usage
 from .records.prices import cost_of
 
 KEEP_EVERY_S = 2.0
+_FACTS = ("finish_reason", "usage", "model", "response_id", "http_status", "cost", "currency", "replay_of")
 
 
 class Draft:
@@ -26,13 +27,14 @@ class Draft:
         self._kept = self._started
         self._text, self._reasoning = _Text(), _Text()
         self._calls: dict[int, ToolCall] = {}
-        self._facts = Reply(
-            exchange_id=new_id(),
-            model_requested=request.model,
-            endpoint=connection.name,
-            base_url=connection.base_url,
-            started_at=datetime.now(UTC),
-        )
+        self._facts: dict[str, Any] = {  # fields of the Reply; a Reply itself is made when somebody looks
+            "exchange_id": new_id(),
+            "model_requested": request.model,
+            "endpoint": connection.name,
+            "base_url": connection.base_url,
+            "started_at": datetime.now(UTC),
+            "attempts": 0,
+        }
 
     @property
     def has_content(self) -> bool:
@@ -41,7 +43,7 @@ class Draft:
 
     def attempt(self) -> None:
         """Count one try at sending the request."""
-        self._set(attempts=self._facts.attempts + 1)
+        self._facts["attempts"] += 1
 
     def add(self, delta: Delta) -> Delta:
         """Take in one step and return it as it may be shown, without any known key."""
@@ -74,12 +76,13 @@ class Draft:
         """Set how the exchange ended, and return the final Reply."""
         self._text.feed("", last=True)
         self._reasoning.feed("", last=True)
-        ended = {"ended_at": datetime.now(UTC), "duration_ms": (time.monotonic() - self._started) * 1000}
-        self._set(status=status, **ended)
+        ended_ms = (time.monotonic() - self._started) * 1000
+        self._facts.update(status=status, ended_at=datetime.now(UTC), duration_ms=ended_ms)
         if error is not None:
-            self._set(error_type=type(error).__name__, error=redact(str(error)))
+            error.args = (redact(str(error)),)
+            self._facts.update(error_type=type(error).__name__, error=str(error))
             if error.status_code is not None:
-                self._set(http_status=error.status_code)
+                self._facts["http_status"] = error.status_code
         self._price()
         reply = self.reply()
         if error is not None:
@@ -89,18 +92,19 @@ class Draft:
     def reply(self) -> Reply:
         """The Reply so far."""
         calls = tuple(self._calls[index] for index in sorted(self._calls))
-        return self._facts.having(text=str(self._text), reasoning=str(self._reasoning), tool_calls=calls)
+        return Reply(text=str(self._text), reasoning=str(self._reasoning), tool_calls=calls, **self._facts)
 
     def _price(self) -> None:
         facts = self._facts
-        model = facts.model or facts.model_requested
-        cost, currency, source = cost_of(facts.base_url or "", model, facts.usage, facts.cost, facts.currency)
-        self._set(cost=cost, currency=currency, cost_source=source)
+        model = facts.get("model") or facts["model_requested"]
+        usage = facts.get("usage", Usage())
+        cost = cost_of(facts["base_url"], model, usage, facts.get("cost"), facts.get("currency"))
+        facts.update(zip(("cost", "currency", "cost_source"), cost, strict=True))
 
     def _first_token(self) -> None:
-        if self._facts.first_token_at is None and self.request.stream:
+        if "first_token_at" not in self._facts and self.request.stream:
             elapsed_ms = (time.monotonic() - self._started) * 1000
-            self._set(first_token_at=datetime.now(UTC), time_to_first_token_ms=elapsed_ms)
+            self._facts.update(first_token_at=datetime.now(UTC), time_to_first_token_ms=elapsed_ms)
 
     def _add_call(self, piece: ToolCallDelta) -> None:
         so_far = self._calls.get(piece.index, ToolCall("", "", ""))
@@ -110,15 +114,13 @@ class Draft:
 
     def _add_facts(self, delta: Delta) -> None:
         self.finished = self.finished or delta.finished
-        for name in ("finish_reason", "usage", "model", "response_id", "http_status", "cost", "currency"):
+        for name in _FACTS:
             value = getattr(delta, name)
             if value is not None:
-                self._set(**{name: value})
-        if delta.note and delta.note not in self._facts.notes:
-            self._set(notes=(*self._facts.notes, redact(delta.note)))
-
-    def _set(self, **facts: Any) -> None:
-        self._facts = self._facts.having(**facts)
+                self._facts[name] = value
+        notes = self._facts.get("notes", ())
+        if delta.note and delta.note not in notes:
+            self._facts["notes"] = (*notes, redact(delta.note))
 
 
 def _answer_of_forced_call(delta: Delta) -> Delta:

@@ -182,6 +182,7 @@ class Delta:
     http_status: int | None = None
     cost: float | None = None
     currency: str | None = None
+    replay_of: str | None = None
     note: str | None = None
 
 

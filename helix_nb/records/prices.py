@@ -10,10 +10,17 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 from ..errors import ConfigError
 from ..messages import Usage
+
+
+@cache
+def _published() -> bool:
+    return importlib.util.find_spec("genai_prices") is not None
+
 
 Cost = tuple[float | None, str | None, str | None]
 UNKNOWN: Cost = (None, None, None)
@@ -114,7 +121,7 @@ def cost_of(
 
 def _published(base_url: str, model: str | None, usage: Usage) -> Cost:
     """The price that genai-prices knows for this very URL (extra `cost`)."""
-    if not (base_url.startswith("http") and model) or importlib.util.find_spec("genai_prices") is None:
+    if not (base_url.startswith("http") and model) or not _published():
         return UNKNOWN
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return UNKNOWN
