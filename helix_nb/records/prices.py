@@ -18,7 +18,7 @@ from ..messages import Usage
 
 
 @cache
-def _published() -> bool:
+def _has_published_prices() -> bool:
     return importlib.util.find_spec("genai_prices") is not None
 
 
@@ -121,7 +121,7 @@ def cost_of(
 
 def _published(base_url: str, model: str | None, usage: Usage) -> Cost:
     """The price that genai-prices knows for this very URL (extra `cost`)."""
-    if not (base_url.startswith("http") and model) or not _published():
+    if not (base_url.startswith("http") and model) or not _has_published_prices():
         return UNKNOWN
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return UNKNOWN
