@@ -1,0 +1,91 @@
+"""An answer on its way to the screen: closed blocks go out once, the open tail as what changed.
+
+The tail's HTML mostly grows at its end, so a step says how much of the last one to keep and what
+to add. A view that missed a step notices by `seq` and asks for a snapshot.
+"""
+
+from __future__ import annotations
+
+from ..markdown import Growing, plain
+from ..messages import Reply
+from .panel_protocol import Answer, Step
+
+TICK_S = 0.05
+BYTES_PER_S = 40_000
+
+
+class Rendering:
+    """One answer, rendered as it grows. Only the background loop uses it."""
+
+    def __init__(self) -> None:
+        self._forget()
+        self.seq = 0
+
+    def _forget(self) -> None:
+        self._growing = Growing()
+        self._text = self._thinking = self._tail = ""
+        self._closed: list[str] = []
+        self._finished = False
+
+    def step(self, reply: Reply, *, last: bool = False) -> Step | None:
+        """Take the Reply so far; return what changed since the step before, or None."""
+        step: Step = {}
+        if not reply.text.startswith(self._text) or not reply.reasoning.startswith(self._thinking):
+            self._forget()
+            step["reset"] = True
+        self._read(reply, step, last)
+        if not step:
+            return None
+        self.seq += 1
+        step["t"], step["seq"] = "stream", self.seq
+        return step
+
+    def _read(self, reply: Reply, step: Step, last: bool) -> None:
+        if more := reply.reasoning[len(self._thinking) :]:
+            step["think"], self._thinking = plain(more), reply.reasoning
+        if reply.text == self._text and not (last and not self._finished):
+            return
+        self._text, self._finished = reply.text, last
+        self._growing.feed(reply.text)
+        if last:
+            self._growing.finish()
+        blocks = self._growing.blocks
+        closed = [block.html for block in blocks if block.closed]
+        if new := closed[len(self._closed) :]:
+            step["blocks"], self._closed = new, closed
+        tail = "".join(block.html for block in blocks if not block.closed)
+        if tail != self._tail:
+            same = _alike(self._tail, tail)
+            step["tail"] = {"keep": utf16_length(tail[:same]), "add": tail[same:]}
+            self._tail = tail
+
+    def whole(self, reply: Reply) -> Answer:
+        """The answer as it stands, for a view that comes late."""
+        return {
+            "blocks": list(self._closed),
+            "tail": self._tail,
+            "seq": self.seq,
+            "thinking": plain(self._thinking),
+        }
+
+
+def _alike(before: str, now: str) -> int:
+    """How many characters two texts begin with in common."""
+    low, high = 0, min(len(before), len(now))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if before[low:middle] == now[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def utf16_length(text: str) -> int:
+    """The length of a text as JavaScript counts it."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def interval_s(last_bytes: int) -> float:
+    """How long to wait before the next step: slow connections get fewer, larger ones."""
+    return max(TICK_S, last_bytes / BYTES_PER_S)

@@ -1,0 +1,112 @@
+"""One turn on the screen: what was asked, the exchange that answers it, and how both are shown."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..chat import Turn
+from ..config import redact
+from ..markdown import plain
+from ..messages import Message, Reply
+from ..running import Running
+from .panel_facts import facts_of, strip_of
+from .panel_files import File, prompt_of
+from .panel_protocol import Answer, ToolUse, TurnView
+from .panel_stream import Rendering
+
+
+def new_id() -> str:
+    return f"k{secrets.token_hex(6)}"
+
+
+@dataclass(eq=False)
+class Item:
+    """A turn of the panel. `turn` is its place in the Chat, once the exchange has joined it.
+
+    A turn that failed, was stopped or was cut has no such place: it is shown, but the model will
+    not see it.
+    """
+
+    prompt: str
+    files: Sequence[File] = ()
+    reply: Reply = field(default_factory=Reply)
+    running: Running | None = None
+    turn: Turn | None = None
+    id: str = field(default_factory=new_id)
+    rendering: Rendering = field(default_factory=Rendering)
+    due_s: float = 0.0
+    scheduled: bool = False
+
+    @classmethod
+    def of_turn(cls, turn: Turn) -> Item:
+        """A turn that something else than this panel added to the Chat."""
+        prompt, files = prompt_of(turn.messages[0])
+        return cls(prompt, files, turn.reply or reply_of(turn), turn=turn)
+
+    @classmethod
+    def of_running(cls, running: Running) -> Item:
+        """An exchange that a cell has started on the same Chat."""
+        prompt, files = prompt_of(running.asked.request.messages[-1])
+        return cls(prompt, files, running.reply, running)
+
+    @property
+    def pending(self) -> bool:
+        return self.running is not None and not self.running.done
+
+    def view(self, *, whole: bool = True) -> TurnView:
+        """The turn for a view; without `whole` the answer's text, which the stream has sent, is left out."""
+        return {
+            "id": self.id,
+            "prompt": redact(plain(self.prompt)),
+            "files": [file.view() for file in self.files],
+            "answer": self._answer(whole=whole),
+        }
+
+    def _answer(self, *, whole: bool) -> Answer:
+        reply, pending = self.reply, self.pending
+        if whole and not pending:
+            self.rendering.step(reply, last=True)
+        answer: Answer = self.rendering.whole(reply) if whole else {}
+        answer["status"] = "pending" if pending else reply.status
+        answer["who"] = plain(reply.model or reply.model_requested or reply.endpoint or "")
+        answer["thought"] = _thought(reply, pending=pending)
+        answer["tools"] = self._tools()
+        answer["facts"] = facts_of(reply) if not pending and reply.status != "error" else []
+        if not pending:
+            answer["strip"] = strip_of(reply)
+            answer["source"] = plain(reply.text)
+        return answer
+
+    def _tools(self) -> list[ToolUse]:
+        """Calls made by this kernel with their results, else those the model asked for."""
+        made = self.running.tool_calls if self.running is not None else []
+        uses: list[ToolUse] = [
+            {"name": plain(call.name), "arguments": plain(call.arguments), "result": plain(redact(result))}
+            for call, result in made
+        ]
+        if uses or self.pending:
+            return uses
+        asked = [call for message in self._messages() for call in message.tool_calls] or self.reply.tool_calls
+        results = {m.tool_call_id: m.text for m in self._messages() if m.role == "tool"}
+        return [
+            {"name": plain(c.name), "arguments": plain(c.arguments), "result": results.get(c.id)}
+            for c in asked
+        ]
+
+    def _messages(self) -> Sequence[Message]:
+        return self.turn.messages if self.turn is not None else ()
+
+
+def reply_of(turn: Turn) -> Reply:
+    """What is known of an answer when only its messages are."""
+    text = next((m.text for m in reversed(turn.messages) if m.role == "assistant"), "")
+    return Reply(text=text, status="ok", exchange_id=turn.exchange_id)
+
+
+def _thought(reply: Reply, *, pending: bool) -> str:
+    if pending and not reply.text:
+        return "Thinking…"
+    tokens = reply.usage.reasoning_tokens
+    return f"Thought for {tokens:,} tokens" if tokens else "Thoughts"

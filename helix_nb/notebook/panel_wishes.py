@@ -1,0 +1,155 @@
+"""What a view may ask of the conversation, by the `do` of its message.
+
+Each wish runs on the background loop. Whatever goes wrong is shown in the panel: what a comm
+callback prints or raises reaches nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from .. import runtime
+from ..errors import ConfigError, HelixError
+from ..messages import Reply
+from . import panel_settings, panel_threads
+from .panel_files import received
+from .panel_protocol import Message
+from .panel_state import SHOWN, Conversation
+from .panel_transcript import markdown_of
+from .panel_turns import Item
+
+_RESTORE = {"label": "Restore", "send": {"do": "restore"}}
+
+
+class Wishes:
+    """Takes the messages of a panel's views, on any thread."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._stopped_early: set[str] = set()
+
+    def take(self, message: Message, buffers: Sequence[Any] = ()) -> None:
+        """Do what a view asks for, on the background loop."""
+        runtime.call_soon(self._take, message, buffers)
+
+    def _take(self, message: Message, buffers: Sequence[Any]) -> None:
+        wish = _WISHES.get(str(message.get("do")))
+        try:
+            if wish is not None:
+                wish(self, message, buffers)
+        except HelixError as error:
+            self._failed(str(error))
+        except Exception as bug:  # noqa: BLE001 - nobody else would ever see it
+            self._failed(f"The panel could not do that ({type(bug).__name__}: {bug}).")
+
+    def _failed(self, sentence: str) -> None:
+        self._conversation.notice("error", sentence)
+        self._conversation.told()
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - as in _take
+                self._failed(str(error))
+
+        runtime.submit(guarded())
+
+    def hello(self, message: Message, _: Sequence[Any]) -> None:
+        """A view begins, or has missed something: all of it once more, for that view."""
+        self._conversation.emit(self._conversation.snapshot() | {"to": message.get("view")})
+
+    def older(self, message: Message, _: Sequence[Any]) -> None:
+        items = self._conversation.items
+        end = next((at for at, item in enumerate(items) if item.id == message.get("before")), 0)
+        first = max(0, end - SHOWN)
+        turns = [item.view() for item in items[first:end]]
+        self._conversation.emit({"t": "older", "to": message.get("view"), "turns": turns, "more": first})
+
+    def send(self, message: Message, buffers: Sequence[Any]) -> None:
+        item = Item(str(message.get("text") or ""))
+        item.id = str(message.get("id") or item.id)
+        if item.id in self._stopped_early:
+            item.reply = Reply(status="interrupted")
+        else:
+            self._conversation.ask(item, lambda: received(message.get("files") or (), buffers))
+        self._conversation.add(item)
+
+    def stop(self, message: Message, _: Sequence[Any]) -> None:
+        """Stop what is under way; what was sent but has not arrived yet is never started."""
+        items = self._conversation.items
+        if message.get("id") and not any(item.id == message["id"] for item in items):
+            self._stopped_early.add(str(message["id"]))
+        for item in items:
+            if item.pending and item.running is not None:
+                item.running.cancel(wait=False)
+
+    def regenerate(self, message: Message, _: Sequence[Any]) -> None:
+        item = self._conversation.find(message.get("id"))
+        self._conversation.again(item, item.prompt)
+
+    def edit(self, message: Message, _: Sequence[Any]) -> None:
+        self._conversation.again(self._conversation.find(message.get("id")), str(message.get("text") or ""))
+
+    def delete(self, message: Message, _: Sequence[Any]) -> None:
+        self._conversation.remove([self._conversation.find(message.get("id"))])
+        self._conversation.notice("info", "Turn deleted; the model will not see it.", _RESTORE)
+
+    def undo(self, _message: Message, _: Sequence[Any]) -> None:
+        """Take the last turn back into the composer."""
+        if not self._conversation.items:
+            raise ConfigError("There is nothing to undo.")
+        item = self._conversation.items[-1]
+        self._conversation.remove([item])
+        self._conversation.emit({"t": "draft", "text": item.prompt})
+        self._conversation.notice("info", "The last turn is undone.", _RESTORE)
+
+    def clear(self, _message: Message, _: Sequence[Any]) -> None:
+        if self._conversation.clear():
+            self._conversation.notice(
+                "info", "A new conversation; the one before stays in the log.", _RESTORE
+            )
+
+    def restore(self, _message: Message, _: Sequence[Any]) -> None:
+        self._conversation.restore()
+
+    def settings(self, message: Message, _: Sequence[Any]) -> None:
+        panel_settings.apply(self._conversation.chat, message.get("settings") or {})
+        self._conversation.told()
+
+    def models(self, message: Message, _: Sequence[Any]) -> None:
+        async def listed() -> None:
+            found = await panel_settings.models_of(str(message.get("endpoint") or ""))
+            answer = {"t": "models", "to": message.get("view"), "endpoint": message.get("endpoint")}
+            self._conversation.emit(answer | found)
+
+        self._later(listed())
+
+    def threads(self, message: Message, _: Sequence[Any]) -> None:
+        async def listed() -> None:
+            items = await panel_threads.recent(str(message.get("search") or ""))
+            self._conversation.emit({"t": "threads", "to": message.get("view"), "items": items})
+
+        self._later(listed())
+
+    def open(self, message: Message, _: Sequence[Any]) -> None:
+        """Go on with a conversation of the log."""
+
+        async def opened() -> None:
+            found = await panel_threads.read(str(message.get("thread") or ""))
+            self._conversation.idle()
+            panel_threads.put(self._conversation.chat, found)
+            self._conversation.renew()
+
+        self._later(opened())
+
+    def export(self, _message: Message, _: Sequence[Any]) -> None:
+        text = markdown_of(self._conversation.items)
+        self._conversation.emit({"t": "file", "name": "conversation.md", "text": text})
+
+
+_NAMES = "hello older send stop regenerate edit delete undo clear restore settings models threads open export"
+_WISHES: dict[str, Callable[[Wishes, Message, Sequence[Any]], None]] = {
+    name: getattr(Wishes, name) for name in _NAMES.split()
+}
