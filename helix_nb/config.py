@@ -317,7 +317,7 @@ def _with_settings(connection: Connection, settings: Mapping[str, Any]) -> Conne
     extra = {name: value for name, value in settings.items() if name not in known}
     allowed = {
         *_SETTINGS,
-        *(("revision", "idle_unload_s", "cache_bytes") if connection.kind == "local" else ()),
+        *(("revision", "idle_unload_s", "cache_bytes", "memory_bytes") if connection.kind == "local" else ()),
     }
     for name in settings:
         if name not in allowed:
