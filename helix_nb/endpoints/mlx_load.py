@@ -32,10 +32,12 @@ class Loaded:
 
 def load(name: str, revision: str | None, memory_bytes: int | None, say: Say) -> Loaded:
     """Load a model; `say` is told notes and progress. Raises Refused."""
+    folder = Path(name) if Path(name).is_dir() else None
+    config = _checked(name, folder) if folder else {}  # before the imports: what is wrong is told at once
     with _file_limit_untouched():
         import mlx_lm  # noqa: F401 - takes seconds and lowers the limit of open files
-    path = Path(name) if Path(name).is_dir() else download(name, revision, say)
-    config = _checked(name, path)
+    path = folder or download(name, revision, say)
+    config = config or _checked(name, path)
     _weigh(name, path, memory_bytes or _device_memory(), say)
     model, tokenizer = _read(name, path)
     if not tokenizer.has_chat_template:
