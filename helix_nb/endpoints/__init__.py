@@ -49,11 +49,12 @@ class Endpoint(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, and every other one once its answer ends."""
         ...
 
 
 _open: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Endpoint]] = weakref.WeakKeyDictionary()
+_closing: set[asyncio.Future[None]] = set()  # a loop holds its tasks only weakly
 
 
 def endpoint_for(connection: Connection) -> Endpoint:
@@ -63,9 +64,14 @@ def endpoint_for(connection: Connection) -> Endpoint:
     except RuntimeError:  # no loop runs here: good enough for `wire`
         return _make(connection)
     known = endpoints.get(connection.name)
-    if known is None or known.connection != connection:
-        known = endpoints[connection.name] = _make(connection)
-    return known
+    if known is not None and known.connection == connection:
+        return known
+    if known is not None:
+        closing = asyncio.ensure_future(known.aclose())
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+    endpoints[connection.name] = _make(connection)
+    return endpoints[connection.name]
 
 
 def _make(connection: Connection) -> Endpoint:

@@ -61,10 +61,9 @@ class Response:
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end; else close its socket at once."""
         state, self._state = self._state, "closed"
-        if state == "whole":
-            self._carrier.keep(self._client)
-        elif state != "closed":
-            await asyncio.shield(asyncio.ensure_future(_closed(self._client, self._response)))
+        if state == "closed" or (state == "whole" and self._carrier.keep(self._client)):
+            return
+        await asyncio.shield(asyncio.ensure_future(_closed(self._client, self._response)))
 
 
 class Carrier:
@@ -75,6 +74,7 @@ class Carrier:
         self._secure = connection.base_url.startswith("https://")
         self._context: ssl.SSLContext | bool | None = None
         self._free: list[tuple[float, httpx.AsyncClient]] = []
+        self._closed = False
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, first_byte_s: float
@@ -107,12 +107,15 @@ class Carrier:
             timeout.pop("read")
             return Response(response, client, self)
 
-    def keep(self, client: httpx.AsyncClient) -> None:
-        """Keep a client whose response was read to its end for the next request."""
-        self._free.append((time.monotonic(), client))
+    def keep(self, client: httpx.AsyncClient) -> bool:
+        """Keep a client whose response was read to its end for the next request, if there will be one."""
+        if not self._closed:
+            self._free.append((time.monotonic(), client))
+        return not self._closed
 
     async def aclose(self) -> None:
-        """Close the kept connections."""
+        """Close the kept connections, and keep no other from now on."""
+        self._closed = True
         free, self._free = self._free, []
         for _, client in free:
             await _closed(client)

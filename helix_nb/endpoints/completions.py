@@ -90,7 +90,7 @@ class Completions:
             await answered.response.aclose()
 
     async def aclose(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, and every other one once its answer ends."""
         await self._carrier.aclose()
 
     def _body(self, request: Request, model: str | None) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def failure_inside(
 
 def unreadable(connection: Connection, text: str) -> StreamFailed:
     """The error for a frame nobody can read."""
-    excerpt = Complaint.of(text).excerpt or "nothing"
+    excerpt = Complaint(text).excerpt or "nothing"
     return StreamFailed(f"{connection.name} sent something that is not part of an answer: {excerpt}")
 
 
