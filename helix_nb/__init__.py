@@ -26,7 +26,7 @@ _PUBLIC = {
     "ask": "chat",
     "ask_parquet": "dataframes.parquet",
     "astream": "chat",
-    "batch": "records.frames",
+    "batch": "dataframes.history",
     "compare": "records.analysis",
     "connect": "config",
     "latency": "records.analysis",

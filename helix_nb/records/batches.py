@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from ..messages import Reply
 from .opening import Store
@@ -61,7 +62,7 @@ SELECT l.position, l.row_key, coalesce(l.exchange_id, (
 """
 
 
-def rows_of(connection: sqlite3.Connection, batch_id: str) -> list[tuple[object, ...]]:
+def rows_of(connection: sqlite3.Connection, batch_id: str) -> list[tuple[Any, ...]]:
     """Each row of a batch by position, with the exchange that answers it as far as there is one."""
     return connection.execute(
         "SELECT r.position, r.row_key, p.response, e.status, e.error_type, e.error, e.finish_reason, "

@@ -1,0 +1,51 @@
+"""Prompts over DataFrames: `df.helix.ask(template)`, `Series.helix.ask(template)`, `hx.ask_parquet`.
+
+Importing this costs nothing and imports no pandas: `install` registers the accessors at once where
+pandas is loaded already, and otherwise at the moment something imports it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def install() -> None:
+    """Have `DataFrame.helix` and `Series.helix` exist as soon as pandas does, and not before."""
+    if hasattr(sys.modules.get("pandas"), "DataFrame"):
+        _register()
+    elif not any(isinstance(finder, _WhenPandas) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WhenPandas())
+
+
+def _register() -> None:
+    """Import the accessors, which registers them."""
+    import_module(".accessor", __name__)
+
+
+class _WhenPandas:
+    """Finds nothing itself; has the accessors registered once pandas has run."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "pandas":
+            return None
+        from importlib.util import find_spec
+
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        run = spec.loader.exec_module
+
+        def run_and_register(module: ModuleType) -> None:
+            run(module)
+            _register()
+
+        spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
+        return spec

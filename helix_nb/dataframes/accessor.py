@@ -1,0 +1,157 @@
+"""`DataFrame.helix` and `Series.helix`. Importing this registers both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+from pandas.api.extensions import register_dataframe_accessor, register_series_accessor
+
+from ..config import Connection
+from .job import Job
+from .limits import Limits
+from .recipe import VALUE, Recipe
+
+Concurrency = int | Literal["auto"]
+
+
+def job(
+    template: str | Callable[[Any], Any],
+    into: str = "answer",
+    *,
+    model: str | None = None,
+    endpoint: str | Connection | None = None,
+    system: str | Callable[[Any], Any] | None = None,
+    images: str | Sequence[str] | Callable[[Any], Any] | None = None,
+    schema: Any = None,
+    name: str | None = None,
+    concurrency: Concurrency = "auto",
+    rpm: float | None = None,
+    tpm: float | None = None,
+    max_cost: float | None = None,
+    max_total_tokens: int | None = None,
+    missing: Literal["skip", "blank"] = "skip",
+    dedupe: bool = True,
+    fresh: bool = False,
+    reuse_cut: bool = False,
+    errors: Literal["keep", "raise"] = "keep",
+    progress: bool = True,
+    timeout: float | None = None,
+    stream: bool = True,
+    single: bool = False,
+    **params: Any,
+) -> Job:
+    """Make a Job of the keywords of `ask`: a function from frame to frame that can be pickled."""
+    from ..schemas import Schema
+
+    spec = None if schema is None else Schema.of(schema)
+    recipe = Recipe(template, system, images, model, spec, params, stream, timeout, missing, single)
+    limits = Limits(concurrency, rpm, tpm, max_cost, max_total_tokens)
+    return Job(recipe, into, endpoint, name, limits, dedupe, fresh, reuse_cut, errors, progress)
+
+
+@register_dataframe_accessor("helix")
+class FrameAccessor:
+    """Prompts over the rows of a DataFrame."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+
+    def ask(self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any) -> pd.DataFrame:
+        """Ask a model about every row; return a new frame with the answers.
+
+        Equal rows are sent once. Asking again under the same name, or with the same template and
+        settings, reuses each answer that is in the log already: after a crash or Ctrl-C, run the
+        cell again. One bad row never costs another.
+
+        Args:
+            template: text with `{{column}}` in it (an exact column name, spaces allowed, else an
+                expression over columns and `index`: attributes, items, slices, a format spec as in
+                `{{price:.2f}}`), or a function row -> prompt or list of messages.
+            into: prefix of the new columns.
+            model: the model, or the name of a column that holds it; default: the endpoint's.
+            endpoint: an endpoint's name; default: the current one.
+            system: a system message; a template or a function, too.
+            images: a column, or several, of paths, URLs, bytes or PIL images.
+            schema: a pydantic model, dataclass, TypedDict, dict of name to type or JSON schema:
+                one further column per field, validated, with one repair per row.
+            name: the batch's name; default: a hash of template and settings.
+            concurrency: requests in flight at once; "auto" finds out what the server bears.
+            rpm, tpm: requests and tokens per minute.
+            max_cost, max_total_tokens: stop before going over; the rest is `skipped`.
+            missing: "skip" leaves rows with NA in a used column out, "blank" fills in nothing.
+            dedupe: False sends equal rows one by one.
+            fresh: True reuses nothing.
+            reuse_cut: True also reuses answers cut at their token limit.
+            errors: "raise" raises once all rows are through; `error.frame` holds them.
+            progress: False shows and says nothing.
+            timeout: seconds for one request.
+            **options: anything else goes to the model under its wire name (temperature, ...).
+
+        Returns:
+            The frame (same index, same order) with `answer`, `answer_status` (ok, truncated, error,
+            skipped), `answer_error`, `answer_finish_reason` (str), `answer_prompt_tokens`,
+            `answer_completion_tokens` (Int64), and a column per field of the schema (Int64,
+            Float64, boolean, str, category, datetime64[us, UTC] or object). `attrs["batch"]`
+            names the batch and sums it up. Every exchange is in `hx.log()`.
+
+        Raises:
+            ConfigError: a column, the template or a setting is wrong; nothing was sent.
+            HelixError: with `errors="raise"`, at the end.
+
+        >>> import helix_nb as hx, pandas as pd
+        >>> cities = pd.DataFrame({"country": ["France", "Japan"]})
+        >>> done = cities.helix.ask("What is the capital of {{country}}?", endpoint="demo", progress=False)
+        >>> done["answer"].tolist()
+        ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
+        """
+        return job(template, into, **options)(self._frame)
+
+    async def aask(
+        self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
+    ) -> pd.DataFrame:
+        """Await what `ask` returns: for top-level await and other event loops."""
+        return await job(template, into, **options).aask(self._frame)
+
+
+@register_series_accessor("helix")
+class SeriesAccessor:
+    """Prompts over the values of a Series."""
+
+    def __init__(self, series: pd.Series) -> None:
+        self._series = series
+
+    def ask(
+        self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
+    ) -> pd.Series | pd.DataFrame:
+        """Ask a model about every value; return a Series of answers on the same index.
+
+        The template sees `{{value}}` and `{{index}}`; a function gets the value itself. With a
+        schema the result is a DataFrame of the answer's columns and the fields. Everything else is
+        as in `DataFrame.helix.ask`; what failed is NA, and `attrs["batch"]` counts it.
+
+        >>> import helix_nb as hx, pandas as pd
+        >>> countries = pd.Series(["France", "Japan"])
+        >>> asked = "What is the capital of {{value}}?"
+        >>> countries.helix.ask(asked, endpoint="demo", progress=False).tolist()
+        ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
+        """
+        return self._result(job(template, into, single=True, **options)(self._frame()), into, options)
+
+    async def aask(
+        self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
+    ) -> pd.Series | pd.DataFrame:
+        """Await what `ask` returns: for top-level await and other event loops."""
+        done = await job(template, into, single=True, **options).aask(self._frame())
+        return self._result(done, into, options)
+
+    def _frame(self) -> pd.DataFrame:
+        frame = self._series.to_frame(VALUE)
+        frame.attrs = {}
+        return frame
+
+    def _result(self, done: pd.DataFrame, into: str, options: dict[str, Any]) -> pd.Series | pd.DataFrame:
+        result = done.drop(columns=VALUE) if options.get("schema") is not None else done[into]
+        result.attrs = {**self._series.attrs, **done.attrs}
+        return result

@@ -1,0 +1,73 @@
+"""From outcomes to columns: a row for each row of the frame, in its order, with pandas 3 dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .outcome import Outcome
+from .plan import NOT_ASKED, Plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..schemas import Schema
+
+DTYPES = {
+    "": "str",
+    "_status": "str",
+    "_error": "str",
+    "_finish_reason": "str",
+    "_prompt_tokens": "Int64",
+    "_completion_tokens": "Int64",
+}
+
+
+def names(into: str, schema: Schema | None) -> list[str]:
+    """The columns that a batch adds, in their order."""
+    fields = list(schema.columns()) if schema is not None else []
+    return [*(f"{into}{suffix}" for suffix in DTYPES), *fields]
+
+
+def columns(
+    plan: Plan, outcomes: Sequence[Outcome | None], stopped: str | None, into: str, schema: Schema | None
+) -> dict[str, pd.Series]:
+    """The columns of a finished batch by name, on the frame's own index."""
+    left = Outcome("skipped", error=f"Not asked: {stopped}" if stopped else None)
+    rows = [
+        _unasked(plan.problems[position]) if slot == NOT_ASKED else outcomes[slot] or left
+        for position, slot in enumerate(plan.slot_of)
+    ]
+    index = plan.bound.rows.frame.index
+    made = {
+        f"{into}{suffix}": _series([get(row) for row in rows], index, DTYPES[suffix])
+        for suffix, get in _GETTERS.items()
+    }
+    if schema is not None:
+        plain = [None if row.parsed is None else schema.to_plain(row.parsed) for row in rows]
+        for name, dtype in schema.columns().items():
+            made[name] = _series([None if row is None else row[name] for row in plain], index, dtype)
+    return made
+
+
+_GETTERS: dict[str, Callable[[Outcome], Any]] = {
+    "": lambda row: row.text,
+    "_status": lambda row: row.status,
+    "_error": lambda row: row.error,
+    "_finish_reason": lambda row: row.finish_reason,
+    "_prompt_tokens": lambda row: row.prompt_tokens,
+    "_completion_tokens": lambda row: row.completion_tokens,
+}
+
+
+def _unasked(problem: str) -> Outcome:
+    return Outcome("error", error=problem) if problem else Outcome("skipped")
+
+
+def _series(values: list[Any], index: pd.Index, dtype: str) -> pd.Series:
+    import pandas as pd
+
+    if dtype == "datetime":
+        times = pd.to_datetime(pd.Series(values, index=index, dtype="object"), errors="coerce", utc=True)
+        return times.dt.as_unit("us")
+    return pd.Series(values, index=index, dtype=dtype)

@@ -1,0 +1,82 @@
+"""A batch so far, out of the log: what is left to look at after a crash or Ctrl-C."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import ConfigError
+from ..records import current_log
+from ..records.batches import rows_of
+from .columns import DTYPES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def batch(name: str) -> pd.DataFrame:
+    """Return a batch so far, from the log: one row per row of its frame.
+
+    Args:
+        name: the batch's name, as given to `df.helix.ask(..., name=)`, or `attrs["batch"]["name"]`
+            of a result, or `batch_id` in `hx.log(scope="all")`.
+
+    Returns:
+        A DataFrame indexed by `position` (the row's place in the frame, from 0) with `row_key`
+        (str: its index label as JSON), `answer`, `answer_status`, `answer_error`,
+        `answer_finish_reason` (str), `answer_prompt_tokens`, `answer_completion_tokens` (Int64) and
+        `exchange_id` (str: the row of the log; rows that ask the same share one, so count tokens
+        over distinct ids). A row that was not asked yet has the status `pending`.
+
+    Raises:
+        ConfigError: the log has no such batch.
+
+    >>> import helix_nb as hx, pandas as pd
+    >>> cities = pd.DataFrame({"country": ["France", "France"]})
+    >>> done = cities.helix.ask("What is the capital of {{country}}?", endpoint="demo", name="capitals",
+    ...                         progress=False)
+    >>> hx.batch("capitals")["answer"].tolist()
+    ['The capital of France is Paris.', 'The capital of France is Paris.']
+    """
+    parts = [part for part in current_log().read(lambda connection: rows_of(connection, name)) if part]
+    if not parts:
+        raise ConfigError(f"The log has no batch {name!r}; `hx.log(scope='all').batch_id` lists them.")
+    rows = {row[0]: _row(Row(*row[1:])) for part in reversed(parts) for row in part}
+    import pandas as pd
+
+    columns = list(zip(*(rows[position] for position in sorted(rows)), strict=True))
+    index = pd.RangeIndex(len(rows), name="position") if len(rows) == max(rows) + 1 else sorted(rows)
+    names = {
+        "row_key": "str",
+        **{f"answer{suffix}": dtype for suffix, dtype in DTYPES.items()},
+        "exchange_id": "str",
+    }
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, index=pd.Index(index, name="position"), dtype=dtype)
+            for (name, dtype), values in zip(names.items(), columns, strict=True)
+        }
+    )
+
+
+class Row(NamedTuple):
+    """What the log knows about one row."""
+
+    row_key: str
+    text: str | None
+    status: str | None
+    error_type: str | None
+    error: str | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    exchange_id: str | None
+    problem: str | None
+
+
+def _row(row: Row) -> tuple[Any, ...]:
+    status, error = row.status or "pending", row.error and f"{row.error_type}: {row.error}"
+    if row.problem is not None:
+        status, error = ("error", row.problem) if row.problem else ("skipped", None)
+    answer = row.text if row.text or status == "ok" else None
+    tokens = row.prompt_tokens, row.completion_tokens
+    return row.row_key, answer, status, error, row.finish_reason, *tokens, row.exchange_id

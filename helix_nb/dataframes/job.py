@@ -1,0 +1,200 @@
+"""A batch from start to end: check, plan, reuse, send, and give the frame its columns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from .. import chat
+from ..config import Connection, default_model, first_answer_note, remember_model, resolve
+from ..endpoints import endpoint_for
+from ..endpoints.profiles import profile_named
+from ..errors import ConfigError, HelixError
+from ..records import current_log
+from ..runtime import run_here, run_sync
+from .columns import columns, names
+from .limits import Limits
+from .memory import Memory
+from .plan import planned
+from .progress import Progress, summary
+from .recipe import Recipe
+from .report import report
+from .runner import Runner
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class RowsFailed(HelixError):
+    """Some rows of a batch failed and `errors="raise"` was asked for; `frame` holds every row."""
+
+    def __init__(self, message: str, frame: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.frame = frame
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self.args, self.frame), dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything `df.helix.ask` was told. Frame in, frame out: `job(frame)` also works on a chunk.
+
+    It pickles as long as its callables and its schema do, so that an engine can carry it.
+    """
+
+    recipe: Recipe
+    into: str = "answer"
+    endpoint: str | Connection | None = None
+    name: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    dedupe: bool = True
+    fresh: bool = False
+    reuse_cut: bool = False
+    errors: Literal["keep", "raise"] = "keep"
+    progress: bool = True
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.errors not in ("keep", "raise"):
+            raise ConfigError(f'errors= is "keep" or "raise", not {self.errors!r}.')
+        if not isinstance(self.into, str) or not self.into:
+            raise ConfigError("into= is the name of the new column.")
+        if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
+            raise ConfigError("name= is the name of the batch, a text.")
+
+    def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Ask about every row and return the frame with its answers; Ctrl-C keeps what is done."""
+        run = self.prepare(frame)
+        try:
+            run_sync(run.reuse())
+            self._begin(run)
+            run_sync(run.send())
+        except KeyboardInterrupt:
+            self._interrupted(run)
+            raise
+        finally:
+            run.progress.end()
+        return self.finish(run)
+
+    async def aask(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The same for an event loop of the caller's own."""
+        run = await asyncio.to_thread(self.prepare, frame)
+        try:
+            await run_here(run.reuse())
+            self._begin(run)
+            await run_here(run.send())
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self._interrupted(run)
+            raise
+        finally:
+            run.progress.end()
+        return self.finish(run)
+
+    def prepare(self, frame: pd.DataFrame) -> Runner:
+        """Check everything and plan the requests; nothing is sent."""
+        if not isinstance(self.recipe.prompt, str) and not callable(self.recipe.prompt):
+            raise ConfigError(
+                "The first argument is a template or a callable that makes the prompt of a row."
+            )
+        connection = resolve(self.endpoint)
+        _refuse_taken(frame, names(self.into, self.recipe.schema))
+        progress = Progress.wanted(self.progress)
+        if self.recipe.model is None and (note := _name_a_model(connection)):
+            progress.tell(note)
+        log = current_log()
+        identity = connection.identity(log.salt)
+        bound = self.recipe.bound(frame, connection)
+        origin = replace(chat.provenance(), source="batch")
+        plan = planned(bound.of(origin), identity, dedupe=self.dedupe)
+        memory = Memory(
+            log,
+            self.name or f"batch-{self.recipe.digest(identity)}",
+            self.recipe.schema,
+            fresh=self.fresh,
+            reuse_cut=self.reuse_cut,
+            offset=self.offset,
+        )
+        if note := first_answer_note(connection, named=self.endpoint is not None):
+            progress.tell(note)
+        return Runner(plan, connection, memory, self.limits, progress, self.recipe.schema)
+
+    def _begin(self, run: Runner) -> None:
+        """Say what will not be sent, and show the bar."""
+        plan, progress = run.plan, run.progress
+        said = []
+        if progress.reused:
+            said.append(
+                f"Reusing {progress.reused} of {plan.rows} answers of batch {run.memory.batch_id!r} "
+                "(fresh=True asks anew)."
+            )
+        if plan.duplicates:
+            said.append(f"{plan.duplicates} rows ask what another asks and share its answer (dedupe=False).")
+        if not run.memory.log.enabled:
+            said.append("The log is off, so this batch cannot go on after a stop.")
+        if said:
+            progress.tell(" ".join(said))
+        progress.begin(plan)
+
+    def _interrupted(self, run: Runner) -> None:
+        run.progress.end()
+        kept = f"run it again to go on, hx.batch({run.memory.batch_id!r}) shows them"
+        lost = "the log is off, so they are lost"
+        run.progress.tell(
+            f"Stopped: {run.progress.rows} of {run.plan.rows} rows are done; "
+            f"{kept if run.memory.log.enabled else lost}."
+        )
+
+    def finish(self, run: Runner) -> pd.DataFrame:
+        """The frame with its new columns, and what `attrs["batch"]` says."""
+        frame, plan = run.plan.bound.rows.frame, run.plan
+        added = columns(plan, run.outcomes, run.stopped, self.into, self.recipe.schema)
+        result = frame.assign(**added)
+        facts = report(run, added[f"{self.into}_status"], list(added))
+        result.attrs = {**frame.attrs, "batch": facts}
+        if run.progress.mode == "line":
+            run.progress.tell(
+                summary(added[f"{self.into}_status"].tolist(), run.progress.reused, plan.duplicates)
+            )
+        if run.stopped:
+            run.progress.tell(f"The batch stopped early: {run.stopped}")
+        failed = plan.rows - facts["ok"] - facts["skipped"]
+        if self.errors == "raise" and (failed or run.stopped):
+            first = added[f"{self.into}_error"].dropna()
+            why = run.stopped or (first.iloc[0] if len(first) else "")
+            raise RowsFailed(
+                f"{failed} of {plan.rows} rows failed; error.frame holds them all. {why}", result
+            )
+        return result
+
+
+def _refuse_taken(frame: pd.DataFrame, wanted: Iterable[str]) -> None:
+    """Never write over a column that did not come from a batch."""
+    ours = frame.attrs.get("batch")
+    mine = set(ours.get("columns", ())) if isinstance(ours, dict) else set()
+    taken = [name for name in wanted if name in frame.columns and name not in mine]
+    if taken:
+        raise ConfigError(f"The frame already has a column {taken[0]!r}: choose another into=, or drop it.")
+
+
+def _name_a_model(connection: Connection) -> str | None:
+    """Settle on a model where one is needed and none is named, so that requests keep their identity."""
+    if (
+        connection.kind != "remote"
+        or default_model(connection)
+        or not profile_named(connection.profile).needs_model
+    ):
+        return None
+    served = [info.id for info in run_sync(_models(connection)) if info.id]
+    if not served:
+        raise ConfigError(f"No model was named and {connection.name} lists none: name one with model=.")
+    remember_model(connection, served[0])
+    which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
+    return f"No model given: using {served[0]}, {which}."
+
+
+async def _models(connection: Connection) -> Any:
+    """What an endpoint serves, asked on the background loop."""
+    return await endpoint_for(connection).models()

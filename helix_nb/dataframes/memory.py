@@ -1,0 +1,129 @@
+"""A batch's memory is the log: what it has answered, who is asking what, which row shares which answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..messages import Reply
+from ..records import Log
+from .outcome import Outcome, answered
+from .plan import NOT_ASKED, Plan
+
+if TYPE_CHECKING:
+    from ..schemas import Schema
+
+PORTION = 500  # replies read at once
+WRITE_EVERY_S = 0.25
+Link = tuple[int, str, str | None, str | None, str | None]
+
+
+@dataclass
+class Memory:
+    """What one run reads from and writes to the log about its batch.
+
+    `fresh` reuses nothing, `reuse_cut` reuses answers that were cut at their token limit too.
+    `offset` is the position of the frame's first row in the whole batch.
+    """
+
+    log: Log
+    batch_id: str
+    schema: Schema | None = None
+    fresh: bool = False
+    reuse_cut: bool = False
+    offset: int = 0
+    _finished: list[tuple[int, Outcome]] = field(default_factory=list)
+    _written_s: float = 0.0
+
+    async def link_all(self, plan: Plan) -> None:
+        """Note every row before anything is sent, so that a killed batch can still be read."""
+        for start in range(0, plan.rows, PORTION * 10):
+            portion = range(start, min(start + PORTION * 10, plan.rows))
+            self.log.link(self.batch_id, [self._link(plan, position) for position in portion])
+            await asyncio.sleep(0)
+
+    def _link(self, plan: Plan, position: int, exchange_id: str | None = None) -> Link:
+        slot = plan.slot_of[position]
+        identity = None if slot == NOT_ASKED else plan.identities[slot]
+        problem = plan.problems.get(position)
+        return self.offset + position, plan.row_key(position), exchange_id, identity, problem
+
+    async def answers(self, plan: Plan) -> AsyncIterator[tuple[int, Outcome]]:
+        """The slots that this batch has answered already, with their answers."""
+        if self.fresh:
+            return
+        for start in range(0, len(plan.identities), PORTION):
+            slots = range(start, min(start + PORTION, len(plan.identities)))
+            identities = [plan.identities[slot] for slot in slots]
+            known = await asyncio.to_thread(self.log.answered, self.batch_id, identities)
+            for found in (await self._taken_over(slots, known, plan)).items():
+                yield found
+
+    async def claim(self, slots: Sequence[int], plan: Plan) -> tuple[list[int], dict[int, Outcome]]:
+        """Take these requests for this process: those to send now, and those answered meanwhile."""
+        identities = [plan.identities[slot] for slot in slots]
+        granted = await asyncio.to_thread(self.log.claim, self.batch_id, identities)
+        known: Mapping[str, list[str]] = {}
+        if not self.fresh:
+            known = await asyncio.to_thread(self.log.answered, self.batch_id, identities)
+        done = await self._taken_over(slots, known, plan) if known else {}
+        return [slot for slot in slots if plan.identities[slot] in granted and slot not in done], done
+
+    async def _taken_over(
+        self, slots: Iterable[int], known: Mapping[str, list[str]], plan: Plan
+    ) -> dict[int, Outcome]:
+        """Pair slots with recorded answers; of several to one request each is used once, the best first."""
+        left = {identity: list(ids) for identity, ids in known.items()}
+        wanted = [slot for slot in slots if left.get(plan.identities[slot])]
+        if not wanted:
+            return {}
+        ids = {id_ for slot in wanted for id_ in left[plan.identities[slot]]}
+        replies = await asyncio.to_thread(self.log.replies, ids)
+        found: dict[int, Outcome] = {}
+        links = []
+        for slot in wanted:
+            outcome = self._first_usable(left[plan.identities[slot]], replies)
+            if outcome is not None:
+                found[slot] = outcome
+                links += self._links(plan, slot, outcome)
+        self.log.link(self.batch_id, links)
+        return found
+
+    def _first_usable(self, ids: list[str], replies: Mapping[str, Reply]) -> Outcome | None:
+        while ids:
+            reply = replies.get(ids.pop())
+            if reply is None or (reply.cut and not self.reuse_cut):
+                continue
+            try:
+                parsed = None if self.schema is None else self.schema.validate(reply.text)
+            except ValueError:
+                continue
+            return answered(reply.having(parsed=parsed), reused=True)
+        return None
+
+    def _links(self, plan: Plan, slot: int, outcome: Outcome) -> list[Link]:
+        return [self._link(plan, position, outcome.exchange_id) for position in plan.positions(slot)]
+
+    def finished(self, slot: int, outcome: Outcome, plan: Plan) -> None:
+        """Note which exchange answers the rows of a request, and give it up; returns at once."""
+        self._finished.append((slot, outcome))
+        if time.monotonic() - self._written_s > WRITE_EVERY_S:
+            self.write(plan)
+
+    def write(self, plan: Plan) -> None:
+        """Hand what is finished to the log."""
+        finished, self._finished = self._finished, []
+        self._written_s = time.monotonic()
+        if finished:
+            links = [link for slot, outcome in finished for link in self._links(plan, slot, outcome)]
+            self.log.link(self.batch_id, links)
+            self.log.release(self.batch_id, [plan.identities[slot] for slot, _ in finished])
+
+    async def leave(self, plan: Plan) -> None:
+        """Write the rest, give up every claim, and return once all of it is in the file."""
+        self.write(plan)
+        self.log.release(self.batch_id)
+        await self.log.flushed()

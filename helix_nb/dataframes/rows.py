@@ -1,0 +1,61 @@
+"""A frame's rows as plain values, a chunk at a time: nothing is copied that is not asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .template import INDEX
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK_ROWS = 512
+WHOLE = "\0"  # the key under which a row holds itself, for callables
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some columns of a frame, by the names that a template gives them.
+
+    `whole` adds each row itself (a Series; the bare value where the frame is a `single` Series).
+    """
+
+    frame: pd.DataFrame
+    labels: Mapping[str, Hashable]
+    whole: bool = False
+    single: bool = False
+
+    def at(self, positions: Sequence[int] | range) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each position with its values by name, in the order given."""
+        ordered = iter(positions)
+        while chunk := list(islice(ordered, CHUNK_ROWS)):
+            columns = {name: self.frame[label].iloc[chunk].tolist() for name, label in self.labels.items()}
+            columns.setdefault(INDEX, self.frame.index[chunk].tolist())
+            if self.whole:
+                columns[WHOLE] = self._wholes(chunk)
+            names = list(columns)
+            for position, *values in zip(chunk, *columns.values(), strict=True):
+                yield position, dict(zip(names, values, strict=True))
+
+    def _wholes(self, chunk: list[int]) -> list[Any]:
+        if self.single:
+            return self.frame.iloc[chunk, 0].tolist()
+        return [self.frame.iloc[position] for position in chunk]
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds None, NaN, NaT or NA; a list or an array never counts as missing."""
+    import pandas as pd
+
+    if isinstance(value, str):
+        return False
+    return bool(pd.api.types.is_scalar(value)) and bool(pd.isna(value))
+
+
+def row_key(label: Hashable) -> str:
+    """An index label as JSON: what the log keeps to find the row again."""
+    return json.dumps(label, ensure_ascii=False, default=str)

@@ -1,0 +1,150 @@
+"""The run of a batch on the background loop: reuse what the log has, send the rest, never lose a row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ..config import Connection
+from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded
+from ..gate import Gate, gate_for
+from ..messages import Request
+from ..rounds import rounds
+from .limits import Limits, Spending
+from .memory import Memory
+from .outcome import Outcome, answered, failed
+from .plan import Plan
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from ..schemas import Schema
+
+GROUP = 64  # requests claimed in one transaction
+UNREACHABLE = 20  # requests in a row that found no server: nobody is there
+WAIT_FOR_OTHERS_S = 0.5
+STOPPING = (AuthError, NotAllowed, QuotaExceeded)
+
+
+@dataclass
+class Runner:
+    """One batch under way. `outcomes[slot]` is None until that request is done."""
+
+    plan: Plan
+    connection: Connection
+    memory: Memory
+    limits: Limits
+    progress: Progress
+    schema: Schema | None = None
+    outcomes: list[Outcome | None] = field(default_factory=list)
+    stopped: str | None = None
+    sent: int = 0
+    _active: set[asyncio.Task[None]] = field(default_factory=set)
+    _unreachable: int = 0
+
+    async def reuse(self) -> None:
+        """Note every row in the log, and take over what the batch has answered before."""
+        self.outcomes = [None] * len(self.plan.firsts)
+        await self.memory.link_all(self.plan)
+        async for slot, outcome in self.memory.answers(self.plan):
+            self._set(slot, outcome)
+
+    async def send(self) -> None:
+        """Ask the rest. What is None in `outcomes` afterwards was not asked; `stopped` says why."""
+        self._freed = asyncio.Event()
+        self._spending = Spending(self.limits)
+        gate = gate_for(self.connection)
+        try:
+            with gate.limited(rpm=self.limits.rpm, tpm=self.limits.tpm):
+                await self._send(
+                    [slot for slot, outcome in enumerate(self.outcomes) if outcome is None], gate
+                )
+        finally:
+            await self._leave()
+
+    def _set(self, slot: int, outcome: Outcome) -> None:
+        self.outcomes[slot] = outcome
+        self.progress.done(outcome, len(self.plan.positions(slot)), len(self._active))
+
+    async def _send(self, todo: Sequence[int], gate: Gate) -> None:
+        while todo and not self.stopped:
+            elsewhere: list[int] = []
+            for start in range(0, len(todo), GROUP):
+                group = todo[start : start + GROUP]
+                elsewhere += await self._send_group(group, gate)
+                if self.stopped:
+                    break
+            while self._active:
+                await self._one_done()
+            todo = [slot for slot in elsewhere if self.outcomes[slot] is None]
+            if todo and not self.stopped:
+                self.progress.note(f"waiting for {len(todo)} rows that another kernel asks")
+                await asyncio.sleep(WAIT_FOR_OTHERS_S)
+
+    async def _send_group(self, group: Sequence[int], gate: Gate) -> list[int]:
+        """Start the requests of a group that nobody else has; returns those that somebody has."""
+        mine, done = await self.memory.claim(group, self.plan)
+        for slot, outcome in done.items():
+            self._set(slot, outcome)
+        for slot, request in self.plan.requests(mine):
+            await self._room(gate)
+            if self.stopped:
+                break
+            self.sent += 1
+            task = asyncio.create_task(self._ask(slot, request))
+            self._active.add(task)
+            task.add_done_callback(self._ended)
+        return [slot for slot in group if slot not in mine and slot not in done]
+
+    async def _room(self, gate: Gate) -> None:
+        """Wait until one more may be in flight."""
+        fixed = self.limits.concurrency
+        while not self.stopped:
+            limit = gate.auto.limit if fixed == "auto" else float(fixed)
+            if len(self._active) < min(limit, self._spending.most_in_flight):
+                spent = self._spending.exhausted(len(self._active))
+                if spent is None:
+                    break
+                if not self._active:
+                    self.stopped = spent
+                    return
+            await self._one_done()
+        if fixed == "auto" and not self.stopped:
+            await gate.auto.turn()
+
+    async def _one_done(self) -> None:
+        self._freed.clear()
+        await self._freed.wait()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._active.discard(task)
+        self._freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.stopped = self.stopped or f"{type(error).__name__}: {error}"
+
+    async def _ask(self, slot: int, request: Request) -> None:
+        key = self.plan.row_key(self.plan.firsts[slot])
+        origin = replace(request.origin, batch_id=self.memory.batch_id, row_key=key)
+        try:
+            ended = await rounds(replace(request, origin=origin), self.connection, schema=self.schema)
+            outcome = answered(ended.reply)
+            self._unreachable = 0
+        except HelixError as error:
+            outcome = failed(error)
+            self._consider(error)
+        self._spending.add(outcome)
+        self.memory.finished(slot, outcome, self.plan)
+        self._set(slot, outcome)
+
+    def _consider(self, error: HelixError) -> None:
+        """Stop the batch where going on would only repeat the same failure."""
+        self._unreachable = self._unreachable + 1 if isinstance(error, ConnectionFailed) else 0
+        if isinstance(error, STOPPING) or self._unreachable >= UNREACHABLE:
+            self.stopped = self.stopped or str(error)
+
+    async def _leave(self) -> None:
+        for task in self._active:
+            task.cancel()
+        await asyncio.gather(*self._active, return_exceptions=True)
+        await self.memory.leave(self.plan)
