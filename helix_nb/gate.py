@@ -1,7 +1,7 @@
 """One gate per endpoint and process: every request, single or of a batch, passes through it.
 
-It paces (concurrency, requests per minute), lets one server's Retry-After pause everybody, and
-tries again what may succeed, as long as nothing of the answer has arrived.
+It paces (concurrency, requests and tokens per minute), lets one server's Retry-After pause
+everybody, and tries again what may succeed, as long as nothing of the answer has arrived.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import asyncio
 import random
 import time
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 from .config import Connection
 from .draft import Draft
 from .endpoints import Endpoint
 from .errors import HelixError, RateLimited
 from .messages import Delta, Request
+from .pacing import Auto, Minute
 
 BACKOFF_S = 0.5
 BACKOFF_MOST_S = 20.0
 PATIENCE_S = 120.0  # a person at a cell does not wait longer for one Retry-After; a batch does
 BATCH_PATIENCE_S = 3600.0
+BATCH_REFUSALS = 100  # how often a row of a batch may be told to come later
+OVERLOADED = (503, 529)
 
 _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
 
@@ -33,56 +37,121 @@ def gate_for(connection: Connection) -> Gate:
     key = f"{connection.base_url} {connection.app_id or ''} {connection.name}"
     if key not in gates:
         gates[key] = Gate()
+    gates[key].configure(connection)
     return gates[key]
 
 
 class Gate:
-    """Pacing and retries for one endpoint. All its methods run on the background loop."""
+    """Pacing and retries for one endpoint. All its methods run on the background loop.
+
+    `concurrency` bounds everything in flight; `auto` is what batches have learnt of the server.
+    """
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.rpm: float | None = None
         self.concurrency: float = float("inf")
+        self.auto = Auto()
         self._paused_until = 0.0
-        self._next_start = 0.0
-        self._freed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._settings: object = None
+        self._own = Minute()
+        self._minutes: list[Minute] = []
+
+    def configure(self, connection: Connection) -> None:
+        """Take over the limits set with `connect`, if they changed."""
+        if connection.settings is self._settings:
+            return
+        self._settings = connection.settings
+        self.concurrency = connection.settings.get("concurrency") or float("inf")
+        self._own = Minute(connection.settings.get("rpm"), connection.settings.get("tpm"))
+
+    @contextmanager
+    def limited(self, *, rpm: float | None, tpm: float | None) -> Iterator[None]:
+        """Keep to these limits too while inside."""
+        minute = Minute(rpm, tpm)
+        self._minutes.append(minute)
+        try:
+            yield
+        finally:
+            self._minutes.remove(minute)
 
     async def deltas(self, endpoint: Endpoint, request: Request, draft: Draft) -> AsyncGenerator[Delta]:
         """Yield the deltas of an answer, trying again while nothing of it has arrived."""
-        failures = 0
+        batch = request.origin.source == "batch"
+        failures = refusals = 0
         while True:
-            async with self._turn(request):
+            async with self._turn(request, draft):
                 draft.attempt()
+                started_at, begun = time.monotonic(), not batch
                 try:
                     async with aclosing(endpoint.stream(request)) as deltas:
                         async for delta in deltas:
+                            if not begun and (delta.text or delta.reasoning or delta.finished):
+                                begun = True
+                                self.auto.first_token(time.monotonic() - started_at)
                             yield delta
+                    if batch:
+                        self.auto.answered(self.in_flight)
                     return
                 except HelixError as error:
-                    failures += 1
-                    delay_s = self._delay_s(error, failures, patience_s=_patience_s(request))
-                    if draft.has_content or failures > endpoint.connection.retries or delay_s is None:
+                    refused = isinstance(error, RateLimited)
+                    if refused or error.status_code in OVERLOADED:
+                        self.auto.refused(started_at, error.retry_after_s)
+                    refusals += refused and batch
+                    failures += not (refused and batch)
+                    delay_s = self._delay_s(error, failures + refusals, patience_s=_patience_s(request))
+                    spent = failures > endpoint.connection.retries or refusals > BATCH_REFUSALS
+                    if draft.has_content or spent or delay_s is None:
                         raise
             await asyncio.sleep(delay_s)
+            if batch:
+                await self.auto.turn()
 
     def pause(self, seconds: float) -> None:
         """Let nobody start for that long; later pauses only ever extend it."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     @asynccontextmanager
-    async def _turn(self, request: Request) -> AsyncIterator[None]:
-        async with self._freed:
-            await self._freed.wait_for(lambda: self.in_flight < self.concurrency)
-            self.in_flight += 1
+    async def _turn(self, request: Request, draft: Draft) -> AsyncIterator[None]:
+        await self._admitted()
+        booked = self._book(request)
         try:
             await self._opened(request)
+            self.auto.started()
             yield
         finally:
             self.in_flight -= 1
-            async with self._freed:
-                self._freed.notify()
+            self._wake()
+            for minute, reserved in booked:
+                minute.settle(reserved, _used(draft))
+
+    async def _admitted(self) -> None:
+        while self.in_flight >= self.concurrency:
+            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(freed)
+            try:
+                await freed
+            except asyncio.CancelledError:
+                if freed.done() and not freed.cancelled():
+                    self._wake()
+                raise
+        self.in_flight += 1
+
+    def _wake(self) -> None:
+        while self._waiting:
+            freed = self._waiting.popleft()
+            if not freed.done():
+                freed.set_result(None)
+                return
 
     async def _opened(self, request: Request) -> None:
+        await self._unpaused(request)
+        wait_s = max((minute.wait_s() for minute in (self._own, *self._minutes)), default=0.0)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+            await self._unpaused(request)
+
+    async def _unpaused(self, request: Request) -> None:
         while (rest_s := self._paused_until - time.monotonic()) > 0:
             if rest_s > _patience_s(request):
                 raise RateLimited(
@@ -90,10 +159,13 @@ class Gate:
                     retry_after_s=rest_s,
                 )
             await asyncio.sleep(rest_s)
-        if self.rpm:
-            start = max(self._next_start, time.monotonic())
-            self._next_start = start + 60.0 / self.rpm
-            await asyncio.sleep(start - time.monotonic())
+
+    def _book(self, request: Request) -> list[tuple[Minute, float]]:
+        counted = [minute for minute in (self._own, *self._minutes) if minute.tpm]
+        if not counted:
+            return []
+        characters = sum(len(message.text) for message in request.messages)
+        return [(minute, minute.reserve(characters)) for minute in counted]
 
     def _delay_s(self, error: HelixError, failures: int, *, patience_s: float) -> float | None:
         """Seconds to wait before the next try; None when another try is not worth it."""
@@ -105,6 +177,12 @@ class Gate:
             return 0.0 if error.retry_after_s <= patience_s else None
         most_s = min(BACKOFF_S * 2 ** (failures - 1), BACKOFF_MOST_S)
         return random.uniform(most_s / 2, most_s)  # noqa: S311 - jitter, not a secret
+
+
+def _used(draft: Draft) -> int | None:
+    """The tokens of a try: what was reported, nothing where nothing arrived, else unknown."""
+    nothing = not (draft.has_content or draft.finished)
+    return 0 if nothing else draft.reply().usage.total_tokens
 
 
 def _patience_s(request: Request) -> float:

@@ -18,7 +18,7 @@ ROOT = Path(hx.__file__).parent
 FLOORS = [
     {"notebook", "dataframes", "__main__", "__init__", "doctor"},
     {"chat", "rounds", "running", "asking"},
-    {"exchange", "gate", "draft"},
+    {"exchange", "gate", "pacing", "draft"},
     {"endpoints", "records"},
     {"demo", "runtime", "config"},
     {"messages", "errors", "markdown", "schemas", "images", "keys", "braces"},

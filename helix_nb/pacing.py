@@ -1,0 +1,134 @@
+"""How fast a batch may go: what the user allows per minute, and what the server turns out to bear."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+START = 4.0  # requests in flight before anything is known
+MOST = 256.0
+GROWTH = 0.5  # per answer while nothing was refused: half as many again each round
+SLOWER = 2.0  # this many times the best latency means that requests already queue at the server
+MUCH_SLOWER = 4.0
+ROUNDING_S = 0.01  # latencies below this differ by noise
+UNSAID_S = 1.0  # the pause that a refusal without Retry-After counts as
+REGAIN = 1.1  # per second without a refusal, what a learnt rate grows by
+SLOWEST_PER_S = 0.2
+CHARACTERS_PER_TOKEN = 4
+
+
+class Auto:
+    """The requests a server bears: `limit` in flight, and a rate once it refused some.
+
+    The limit grows with each answer while the time to the first token holds, and halves when the
+    server refuses. A refusal also shows the rate that it allows: what it admitted since the last
+    one, over that time and the pause it asks for. That rate then grows slowly until the next one.
+    """
+
+    def __init__(self) -> None:
+        self.limit = START
+        self._grows_fast = True
+        self._latencies_s: list[float] = []
+        self._best_s: float | None = None
+        self._slow = False
+        self._admitted = 0
+        self._cut_at = -1.0
+        self._cycle_at: float | None = None
+        self._rate: float | None = None
+        self._next_start = 0.0
+
+    def started(self) -> None:
+        """A request goes out."""
+        if self._cycle_at is None:
+            self._cycle_at = time.monotonic()
+
+    def first_token(self, latency_s: float) -> None:
+        """An answer began; every `limit` of them the latency is judged anew."""
+        self._latencies_s.append(latency_s)
+        if len(self._latencies_s) < self.limit:
+            return
+        mean_s = sum(self._latencies_s) / len(self._latencies_s)
+        self._latencies_s.clear()
+        # The best drifts up, so that one lucky round does not hold the batch back for ever.
+        self._best_s = mean_s if self._best_s is None else min(mean_s, self._best_s * 1.02)
+        self._slow = mean_s > SLOWER * self._best_s + ROUNDING_S
+        if self._slow:
+            self._grows_fast = False
+        if mean_s > MUCH_SLOWER * self._best_s + ROUNDING_S:
+            self.limit = max(START, self.limit * 0.75)
+
+    def answered(self, in_flight: int) -> None:
+        """An answer is whole; a limit that was not reached says nothing, and does not grow."""
+        self._admitted += 1
+        if not self._slow and in_flight >= self.limit / 2:
+            self.limit = min(MOST, self.limit + (GROWTH if self._grows_fast else 1.0 / self.limit))
+
+    def refused(self, started_at: float, retry_after_s: float | None) -> None:
+        """The server had too many; requests that were already out when it said so count once."""
+        if started_at <= self._cut_at:
+            return
+        now = time.monotonic()
+        pause_s = UNSAID_S if retry_after_s is None else retry_after_s
+        self._cut_at = now
+        self._grows_fast = False
+        self.limit = max(1.0, self.limit / 2)
+        taken_s = now - (started_at if self._cycle_at is None else self._cycle_at) + pause_s
+        self._rate = max(self._admitted / max(taken_s, 0.001), SLOWEST_PER_S)
+        self._cycle_at, self._admitted = now + pause_s, 0
+
+    async def turn(self) -> None:
+        """Wait until the learnt rate lets one more request go."""
+        if self._rate is None:
+            return
+        now = time.monotonic()
+        rate = self._rate * REGAIN ** min(max(now - (self._cycle_at or now), 0.0), 60.0)
+        start = max(self._next_start, self._cycle_at or 0.0, now)
+        self._next_start = start + 1.0 / rate
+        if start > now:
+            await asyncio.sleep(start - now)
+
+
+@dataclass
+class Minute:
+    """What the user allows per minute: requests, tokens, or both; None is no limit."""
+
+    rpm: float | None = None
+    tpm: float | None = None
+    _next_start: float = 0.0
+    _balance: float = 0.0
+    _filled_at: float = field(default_factory=time.monotonic)
+    _mean_tokens: float | None = None
+
+    def wait_s(self) -> float:
+        """Take the next place in line; seconds until it comes."""
+        now = time.monotonic()
+        wait_s = 0.0
+        if self.rpm:
+            start = max(self._next_start, now)
+            self._next_start = start + 60.0 / self.rpm
+            wait_s = start - now
+        return max(wait_s, self._until_filled_s(now))
+
+    def _until_filled_s(self, now: float) -> float:
+        if not self.tpm:
+            return 0.0
+        per_s = self.tpm / 60.0
+        self._balance = min(self._balance + (now - self._filled_at) * per_s, per_s)
+        self._filled_at = now
+        return max(-self._balance / per_s, 0.0)
+
+    def reserve(self, characters: int) -> float:
+        """Book the tokens that a request will probably use, before `wait_s`; returns how many."""
+        expected = self._mean_tokens or 2.0 * characters / CHARACTERS_PER_TOKEN
+        self._balance -= expected
+        return expected
+
+    def settle(self, reserved: float, used: float | None) -> None:
+        """Correct a booking by what was used; None is unknown and stays as booked."""
+        if used is None:
+            return
+        self._balance += reserved - used
+        if used > 0:
+            mean = self._mean_tokens
+            self._mean_tokens = used if mean is None else mean + 0.1 * (used - mean)
