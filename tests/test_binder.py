@@ -1,0 +1,146 @@
+"""Binder, without Docker: what repo2docker would do with this repository, and the same by hand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PINNED = ("jupyterlab", "ipywidgets", "ipykernel", "jupyter_server", "notebook")
+MOST_BYTES = 700_000_000
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_binder_asks_for_a_python_the_package_runs_on() -> None:
+    """With binder/ present repo2docker ignores requires-python: runtime.txt must agree with it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    least = re.fullmatch(r">=3\.(\d+)", project["requires-python"])
+    asked = re.fullmatch(r"python-3\.(\d+)\n", (ROOT / "binder" / "runtime.txt").read_text())
+    assert least and asked and int(asked[1]) >= int(least[1])
+    comment, install = (ROOT / "binder" / "requirements.txt").read_text().splitlines()
+    assert comment.startswith("#")  # a file of two bytes is taken for UTF-16
+    assert install == "-e .[plot]"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone, as Binder makes one."""
+    folder = tmp_path_factory.mktemp("binder") / "helix-nb"
+    run("git", "clone", "--quiet", ROOT, folder)
+    return folder
+
+
+def lock() -> dict[str, str]:
+    """The versions that repo2docker freezes under Python 3.12, of what a notebook's page is made of."""
+    found = find_spec("repo2docker")
+    assert found is not None and found.submodule_search_locations
+    folder = Path(found.submodule_search_locations[0]) / "buildpacks" / "conda"
+    text = (folder / "environment.py-3.12-linux-64.lock").read_text()
+    return {
+        name: version for name in PINNED for version in re.findall(rf"/{name}-([\d.]+)-[^/]*$", text, re.M)
+    }
+
+
+@pytest.mark.slow
+def test_repo2docker_installs_this_checkout(checkout: Path) -> None:
+    """Python 3.12, and the package installed after the repository has been copied."""
+    pytest.importorskip("repo2docker", reason="the ci extra is not installed")
+    steps = run(sys.executable, "-m", "repo2docker", "--no-build", "--debug", checkout)
+    assert "environment-2epy-2d3-2e12" in steps
+    assert (
+        steps.index("COPY --chown")
+        < steps.index("COPY --chown=0:0 src/ ")
+        < steps.index('-r "binder/requirements.txt"')
+    )
+
+
+@pytest.fixture(scope="module")
+def image(checkout: Path) -> Iterator[Path]:
+    """The environment of the image: the lock's versions, then the step of binder/."""
+    pytest.importorskip("repo2docker", reason="the ci extra is not installed")
+    venv = checkout.parent / "image"
+    run(sys.executable, "-m", "venv", venv)
+    pip = (venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*pip, *(f"{name}=={version}" for name, version in lock().items()))
+    run(*pip, "-r", "binder/requirements.txt", cwd=checkout)
+    yield venv / "bin"
+
+
+@pytest.mark.slow
+def test_installing_leaves_binders_own_versions_alone(image: Path) -> None:
+    """The floors are at or below the lock: nothing of the page's own is replaced, nothing conflicts."""
+    freeze = run(image / "pip", "freeze").lower().replace("-", "_")
+    for name, version in lock().items():
+        assert f"{name}=={version}" in freeze
+    run(image / "pip", "check")
+
+
+@pytest.mark.slow
+def test_the_notebooks_run_in_little_memory(image: Path, checkout: Path) -> None:
+    """Every notebook runs to its end, and at its highest the runner and its kernel take under 700 MB."""
+    for notebook in sorted((checkout / "notebooks").glob("*.ipynb")):
+        process = psutil.Popen([str(image / "jupyter"), "execute", str(notebook)], stderr=subprocess.PIPE)
+        peak = Peak(process)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors[-3000:]
+        assert peak.result() < MOST_BYTES, notebook.name
+
+
+class Peak(threading.Thread):
+    """The highest memory, summed over a process and its children, seen while it ran."""
+
+    def __init__(self, process: psutil.Popen) -> None:
+        super().__init__(daemon=True)
+        self.process, self.bytes = process, 0
+        self.start()
+
+    def run(self) -> None:
+        try:
+            while self.process.is_running():
+                family = [self.process, *self.process.children(recursive=True)]
+                self.bytes = max(self.bytes, sum(one.memory_info().rss for one in family))
+                time.sleep(0.05)
+        except psutil.Error:
+            return  # it has ended
+
+    def result(self) -> int:
+        self.join(10)
+        return self.bytes
+
+
+@pytest.mark.slow
+def test_jupyterlab_serves_the_badges_address(image: Path, checkout: Path) -> None:
+    """Under a base URL, as on Binder, the badge's path is served."""
+    options = ["--no-browser", "--allow-root", "--port=0", "--ServerApp.base_url=/user/someone/"]
+    command = [str(image / "jupyter"), "lab", *options, "--IdentityProvider.token=t"]
+    process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        address = next(
+            found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+/user/someone/", line))
+        )
+        page = urllib.request.urlopen(f"{address}lab/tree/notebooks/quickstart.ipynb?token=t", timeout=60)
+        assert page.status == 200
+        assert b"JupyterLab" in page.read()
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
