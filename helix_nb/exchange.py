@@ -7,7 +7,7 @@ whatever happened; then return the Reply or raise.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from .draft import Draft
@@ -17,24 +17,24 @@ from .gate import gate_for
 from .messages import Delta, Reply, Request
 from .records import Log
 
-Watch = Callable[[Delta, Draft], None]
+# What it returns is awaited: a slow reader slows the server, never the loop.
+Watch = Callable[[Delta, Draft], Awaitable[None] | None]
 
 
 async def exchange(request: Request, endpoint: Endpoint, log: Log, watch: Watch | None = None) -> Reply:
     """Send one request, record it, and return the finished Reply or raise a HelixError holding it."""
-    connection = endpoint.connection
-    draft = Draft(request, connection)
-    identity = request.digest(connection.identity(log.salt))
+    draft = Draft(request, endpoint.connection)
+    identity = request.digest(endpoint.connection.identity(log.salt))
     if watch is not None:
         watch(Delta(), draft)
     try:
         await log.begin(request, draft.reply(), identity)
         async with asyncio.timeout(request.timeout_s):
-            async with aclosing(gate_for(connection).deltas(endpoint, request, draft)) as deltas:
+            async with aclosing(gate_for(endpoint.connection).deltas(endpoint, request, draft)) as deltas:
                 async for delta in deltas:
                     shown = draft.add(delta)
-                    if watch is not None:
-                        watch(shown, draft)
+                    if watch is not None and (ready := watch(shown, draft)) is not None:
+                        await ready
                     if draft.due():
                         log.keep(draft.reply())
         if not draft.finished:

@@ -28,6 +28,7 @@ class Running:
     """An ask under way: its Reply so far, its pieces, and the way to stop it."""
 
     def __init__(self, asked: Asked, finished: Finished | None = None, max_rounds: int = MAX_ROUNDS) -> None:
+        self.lockstep = False  # read on only when somebody asks for more
         self.asked = asked
         self.tool_calls: list[tuple[ToolCall, str]] = []
         self._finished = finished
@@ -36,6 +37,7 @@ class Running:
         self._version = self._seen = 0
         self._pieces: deque[str] = deque()
         self._sent = 0
+        self._wanted: asyncio.Future[None] | None = None
         self._draft: Draft | None = None
         self._reply: Reply | None = None
         self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()
@@ -78,6 +80,12 @@ class Running:
             return self._pieces.popleft()
         except IndexError:
             return ""
+
+    def more(self) -> None:
+        """Let a lockstep exchange read on: its pieces are used up."""
+        wanted = self._wanted
+        if wanted is not None:
+            wanted.get_loop().call_soon_threadsafe(_resolve, wanted, None)
 
     def serve_calls(self) -> None:
         """Run the tools the model asked for, on this thread."""
@@ -127,7 +135,11 @@ class Running:
             return True
         woken = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._callbacks.append(wake := lambda: loop.call_soon_threadsafe(woken.set))
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
+        self._callbacks.append(wake)
         try:
             if not self.changed(0):
                 await asyncio.wait_for(woken.wait(), WAKE_S)
@@ -178,13 +190,16 @@ class Running:
         if self._finished is not None:
             self._finished(outcome, reply)
 
-    def _watch(self, delta: Delta, draft: Draft) -> None:
+    def _watch(self, delta: Delta, draft: Draft) -> asyncio.Future[None] | None:
         if draft is not self._draft:
             self._draft, self._sent = draft, 0
         if delta.text and self.asked.schema is None:
+            if self.lockstep:
+                self._wanted = asyncio.get_running_loop().create_future()
             self._pieces.append(delta.text)
             self._sent += len(delta.text)
         self._notify()
+        return self._wanted
 
     def _notify(self) -> None:
         with self._changed:
@@ -213,8 +228,12 @@ class Running:
     def _answered(self, call: ToolCall, answer: asyncio.Future[str], result: Any) -> None:
         text = result if isinstance(result, str) else _as_json(result)
         self.tool_calls.append((call, text))
-        loop = answer.get_loop()
-        loop.call_soon_threadsafe(lambda: answer.done() or answer.set_result(text))
+        answer.get_loop().call_soon_threadsafe(_resolve, answer, text)
+
+
+def _resolve(future: asyncio.Future[Any], value: object) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 def _as_json(value: Any) -> str:
@@ -237,6 +256,7 @@ class Stream:
 
     def __enter__(self) -> Self:
         self._running = running = self._make()
+        running.lockstep = True
         try:
             running.begin()
             while not running.done and not running._pieces:
@@ -260,6 +280,7 @@ class Stream:
                 yield piece
             if running.done and not running._pieces:
                 break
+            running.more()
             running.changed(0.1)
             running.serve_calls()
         running.outcome()
@@ -285,6 +306,7 @@ class AsyncStream:
 
     async def __aenter__(self) -> Self:
         self._running = running = self._make()
+        running.lockstep = True
         try:
             running.begin()
             while not running.done and not running._pieces:
@@ -309,6 +331,7 @@ class AsyncStream:
                 yield piece
             if running.done and not running._pieces:
                 break
+            running.more()
             await running.achanged()
             await running.aserve_calls()
         running.outcome()
