@@ -1,4 +1,4 @@
-"""`python -m helix_nb`: demo, ask, serve, doctor.
+"""`python -m helix_nb`: demo, ask, serve, doctor, tiny-model.
 
 Text goes to standard output, everything else to standard error. A failure is one line there and
 exit code 1; Ctrl-C is 130.
@@ -21,7 +21,7 @@ from .messages import Reply
 
 QUICKSTART = Path(__file__).parent.parent / "notebooks" / "quickstart.ipynb"
 SYSTEM, PROMPT = "You are a helpful assistant.", "What is the capital of France?"
-SHOWN = ["endpoint", "model", "status", "prompt_tokens", "completion_tokens", "total_tokens", "prompt"]
+SHOWN = ["endpoint", "model", "status", "prompt_tokens", "completion_tokens", "total_tokens", "duration_ms"]
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,8 @@ def _demo(options: argparse.Namespace) -> int:
 
     print(f"> {PROMPT}", flush=True)
     _say(PROMPT, system=SYSTEM)
-    row = log(last=1)[SHOWN].iloc[0]
-    print("\nIts row in the log, hx.log().iloc[-1]:")
-    print(row.to_string())
+    print("\nThe exchange is a row of pandas, hx.log():\n")
+    print(log(last=1)[SHOWN].round(1).to_string(index=False), flush=True)
     return 0 if options.no_lab else _lab()
 
 
@@ -152,7 +151,10 @@ def _serve(options: argparse.Namespace) -> int:
         finally:
             await server.close()
 
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        pass  # the way to end it
     return 0
 
 
@@ -170,11 +172,24 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
+def _tiny_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", help="a new or empty folder")
+
+
+def _tiny(options: argparse.Namespace) -> int:
+    from .endpoints.tiny import build
+
+    print(build(options.directory))
+    print("Random weights: it answers gibberish, for trying out local models.", file=sys.stderr)
+    return 0
+
+
 COMMANDS = {
     "demo": Command("one answer, its row in the log, then JupyterLab", _demo_arguments, _demo),
     "ask": Command("stream one answer to standard output", _ask_arguments, _ask),
     "serve": Command("run the demo endpoint and print its URL", _serve_arguments, _serve),
     "doctor": Command("what is configured, reachable and installed", _doctor_arguments, _doctor),
+    "tiny-model": Command("build a tiny local model with random weights", _tiny_arguments, _tiny),
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -55,9 +56,9 @@ def findings(*, offline: bool = False) -> Iterator[Finding]:
 
 def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterator[Finding]:
     key = f"key from {connection.key_hint}" if connection.has_key else "no key"
-    where = connection.base_url if connection.kind == "remote" else "embedded"
+    where = {"demo": "embedded: canned text, not a model", "local": "models on this machine (MLX)"}
     model = f", model {default_model(connection)}" if default_model(connection) else ""
-    about = f"{where}, {key}{model}" if connection.kind == "remote" else where
+    about = where.get(connection.kind, f"{connection.base_url}, {key}{model}")
     yield Finding(redact(f"{'*' if current else ' '} {connection.name}: {about}"))
     if connection.kind == "local":
         from .endpoints.mlx_platform import obstacle
@@ -99,9 +100,9 @@ def _log() -> Finding:
 
 
 def _unwritable(path: Path) -> str | None:
-    import os
-
-    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    existing = next(place for place in (path, *path.parents) if place.exists())
+    if existing != path and not existing.is_dir():
+        return f"{existing} is not a folder"
     return None if os.access(existing, os.W_OK) else f"{existing} cannot be written"
 
 
