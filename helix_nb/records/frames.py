@@ -109,12 +109,17 @@ def _select(
     columns = list(columns)
     prepare(connection)
     with_text = wanted.needs_text or any(name in TEXT_COLUMNS for name in columns)
-    selected = ", ".join(f"{_EXPRESSIONS.get(name, 'e.' + name)} AS {name}" for name in columns)
+    selected = ", ".join(f"{column(name)} AS {name}" for name in columns)
     query = f"SELECT {selected} {FROM_WITH_TEXT if with_text else FROM} WHERE {wanted.where}"
     if last is None:
         return connection.execute(f"{query} ORDER BY e.started_at, e.number", wanted.values).fetchall()
     newest = f"{query} ORDER BY e.started_at DESC, e.number DESC LIMIT ?"
     return connection.execute(newest, [*wanted.values, last]).fetchall()[::-1]
+
+
+def column(name: str) -> str:
+    """A column of the frame in SQL."""
+    return _EXPRESSIONS.get(name, f"e.{name}")
 
 
 def _together(parts: list[list[tuple[Any, ...]]], last: int | None) -> list[tuple[Any, ...]]:

@@ -1,0 +1,98 @@
+"""Sums by SQL, over a log that need not fit into memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from .filters import STATUS, Filter, prepare
+from .frames import FROM, FROM_WITH_TEXT, column, typed
+from .schema import COLUMNS, TEXT_COLUMNS
+from .store import Log
+
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Something to group by that is worked out from a column: in SQL, and from a frame."""
+
+    column: str
+    sql: str
+    of: Callable[[pd.DataFrame], pd.Series]
+    dtype: str
+
+
+KEYS = {
+    "day": Key(
+        "started_at",
+        f"e.started_at / {24 * HOUR_US} * {24 * HOUR_US}",
+        lambda frame: frame["started_at"].dt.floor("D"),
+        "datetime64[us, UTC]",
+    ),
+    "hour": Key(
+        "started_at",
+        f"e.started_at / {HOUR_US} * {HOUR_US}",
+        lambda frame: frame["started_at"].dt.floor("h"),
+        "datetime64[us, UTC]",
+    ),
+    "cell": Key("cell_id", "e.cell_id", lambda frame: frame["cell_id"], "str"),
+}
+
+_COUNTED = ("ok", "truncated", "interrupted", "error", "lost")
+_ADDED = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+_SUMS = {
+    "n": "count(*)",
+    **{name: f"sum(({STATUS}) = '{name}')" for name in _COUNTED},
+    **{name: f"sum(e.{name})" for name in _ADDED},
+    "unknown_usage": "sum(e.prompt_tokens IS NULL AND e.usage_source IS NOT 'replay')",
+    "cost": "sum(e.cost)",
+    "unpriced": "sum(e.cost IS NULL)",
+}
+_SUM_DTYPES = {name: "Float64" if name == "cost" else "Int64" for name in _SUMS}
+
+
+def summed(log: Log, wanted: Filter, keys: Sequence[str]) -> pd.DataFrame | None:
+    """Counts and sums per group and currency; None where several files would have to be added up."""
+    names = list(dict.fromkeys([*keys, "currency"]))
+    groups = ", ".join(_sql(name) for name in names)
+    with_text = wanted.needs_text or any(name in TEXT_COLUMNS for name in keys)
+    query = f"SELECT {groups}, {', '.join(_SUMS.values())} {FROM_WITH_TEXT if with_text else FROM} WHERE {wanted.where} GROUP BY {groups}"
+
+    def run(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        prepare(connection)
+        return connection.execute(query, wanted.values).fetchall()
+
+    parts = log.read(run)
+    if len(parts) > 1:
+        return None
+    dtypes = {name: _dtype(name) for name in names} | _SUM_DTYPES
+    table = typed(parts[0] if parts else [], dtypes)
+    return table.sort_values(list(keys), kind="stable", na_position="last") if keys else table
+
+
+def selected(log: Log, wanted: Filter, names: Sequence[str]) -> pd.DataFrame:
+    """Only these columns of the rows a filter lets through, and what the keys among them need."""
+    columns = dict.fromkeys(KEYS[name].column if name in KEYS else name for name in ("id", *names))
+    with_text = wanted.needs_text or any(name in TEXT_COLUMNS for name in columns)
+    chosen = ", ".join(column(name) for name in columns)
+    query = f"SELECT {chosen} {FROM_WITH_TEXT if with_text else FROM} WHERE {wanted.where}"
+
+    def run(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        prepare(connection)
+        return connection.execute(query, wanted.values).fetchall()
+
+    rows = [row for part in log.read(run) for row in part]
+    return typed(rows, {name: COLUMNS[name] for name in columns})
+
+
+def _sql(name: str) -> str:
+    return KEYS[name].sql if name in KEYS else column(name)
+
+
+def _dtype(name: str) -> str:
+    return KEYS[name].dtype if name in KEYS else COLUMNS[name]

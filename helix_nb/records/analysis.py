@@ -1,0 +1,227 @@
+"""Questions about the log: how much, how fast, which answer. Unknown stays NA and is counted.
+
+Without a frame the sums run in SQL, so a log of a million rows is never loaded; with a frame they
+run in pandas on whatever rows the user left in it. Both give the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..errors import ConfigError
+from .aggregate import KEYS, selected, summed
+from .filters import filter_of
+from .frames import frame_of
+from .schema import COLUMNS
+from .store import current_log
+
+TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
+COUNTED = ("ok", "truncated", "interrupted", "error", "lost")
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+USAGE_DTYPES = {
+    **dict.fromkeys(("n", *COUNTED), "Int64"),
+    **dict.fromkeys((*TOKENS, "unknown_usage"), "Int64"),
+    "cost": "Float64",
+    "currency": "category",
+    "unpriced": "Int64",
+}
+By = str | Sequence[str] | None
+
+
+def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -> pd.DataFrame:
+    """Sum up tokens, cost and outcomes: one row per model, day, cell, or whatever `by` says.
+
+    Args:
+        frame: rows of `hx.log()` that you filtered; None takes the log itself.
+        by: a column of the log, or "day", "hour" (UTC) or "cell", or several; None for one total.
+        **filters: without a frame, what `hx.log` takes: scope, since, model, status, search, tags.
+
+    Returns:
+        A DataFrame indexed by `by`, with `n` and how many were `ok`, `truncated`, `interrupted`,
+        `error` and `lost`; `prompt_tokens`, `completion_tokens`, `cached_tokens` and
+        `reasoning_tokens` (Int64); `unknown_usage`, the rows whose tokens nobody reported; `cost`
+        (Float64) with its `currency`; and `unpriced`, the rows without a price. Sums cover what
+        is known and are NA, never 0, where nothing is. Costs in several currencies are never
+        added: then `currency` joins the index. A row that is in the frame twice counts once.
+
+    Raises:
+        ConfigError: `by` names no column, or the frame is not one of the log.
+
+    >>> import helix_nb as hx
+    >>> _ = hx.ask("What is the capital of France?", endpoint="demo")
+    >>> hx.usage(hx.log(last=1))[["n", "ok", "unknown_usage"]].values.tolist()
+    [[1, 1, 0]]
+    """
+    keys = _keys(by)
+    if frame is None:
+        wanted = filter_of(**filters)
+        table = summed(current_log(), wanted, keys)
+        if table is not None:
+            return _finished(table, keys)
+        frame = frame_of(current_log(), wanted, text=_with_text(keys))
+    elif filters:
+        raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
+    needed = ["status", *TOKENS, "usage_source", "cost", "currency"]
+    return _finished(_counted(_with_keys(frame, keys, needed), keys), keys)
+
+
+def _counted(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """One row per group and currency, with the columns of `usage`."""
+    groups = list(dict.fromkeys([*keys, "currency"]))
+    facts = rows[groups].assign(n=1)
+    for status in COUNTED:
+        facts[status] = (rows["status"] == status).astype("Int64")
+    for name in TOKENS:
+        facts[name] = rows[name].astype("Int64")
+    replayed = (rows["usage_source"] == "replay").fillna(False)
+    facts["unknown_usage"] = (rows["prompt_tokens"].isna() & ~replayed).astype("Int64")
+    facts["cost"] = rows["cost"].astype("Float64")
+    facts["unpriced"] = rows["cost"].isna().astype("Int64")
+    grouped = facts.groupby(groups, observed=True, dropna=False, sort=True)
+    return grouped.sum(min_count=1).reset_index()
+
+
+def _finished(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Typed columns in order, indexed by the keys; one row per group unless currencies differ."""
+    if "currency" in keys or table["currency"].nunique() > 1:
+        index = list(dict.fromkeys([*keys, "currency"]))
+    else:
+        index = keys
+        known = table["currency"].dropna()
+        table = _merged(table, keys).assign(currency=known.iloc[0] if len(known) else None)
+        table.loc[table["cost"].isna(), "currency"] = None
+    names = [name for name in USAGE_DTYPES if name not in index]
+    table = table[[*index, *names]].astype({name: USAGE_DTYPES[name] for name in names})
+    return table.set_index(index) if index else table
+
+
+def _merged(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Add up the rows of each group whose currency is known and those whose is not."""
+    numbers = table.drop(columns="currency")
+    if not keys:
+        return numbers.sum(min_count=1).to_frame().T
+    return numbers.groupby(keys, observed=True, dropna=False, sort=True).sum(min_count=1).reset_index()
+
+
+def latency(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -> pd.DataFrame:
+    """Tell how fast answers came: quantiles of duration and time to first text, tokens per second.
+
+    Args:
+        frame: rows of `hx.log()` that you filtered; None takes the log itself.
+        by: as in `usage`.
+        **filters: without a frame, what `hx.log` takes.
+
+    Returns:
+        A DataFrame indexed by `by` (Float64): `n` (Int64, the finished exchanges it is made of),
+        `duration_ms_p50`, `_p90`, `_p99`, `time_to_first_token_ms_p50`, `_p90`, `_p99` (NA where
+        nothing was streamed), and `tokens_per_s`, the median rate of completion tokens after the
+        first one. Replayed answers are left out: they took no time.
+
+    Raises:
+        ConfigError: `by` names no column, or the frame is not one of the log.
+
+    >>> import helix_nb as hx
+    >>> _ = hx.ask("What is the capital of France?", endpoint="demo")
+    >>> bool((hx.latency()["duration_ms_p50"] > 0).all())
+    True
+    """
+    keys = _keys(by)
+    measured = ["duration_ms", "time_to_first_token_ms"]
+    if frame is None:
+        wanted = filter_of(**{"status": "ok"} | filters)
+        needed = ["status", "usage_source", "completion_tokens", *measured]
+        rows = _with_keys(selected(current_log(), wanted, [*keys, *needed]), keys, needed)
+    elif filters:
+        raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
+    else:
+        rows = _with_keys(frame, keys, ["status", "usage_source", "completion_tokens", *measured])
+    rows = rows[(rows["status"] == "ok") & (rows["usage_source"] != "replay")]
+    facts = rows[[*keys, *measured]].assign(tokens_per_s=tokens_per_s(rows))
+    if not keys:
+        facts, keys = facts.assign(all="all"), ["all"]
+    groups = facts.groupby(keys, observed=True, dropna=False, sort=True)
+    columns = {"n": groups.size().astype("Int64")}
+    for name in measured:
+        columns |= {f"{name}_{label}": groups[name].quantile(q) for label, q in QUANTILES.items()}
+    columns["tokens_per_s"] = groups["tokens_per_s"].median()
+    return pd.DataFrame(columns).astype({name: "Float64" for name in columns if name != "n"})
+
+
+def tokens_per_s(rows: pd.DataFrame) -> pd.Series:
+    """The rate at which an answer came, once it had begun; without a stream, over its whole time."""
+    streamed = rows["time_to_first_token_ms"].notna()
+    waited_ms = rows["time_to_first_token_ms"].fillna(0)
+    tokens = rows["completion_tokens"].astype("Float64") - streamed.astype("Float64")
+    seconds = (rows["duration_ms"] - waited_ms).astype("Float64") / 1000
+    rate: pd.Series = (tokens / seconds).where((seconds > 0) & (tokens > 0))
+    return rate
+
+
+def compare(
+    frame: pd.DataFrame | None = None,
+    by: str | Sequence[str] = "prompt",
+    across: str = "model",
+    values: str | Sequence[str] = "response",
+    **filters: Any,
+) -> pd.DataFrame:
+    """Put answers side by side: a row per prompt, a column per model.
+
+    Args:
+        frame: rows of `hx.log()` that you filtered; None takes the log itself.
+        by: what makes two exchanges comparable; a column, or several.
+        across: what the columns are: model, endpoint, system, params, ...
+        values: what is in the cells; several names give columns in two levels.
+        **filters: without a frame, what `hx.log` takes.
+
+    Returns:
+        A DataFrame in the order in which prompts were first asked. Of several finished answers
+        the newest counts; where there is none the cell is missing.
+
+    Raises:
+        ConfigError: a name is no column, or the frame has no such column.
+
+    >>> import helix_nb as hx
+    >>> for model in ("small", "large"):
+    ...     _ = hx.ask("What is the capital of France?", endpoint="demo", model=model)
+    >>> side_by_side = hx.compare(hx.log(last=2), across="model_requested")
+    >>> list(side_by_side.columns), side_by_side["large"].iloc[0]
+    (['large', 'small'], 'The capital of France is Paris.')
+    """
+    keys = _keys(by)
+    shown = [values] if isinstance(values, str) else list(values)
+    if frame is None:
+        frame = frame_of(current_log(), filter_of(**{"status": "ok"} | filters))
+    rows = _with_keys(frame, [*keys, across], ["status", "started_at", *shown])
+    rows = rows[rows["status"] == "ok"].sort_values("started_at", kind="stable")
+    newest = rows.drop_duplicates([*keys, across], keep="last")
+    table = newest.astype({across: "str"}).pivot(index=keys, columns=across, values=shown)
+    order = rows.drop_duplicates(keys)[keys]
+    index = order[keys[0]] if len(keys) == 1 else pd.MultiIndex.from_frame(order)
+    table = table.reindex(pd.Index(index) if len(keys) == 1 else index)
+    return table.droplevel(0, axis=1) if isinstance(values, str) else table
+
+
+def _keys(by: By) -> list[str]:
+    keys = [] if by is None else [by] if isinstance(by, str) else list(by)
+    for key in keys:
+        if key not in COLUMNS and key not in KEYS:
+            raise ConfigError(f"by={key!r} is neither a column of the log nor {', '.join(map(repr, KEYS))}.")
+    return keys
+
+
+def _with_text(keys: Sequence[str]) -> bool:
+    return bool({"system", "prompt", "response", "reasoning"} & set(keys))
+
+
+def _with_keys(frame: pd.DataFrame, keys: Sequence[str], needed: Sequence[str]) -> pd.DataFrame:
+    """Those columns of a frame, each exchange once, with "day", "hour" and "cell" worked out."""
+    made = {key: KEYS[key].of(frame) for key in keys if key in KEYS and KEYS[key].column in frame}
+    missing = [name for name in (*keys, *needed) if name not in frame and name not in made]
+    if missing:
+        raise ConfigError(f"This frame has no column {', '.join(missing)}: give rows of hx.log().")
+    kept = frame.drop_duplicates("id") if "id" in frame else frame
+    names = dict.fromkeys([*(key for key in keys if key not in made), *needed])
+    return kept[list(names)].assign(**{key: values.loc[kept.index] for key, values in made.items()})
