@@ -1,0 +1,72 @@
+"""What would be released: the wheel and the sdist, built and used in an environment of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import helix_nb as hx
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command: str | Path, cwd: Path, **environ: str) -> str:
+    env = {"PATH": os.environ["PATH"], "HOME": str(cwd), **environ}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """The project file takes it from the package, and the changelog knows it or what comes after."""
+    assert re.fullmatch(r"\d+\.\d+\.\d+", hx.__version__)
+    project = (ROOT / "pyproject.toml").read_text()
+    assert 'dynamic = ["version"]' in project
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "## Unreleased" in changelog or f"## {hx.__version__}" in changelog
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel and the sdist, made from a clone."""
+    pytest.importorskip("build", reason="the ci extra is not installed")
+    folder = tmp_path_factory.mktemp("built")
+    run("git", "clone", "--quiet", ROOT, folder / "clone", cwd=folder)
+    run(sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "clone", cwd=folder)
+    return folder / "dist"
+
+
+@pytest.mark.slow
+def test_the_wheel_is_small_and_holds_the_package_alone(built: Path) -> None:
+    """Under 1 MB: the modules, the panel's static files, the licence; no tests, no notebooks."""
+    (wheel,) = built.glob("*.whl")
+    assert wheel.stat().st_size < 1_000_000
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"helix_nb"}
+    assert "helix_nb/py.typed" in names
+    assert any(name.startswith("helix_nb/notebook/static/") for name in names)
+    assert any(name.endswith("LICENSE") for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
+def test_it_installs_and_runs_in_an_environment_of_its_own(kind: str, built: Path, tmp_path: Path) -> None:
+    """Installed alone, it asks, logs and says kindly where the quickstart is."""
+    (package,) = built.glob(kind)
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package, cwd=tmp_path)
+    log = str(tmp_path / "log.db")
+    said = run(python, "-m", "helix_nb", "demo", cwd=tmp_path, HELIX_NB_LOG=log)
+    assert "The capital of France is Paris." in said
+    assert "comes with the repository" in said
+    assert "%load_ext helix_nb" in said
+    run(python, "-m", "pip", "check", cwd=tmp_path)
