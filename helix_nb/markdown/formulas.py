@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from markdown_it.common.utils import escapeHtml
 
+from . import plain
+
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.rules_block import StateBlock
@@ -22,7 +24,7 @@ _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _ENVIRONMENT = re.compile(
     r"\\begin\{((?:equation|multline|gather|align|alignat|flalign|eqnarray|[pbBvV]?matrix|cases)\*?)\}"
 )
-_LONGEST_INLINE, _LONGEST, _MOST_LINES, _DEEPEST = 2_000, 8_000, 100, 60
+_LONGEST_INLINE, _LONGEST, _MOST_LINES, _MOST_CLOSERS, _DEEPEST = 2_000, 8_000, 100, 8, 60
 
 # Macros that carry links, styles, ids, classes or attributes, load code, or outlive their formula.
 _UNSAFE = re.compile(
@@ -34,6 +36,7 @@ _UNSAFE = re.compile(
 )
 _COLOUR = re.compile(r"\\(?:text|math|page|row|column|cell)?f?color(?:box)?(?![A-Za-z])")
 _COLOUR_NAME = re.compile(r"\s*(?:\[\w+\]\s*)?(?:\{[#\w.,! -]*\}\s*){1,2}")
+_PRICE = re.compile(r"\d[\d.,]*[kKmMbB]?[,;:.]?\s+[A-Za-z]{2,}")  # "$10 for both, 12$", but not "$2 x$"
 _LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
 
 
@@ -43,7 +46,12 @@ def drawable(tex: str) -> bool:
         return False
     if any(not _COLOUR_NAME.match(tex, match.end()) for match in _COLOUR.finditer(tex)):
         return False
-    return tex.count("{") <= 1_000 and _depth(tex) <= _DEEPEST
+    return _balanced(tex) and _depth(tex) <= _DEEPEST
+
+
+def _balanced(tex: str) -> bool:
+    """Whether the braces match in number, as MathJax wants before it takes something for a formula."""
+    return tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
 
 
 def _depth(tex: str) -> int:
@@ -55,8 +63,11 @@ def _depth(tex: str) -> int:
 
 
 def text(content: str) -> str:
-    r"""Escape text, with each `$` and `\` in a span of its own, where MathJax finds no formula."""
-    return re.sub(r"[$\\]", lambda match: f"<span>{match[0]}</span>", escapeHtml(content))
+    r"""Escape text, with each `$` and `\` in a span of its own, where MathJax finds no formula.
+
+    Cleaned once more, because entities may have put control characters back.
+    """
+    return re.sub(r"[$\\]", lambda match: f"<span>{match[0]}</span>", escapeHtml(plain(content)))
 
 
 def source(tex: str, markup: str) -> str:
@@ -128,9 +139,11 @@ def _dollar_end(src: str, begin: int) -> int:
     if before == "$" or before.isdigit() or not after or after.isspace():
         return -1
     end = src.find("$", begin, begin + _LONGEST_INLINE)
-    while end > 0 and _escaped(src, end):
+    for _ in range(_MOST_CLOSERS):
+        if end < 0 or (not _escaped(src, end) and _balanced(src[begin:end])):
+            break
         end = src.find("$", end + 1, begin + _LONGEST_INLINE)
-    if end < 0 or src[end - 1].isspace() or "`" in src[begin:end]:
+    if end < 0 or src[end - 1].isspace() or "`" in src[begin:end] or _PRICE.match(src, begin):
         return -1
     return -1 if re.match(r"[\d${]|[A-Z_]{2}", src[end + 1 : end + 3]) else end
 

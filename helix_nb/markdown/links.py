@@ -11,29 +11,15 @@ from markdown_it.token import Token
 if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
 
-_WEB = re.compile(r"https?://[^\s@\\/?#\x00-\x20\x7f]+(?:[/?#][^\s\\<>\x00-\x20\x7f]*)?", re.IGNORECASE)
+_WEB = re.compile(r"https?://[^\s@%\\/?#\x00-\x20\x7f]+(?:[/?#][^\s\\<>\x00-\x20\x7f]*)?", re.IGNORECASE)
 _MAIL = re.compile(
     r"mailto:[^\s:/\\<>\x00-\x20\x7f]+@[^\s:/\\<>?\x00-\x20\x7f]+(?:\?[^\s<>]*)?", re.IGNORECASE
 )
 _SAYS_HOST = re.compile(
     r"(?:[a-z][a-z0-9+.-]*:)?//(?:[^/?#\s]*@)?([^/?#\s:]+)|((?:[\w-]+\.)+[^\W\d_]{2,})(?=[/?#:]|$)", re.I
 )
-_FILE_ENDINGS = (
-    ".md",
-    ".py",
-    ".rs",
-    ".sh",
-    ".pl",
-    ".ps",
-    ".so",
-    ".js",
-    ".ts",
-    ".json",
-    ".txt",
-    ".html",
-    ".ipynb",
-    ".pdf",
-)
+_FILES = ".md .py .rs .sh .pl .ps .so .js .ts .json .txt .html .ipynb .pdf"
+_FILE_ENDINGS = tuple(_FILES.split())  # these look like domains, and mostly are not
 _UNSEEN = re.compile(
     "[\\s\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+"
 )
@@ -41,7 +27,12 @@ _UNSEEN = re.compile(
 
 def acceptable(url: str) -> bool:
     """Whether a link may exist: absolute http(s) without a user name in it, or mail."""
-    return len(url) <= 2_000 and bool(_WEB.fullmatch(url) or _MAIL.fullmatch(url))
+    if len(url) > 2_000 or not (_WEB.fullmatch(url) or _MAIL.fullmatch(url)):
+        return False
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False  # no such port, or half an IPv6 address
 
 
 def honest(state: StateCore) -> None:
@@ -76,7 +67,9 @@ def _without_lies(tokens: list[Token]) -> list[Token]:
         elif token.type == "link_close":
             url = str(kept[opened].attrGet("href") or "")
             words = "".join(part.content for part in kept[opened + 1 : -1])
-            if _lies(words, url):
+            if not url:
+                kept[opened:] = kept[opened + 1 : -1]
+            elif _lies(words, url):
                 kept[opened:] = [
                     *kept[opened + 1 : -1],
                     _text(f" ({url})" if _UNSEEN.sub("", words) else url),
@@ -85,14 +78,17 @@ def _without_lies(tokens: list[Token]) -> list[Token]:
 
 
 def _lies(words: str, url: str) -> bool:
-    """Whether the text of a link shows nothing, or an address on another host."""
+    """Whether the text of a link shows nothing, an address on another host, or one in look-alike letters."""
     words = _UNSEEN.sub("", words)
     if not words:
         return True
     if url.lower().startswith("mailto:") or words.lower().endswith(_FILE_ENDINGS):
         return "://" in words
     said = _SAYS_HOST.match(words)
-    return said is not None and _host(said[1] or said[2]) != _host(urlsplit(url).hostname or "")
+    if said is None:
+        return False
+    host = said[1] or said[2]
+    return not host.isascii() or _host(host) != _host(urlsplit(url).hostname or "")
 
 
 def _host(name: str) -> str:

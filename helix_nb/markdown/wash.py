@@ -55,7 +55,7 @@ def _text() -> nh3.Cleaner:
     return nh3.Cleaner(
         tags=set(TAGS),
         clean_content_tags=set(),
-        attributes={"a": {"href"}, "ol": {"start"}},
+        attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
         tag_attribute_values={"th": align, "td": align},
         allowed_classes={"span": set(CLASSES), "code": {f"language-{name}" for name in LANGUAGES}},
         set_tag_attribute_values={"a": {"target": "_blank"}},
@@ -70,7 +70,7 @@ def _math() -> nh3.Cleaner:
     return nh3.Cleaner(
         tags=set(MATH_TAGS),
         clean_content_tags={"script", "style", "annotation", "annotation-xml"},
-        attributes={tag: set(names) for tag, names in _MATH_ATTRIBUTES.items()},
+        attributes={"*": set(), **_MATH_ATTRIBUTES},
         attribute_filter=lambda tag, name, value: value if _MATH_VALUE.fullmatch(value) else None,
         url_schemes=set(),
         url_relative="deny",
