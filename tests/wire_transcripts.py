@@ -681,7 +681,7 @@ REFUSED = [
     failed("an empty body", "", "ServerError", 500, 500, "status 500", retryable=True),
     failed(
         "a page of HTML",
-        "<html><head><title>504 Gateway &amp; Time-out</title></head><body>" + "x" * 5000,
+        "<html><head><title>504 Gateway &amp; Time-out</title></head><body>" + "x" * 500,
         "ServerError",
         504,
         504,

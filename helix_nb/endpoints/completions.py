@@ -154,7 +154,7 @@ class Completions:
         if 200 <= response.status < 300:
             page = "text/html" in response.headers.get("content-type", "").lower()
             return _Answered(response, url, web_page(self.connection, url) if page else None)
-        body = await _all_of(response, ERROR_BODY_S, MOST_ERROR_BYTES)
+        body = await _all_of(response, min(self.connection.idle_timeout_s, ERROR_BODY_S), MOST_ERROR_BYTES)
         return _Answered(
             response, url, failure(self.connection, response.status, response.headers, body, model), body
         )
