@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .mlx_download import Refused, Say, download, first_line
-from .mlx_models import CACHED_TOKENS, GB, config_of, context_length, memory_of_machine, size_of
+from .mlx_models import GB, config_of, context_length, memory_of_machine, size_of
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _weigh(name: str, path: Path, memory_bytes: int, say: Say) -> None:
         say(
             "note",
             text=f"{name} needs about {size.bytes / GB:.3g} GB ({weights} for its weights, {cache} for "
-            f"{CACHED_TOKENS} tokens) and {memory_bytes / GB:.3g} GB are there "
+            f"{size.cached_tokens} tokens) and {memory_bytes / GB:.3g} GB are there "
             "for it: it may be slow, or be stopped by the system. Choose a smaller or more quantised one.",
         )
 

@@ -69,10 +69,11 @@ def memory_of_machine() -> int:
 
 @dataclass(frozen=True)
 class Size:
-    """What a model weighs: its weights, and its cache for one long conversation, in bytes."""
+    """What a model weighs: its weights, and its cache for a conversation of so many tokens, in bytes."""
 
     weights_bytes: int
     cache_bytes: int
+    cached_tokens: int
 
     @property
     def bytes(self) -> int:
@@ -89,7 +90,7 @@ def size_of(path: Path) -> Size:
     heads_kept = config.get("num_key_value_heads") or heads
     head_dim = config.get("head_dim") or (config.get("hidden_size") or 0) // max(heads, 1)
     tokens = min(CACHED_TOKENS, context_length(config) or CACHED_TOKENS)
-    return Size(weights_of(path), 2 * 2 * layers * heads_kept * head_dim * tokens)
+    return Size(weights_of(path), 2 * 2 * layers * heads_kept * head_dim * tokens, tokens)
 
 
 def weights_of(path: Path) -> int:
