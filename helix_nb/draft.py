@@ -14,7 +14,10 @@ from .messages import Delta, Reply, Request, Status, ToolCall, ToolCallDelta, Us
 from .records.prices import cost_of
 
 KEEP_EVERY_S = 2.0
-_FACTS = ("finish_reason", "usage", "model", "response_id", "http_status", "cost", "currency", "replay_of")
+_FACTS = (
+    *("finish_reason", "usage", "model", "response_id", "http_status", "cost", "currency"),
+    *("replay_of", "endpoint"),
+)
 
 
 class Draft:

@@ -183,6 +183,7 @@ class Delta:
     cost: float | None = None
     currency: str | None = None
     replay_of: str | None = None
+    endpoint: str | None = None  # of a replayed answer: the endpoint that gave it
     note: str | None = None
 
 

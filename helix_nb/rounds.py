@@ -14,7 +14,7 @@ from .endpoints import endpoint_for
 from .errors import HelixError, SchemaMismatch
 from .exchange import Watch, exchange
 from .messages import Message, Reply, Request, ToolCall
-from .records import current_log
+from .records import current_log, replaying
 
 if TYPE_CHECKING:
     from .schemas import Schema
@@ -50,7 +50,8 @@ async def rounds(
 async def _with_tools(
     request: Request, connection: Connection, watch: Watch | None, call: Call | None, max_rounds: int
 ) -> Outcome:
-    endpoint, log = endpoint_for(connection), current_log()
+    log = current_log()
+    endpoint = replaying(endpoint_for(connection), log)
     added: tuple[Message, ...] = ()
     for _ in range(max_rounds):
         reply = await exchange(request, endpoint, log, watch)

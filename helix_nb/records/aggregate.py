@@ -61,7 +61,8 @@ def summed(log: Log, wanted: Filter, keys: Sequence[str]) -> pd.DataFrame | None
     names = list(dict.fromkeys([*keys, "currency"]))
     groups = ", ".join(_sql(name) for name in names)
     with_text = wanted.needs_text or any(name in TEXT_COLUMNS for name in keys)
-    query = f"SELECT {groups}, {', '.join(_SUMS.values())} {FROM_WITH_TEXT if with_text else FROM} WHERE {wanted.where} GROUP BY {groups}"
+    source = FROM_WITH_TEXT if with_text else FROM
+    query = f"SELECT {groups}, {', '.join(_SUMS.values())} {source} WHERE {wanted.where} GROUP BY {groups}"
 
     def run(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
         prepare(connection)

@@ -66,7 +66,7 @@ def rows_of(connection: sqlite3.Connection, batch_id: str) -> list[tuple[Any, ..
     """Each row of a batch by position, with the exchange that answers it as far as there is one."""
     return connection.execute(
         "SELECT r.position, r.row_key, p.response, e.status, e.error_type, e.error, e.finish_reason, "
-        f"e.prompt_tokens, e.completion_tokens, e.id, r.problem FROM ({_ROWS}) r "  # noqa: S608 - fixed text
+        f"e.prompt_tokens, e.completion_tokens, e.id, r.problem FROM ({_ROWS}) r "
         "LEFT JOIN exchanges e ON e.id = r.exchange_id LEFT JOIN payloads p USING (number) ORDER BY 1",
         (batch_id,),
     ).fetchall()

@@ -104,9 +104,11 @@ def cost_of(
 ) -> Cost:
     """Return (cost, currency, cost_source), each None where nobody can say.
 
-    `cost_source` is "user", "genai-prices VERSION" or "server". Unknown token counts are never
-    priced, and neither is the embedded endpoint.
+    `cost_source` is "user", "genai-prices VERSION", "server" or "replay". Unknown token counts are
+    never priced; a replayed answer keeps the cost it was recorded with.
     """
+    if usage.source == "replay":
+        return server_cost, server_currency, "replay"
     price = prices.find(base_url, model)
     cost = price.of(usage) if price is not None else None
     if price is not None and cost is not None:

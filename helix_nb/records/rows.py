@@ -22,6 +22,7 @@ from .warning import warn
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATA_URL = re.compile(r"data:([\w.+/-]*);base64,([A-Za-z0-9+/=]+)\Z")
 _REFERENCE = "helix_nb:attachment"
+_ATTACHED_TEXT = "text/vnd.helix-nb.attachment"  # beside the types of data: URLs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def write(store: Store, request: Request, reply: Reply, identity: str | None, ke
         number = _insert(store.connection, row)
         _insert_payload(store.connection, number, request, identity, keeping)
     store.connection.execute(
-        "UPDATE payloads SET response = ?, reasoning = ?, tool_calls = ? WHERE number = ?",
+        "UPDATE payloads SET response = ?, reasoning = ?, tool_calls = ?, notes = ? WHERE number = ?",
         (*_answer(reply, keeping), number),
     )
 
@@ -162,7 +163,7 @@ def _insert_payload(
     connection: sqlite3.Connection, number: int, request: Request, identity: str | None, keeping: Keeping
 ) -> None:
     system, rest = _split_system(request)
-    prompt = next((m.text for m in reversed(request.messages) if m.role == "user"), None)
+    prompt = next((_prompt(m) for m in reversed(request.messages) if m.role == "user"), None)
     messages = None
     if keeping.text and not _is_plain(rest):
         wire = [_with_references(connection, number, message.to_wire(), keeping) for message in rest]
@@ -196,6 +197,14 @@ def _split_system(request: Request) -> tuple[str | None, tuple[Message, ...]]:
     return (first.text if first else None), messages[start:]
 
 
+def _prompt(message: Message) -> str:
+    """A message's words; of each attached text only its first line, which names it."""
+    if not isinstance(message.content, tuple):
+        return message.text
+    texts = [str(part["text"]) for part in message.content if part.get("type") == "text"]
+    return "\n".join(text.partition("\n")[0] if text.startswith("<attachment ") else text for text in texts)
+
+
 def _is_plain(messages: tuple[Message, ...]) -> bool:
     """Whether the prompt column alone says it all."""
     if len(messages) != 1:
@@ -205,14 +214,14 @@ def _is_plain(messages: tuple[Message, ...]) -> bool:
 
 
 def _with_references(connection: sqlite3.Connection, number: int, data: Any, keeping: Keeping) -> Any:
-    """JSON data with each data: URL stored once and replaced by a reference, and every text cleaned."""
+    """JSON data with data: URLs and attached texts stored once and referred to, every other text cleaned."""
     if isinstance(data, Mapping):
         return {key: _with_references(connection, number, value, keeping) for key, value in data.items()}
     if isinstance(data, list | tuple):
         return [_with_references(connection, number, value, keeping) for value in data]
     if not isinstance(data, str):
         return data
-    attachment = _attachment(data)
+    attachment = _attachment(data, keeping)
     if attachment is None:
         return keeping.clean(data)
     digest = hash_of(data)
@@ -221,7 +230,9 @@ def _with_references(connection: sqlite3.Connection, number: int, data: Any, kee
     return {_REFERENCE: digest.hex()}
 
 
-def _attachment(text: str) -> tuple[str, bytes] | None:
+def _attachment(text: str, keeping: Keeping) -> tuple[str, bytes] | None:
+    if text.startswith("<attachment "):
+        return _ATTACHED_TEXT, (keeping.clean(text) or "").encode("utf-8", "replace")
     found = _DATA_URL.match(text) if text.startswith("data:") else None
     if found is None:
         return None
@@ -242,13 +253,18 @@ def with_attachments(connection: sqlite3.Connection, data: Any) -> Any:
         return {key: with_attachments(connection, value) for key, value in data.items()}
     digest = bytes.fromhex(data[_REFERENCE])
     found = connection.execute("SELECT mime, data FROM attachments WHERE hash = ?", (digest,)).fetchone()
-    return f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}" if found else ""
+    if found is None:
+        return ""
+    if found[0] == _ATTACHED_TEXT:
+        return bytes(found[1]).decode()
+    return f"data:{found[0]};base64,{base64.b64encode(found[1]).decode()}"
 
 
-def _answer(reply: Reply, keeping: Keeping) -> tuple[str | None, str | None, str | None]:
+def _answer(reply: Reply, keeping: Keeping) -> tuple[str | None, ...]:
     calls = to_json([call.to_wire() for call in reply.tool_calls]) if reply.tool_calls else None
     reasoning = keeping.clean(reply.reasoning) if reply.reasoning else None
-    return keeping.clean(reply.text), reasoning, keeping.clean(calls)
+    notes = plain(to_json(reply.notes)) if reply.notes else None
+    return keeping.clean(reply.text), reasoning, keeping.clean(calls), notes
 
 
 def to_json(data: Any) -> str:
@@ -285,6 +301,7 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
     """A recorded Reply, from the columns of exchanges and payloads; `parsed` is None."""
     calls = json.loads(row["tool_calls"] or "[]")
     tags = json.loads(row["tags"] or "{}")
+    notes = json.loads(row.get("notes") or "[]")
     return Reply(
         text=row["response"] or "",
         reasoning=row["reasoning"] or "",
@@ -295,5 +312,6 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
         first_token_at=moment(row["first_token_at"]),
         ended_at=moment(row["ended_at"]),
         replay_of=tags.get("replay_of"),
+        notes=tuple(notes),
         **{name: row[name] for name in _REPLY_FIELDS},
     )

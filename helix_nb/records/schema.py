@@ -109,8 +109,9 @@ CREATE INDEX payloads_identity ON payloads (identity) WHERE identity IS NOT NULL
 CREATE INDEX links_identity ON links (batch_id, identity);
 """
 _REPLAY = "CREATE INDEX payloads_request_hash ON payloads (request_hash);"
+_NOTES = "ALTER TABLE payloads ADD COLUMN notes TEXT;"
 
-STEPS = (_CORE, _BATCHES, _REPLAY)
+STEPS = (_CORE, _BATCHES, _REPLAY, _NOTES)
 VERSION = len(STEPS)
 
 

@@ -1,0 +1,175 @@
+"""Answer from what was recorded: the seam of endpoints, wrapped around the one that would be asked.
+
+Nothing of this is imported into a request's way unless replay is on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, ReplayMiss
+from ..messages import Delta, Request
+
+if TYPE_CHECKING:
+    from ..config import Connection
+    from ..endpoints import Endpoint, ModelInfo
+    from .recordings import Recording, Source
+    from .store import Log
+
+MODES = ("off", "reuse", "only")
+DIFF_LINES = 30
+
+_chosen: tuple[str, str | None] | None = None
+_players: dict[tuple[str, str | None], Player] = {}
+
+
+class Player:
+    """What has been replayed so far: repeated identical requests get their answers in order."""
+
+    def __init__(self, mode: str, source: Path | None) -> None:
+        self.mode = mode
+        self._path = source
+        self._cassette: Source | None = None
+        self._asked: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def find(self, request: Request, connection: Connection, log: Log) -> Recording | None:
+        """The recording that answers this request now, or None.
+
+        "only" goes by the request alone. "reuse" from the log also wants the same endpoint, agent
+        and key: nobody gets another agent's answer without having said so.
+        """
+        request_hash, identity = request.digest(), None
+        if self.mode == "reuse" and self._path is None:
+            identity = request.digest(connection.identity(log.salt))
+        statuses = ("ok",) if self.mode == "reuse" else ("ok", "truncated", "error")
+        found = self._source(log).find(request_hash, identity, statuses)
+        with self._lock:
+            turn = self._asked[request_hash]
+            self._asked[request_hash] += 1
+        return found[turn % len(found)] if found else None
+
+    def miss(self, request: Request, log: Log) -> ReplayMiss:
+        """Say what was asked and what came nearest among what was recorded."""
+        where = f"{self._path}" if self._path else "the log"
+        asked = _as_lines(request.to_json())
+        recorded = [_as_lines(one.request) for one in self._source(log).newest()]
+        if not recorded:
+            return ReplayMiss(f"Replay is 'only', and {where} holds no recorded answer at all.")
+        nearest = max(recorded, key=lambda lines: _likeness(lines, asked))
+        diff = difflib.unified_diff(nearest, asked, "recorded", "asked", n=1, lineterm="")
+        shown = [line if len(line) <= 160 else line[:157] + "..." for line in diff][:DIFF_LINES]
+        return ReplayMiss(
+            f"Replay is 'only', and {where} holds no answer to this request. The nearest recorded one:\n"
+            + "\n".join(shown)
+        )
+
+    def _source(self, log: Log) -> Source:
+        from .recordings import Cassette, Logged
+
+        if self._path is None:
+            return Logged(log)
+        with self._lock:
+            if self._cassette is None:
+                self._cassette = Cassette(self._path)
+            return self._cassette
+
+
+class Replayed:
+    """An endpoint that answers from recordings, and asks the real one only in "reuse"."""
+
+    def __init__(self, endpoint: Endpoint, player: Player, log: Log) -> None:
+        self.connection = endpoint.connection
+        self._endpoint = endpoint
+        self._player = player
+        self._log = log
+
+    async def stream(self, request: Request) -> AsyncGenerator[Delta]:
+        """Yield a recorded answer; without one, the real endpoint's, or raise ReplayMiss."""
+        found = await asyncio.to_thread(self._player.find, request, self.connection, self._log)
+        if found is not None:
+            for delta in found.deltas():
+                yield delta
+            return
+        if self._player.mode == "only":
+            raise await asyncio.to_thread(self._player.miss, request, self._log)
+        async with aclosing(self._endpoint.stream(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def models(self) -> list[ModelInfo]:
+        """List the real endpoint's models."""
+        return await self._endpoint.models()
+
+    def wire(self, request: Request) -> dict[str, Any]:
+        """Return the request as the real endpoint would send it."""
+        return self._endpoint.wire(request)
+
+    async def aclose(self) -> None:
+        """Close the real endpoint's idle connections."""
+        await self._endpoint.aclose()
+
+
+def replaying(endpoint: Endpoint, log: Log) -> Endpoint:
+    """The endpoint itself, or a replay wrapped around it, as `logbook.replay` or HELIX_NB_REPLAY says."""
+    player = current_player()
+    return endpoint if player is None else Replayed(endpoint, player, log)
+
+
+def choose(mode: str | None, source: str | os.PathLike[str] | None = None) -> None:
+    """Switch replay for this process; None goes back to HELIX_NB_REPLAY. Starts counting anew."""
+    global _chosen
+    _chosen = None if mode is None else (_known(mode), None if source is None else os.fspath(source))
+    if source is not None and not Path(source).is_file():
+        path, _chosen = Path(source), None
+        raise ConfigError(f"There is no cassette {path}: hx.logbook.export('x.jsonl') writes one.")
+    _players.clear()
+
+
+def current() -> tuple[str, str | None]:
+    """The mode, and the cassette or None for the log."""
+    if _chosen is not None:
+        return _chosen
+    mode, _, source = os.environ.get("HELIX_NB_REPLAY", "").strip().partition(":")
+    return _known(mode or "off"), source or None
+
+
+def current_player() -> Player | None:
+    """The player of the current mode, or None when replay is off."""
+    if _chosen is None and not os.environ.get("HELIX_NB_REPLAY"):
+        return None
+    mode, source = current()
+    if mode == "off":
+        return None
+    if (mode, source) not in _players:
+        _players[mode, source] = Player(mode, Path(source) if source else None)
+    return _players[mode, source]
+
+
+def _known(mode: str) -> str:
+    if mode in MODES:
+        return mode
+    close = difflib.get_close_matches(str(mode), MODES, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise ConfigError(
+        f"Replay is {', '.join(MODES)} (or, in HELIX_NB_REPLAY, only:x.jsonl), not {mode!r}{hint}"
+    )
+
+
+def _as_lines(request: Any) -> list[str]:
+    return json.dumps(request, indent=1, sort_keys=True, ensure_ascii=False, default=str).splitlines()
+
+
+def _likeness(recorded: list[str], asked: list[str]) -> float:
+    whole = difflib.SequenceMatcher(None, recorded, asked, autojunk=False).ratio()
+    words = difflib.SequenceMatcher(None, " ".join(recorded)[:2000], " ".join(asked)[:2000]).quick_ratio()
+    return whole + words
