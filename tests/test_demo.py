@@ -207,7 +207,9 @@ def test_reasoning_is_kept_apart_and_counted() -> None:
     assert thought == whole["choices"][0]["message"]["reasoning_content"]
 
 
-REVIEW = "Read this review: Terrible kettle, it leaked on 3 May 2024. I want a refund. Score 2. ann@x.org"
+REVIEW = (
+    "Read this review: Terrible kettle, it leaked on 3 May 2024. I want a refund. Score 2. ann@x.org. Ann"
+)
 NODE = {
     "$defs": {
         "Line": {"type": "object", "properties": {"tag": {"$ref": "#/$defs/Tag"}}, "required": ["tag"]},
@@ -216,6 +218,9 @@ NODE = {
     "properties": {"lines": {"type": "array", "items": {"$ref": "#/$defs/Line"}, "minItems": 2}},
     "required": ["lines"],
 }
+GUESTS = {
+    "properties": {"score": {"type": "integer"}, "stars": {"type": "integer"}, "name": {"type": "string"}}
+}
 FLAGS = {"properties": {"wants_refund": {"type": "boolean"}, "gift": {"type": "boolean"}}}
 LABEL = {"properties": {"sentiment": {"enum": ["positive", "negative"]}}}
 CODE = {"properties": {"code": {"type": "string", "pattern": "^[A-Z][a-z]{2} \\d{4}$"}}}
@@ -223,6 +228,7 @@ SCHEMAS: list[tuple[Body, Any]] = [
     (LABEL, {"sentiment": "negative"}),
     ({"properties": {"score": {"type": "integer", "minimum": 1, "maximum": 5}}}, {"score": 2}),
     ({"properties": {"score": {"type": "number", "minimum": 3}}}, {"score": 3}),
+    (GUESTS, {"score": 2, "stars": 0, "name": "Ann"}),
     (FLAGS, {"wants_refund": True, "gift": False}),
     ({"properties": {"email": {"type": "string", "format": "email"}}}, {"email": "ann@x.org"}),
     ({"properties": {"dates": {"type": "array", "items": {"type": "string"}}}}, {"dates": ["3 May 2024"]}),

@@ -18,6 +18,7 @@ _URL = re.compile(r"https?://[^\s<>\"')]+")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?]+(?=\s|$)|$)", re.DOTALL)
 _QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]|(?<!\w)[‘']([^'‘’]+)['’](?!\w)")
 _NAME = re.compile(r"(?<=[\w,;:] )(?!I\b)[A-Z][\w-]*(?: [A-Z][\w-]*)*")
+_SIGNED = re.compile(r"(?:[.!?]|\n)\s*([A-Z][a-z]+)\s*$")
 
 
 def sentiment(text: str) -> str:
@@ -37,7 +38,12 @@ def dates(text: str) -> list[str]:
 
 def numbers(text: str) -> list[str]:
     """The numbers of a text, thousands separators removed, those inside dates left out."""
-    return [found.replace(",", "") for found in _NUMBER.findall(_DATE.sub(" ", text))]
+    return [found.replace(",", "") for found in _NUMBER.findall(undated(text))]
+
+
+def undated(text: str) -> str:
+    """The text without its dates."""
+    return _DATE.sub(" ", text)
 
 
 def emails(text: str) -> list[str]:
@@ -56,8 +62,9 @@ def quoted(text: str) -> list[str]:
 
 
 def names(text: str) -> list[str]:
-    """Capitalised words that do not begin a sentence."""
-    return _NAME.findall(text)
+    """Capitalised words that do not begin a sentence, and a signature at the end."""
+    text = undated(text)
+    return _NAME.findall(text) + _SIGNED.findall(text)
 
 
 def first_sentence(text: str) -> str:

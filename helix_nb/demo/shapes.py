@@ -27,7 +27,7 @@ def fill(schema: Mapping[str, Any], text: str) -> Any:
 class _Filler:
     def __init__(self, root: Mapping[str, Any], text: str) -> None:
         self.root, self.text = root, text
-        self.numbers = iter(reading.numbers(text))
+        self.numbers = reading.numbers(text)
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         schema = self.plain(schema)
@@ -133,13 +133,18 @@ class _Filler:
         return examples.get(str(schema.get("format")))
 
     def make_number(self, schema: Mapping[str, Any], name: str, depth: int) -> float | int:
-        words = name.replace("_", " ")
-        beside = (
-            re.search(rf"\b{re.escape(words)}\b\D{{0,12}}?(-?\d+(?:\.\d+)?)", self.text, re.I)
-            if name
-            else None
-        )
-        return self.number(beside.group(1) if beside else next(self.numbers, "0"), schema)
+        found = self.beside(name.replace("_", " ")) if name else None
+        found = found or next(iter(self.numbers), "0")
+        if found in self.numbers:
+            self.numbers.remove(found)  # a number of the text is one property's
+        return self.number(found, schema)
+
+    def beside(self, words: str) -> str | None:
+        """The number right before these words, or soon after them."""
+        text, number = reading.undated(self.text), r"(-?\d+(?:\.\d+)?)"
+        before = re.search(rf"{number} {re.escape(words)}\b", text, re.IGNORECASE)
+        after = before or re.search(rf"\b{re.escape(words)}\b\D{{0,12}}?{number}", text, re.IGNORECASE)
+        return after.group(1) if after else None
 
     make_integer = make_number
 
