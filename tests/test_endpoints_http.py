@@ -112,7 +112,7 @@ HANGS = {
 
 @pytest.mark.parametrize("name", HANGS)
 def test_silence_ends_with_the_name_of_the_timeout(name: str) -> None:
-    """First byte or idle: the sentence names the setting and its seconds, the text is kept, the socket closed."""
+    """First byte or idle: the sentence names setting and seconds, text is kept, the socket closed."""
     answer, setting, text = HANGS[name]
     settings = {"first_byte_timeout_s": 30, "idle_timeout_s": 30} | {setting: 0.2}
     with WireServer(answer) as server:
@@ -132,7 +132,7 @@ def test_an_error_whose_body_never_ends_is_still_that_error() -> None:
 
 
 def test_comments_and_slow_bytes_keep_a_stream_alive() -> None:
-    """Idle time counts between bytes: a stream longer than both timeouts, never silent, is read to its end."""
+    """Idle time counts between bytes: a slow stream longer than both timeouts is read to its end."""
     with WireServer(Answer(b": ping\n\n" * 6 + PARIS, piece_bytes=8, pause_s=0.02)) as server:
         connect(server, first_byte_timeout_s=0.4, idle_timeout_s=0.4)
         assert str(hx.ask("Where?", model="m")) == "Paris"
@@ -161,7 +161,7 @@ def test_silence_after_the_finish_is_an_end() -> None:
 
 
 def test_leaving_early_closes_the_socket_at_once() -> None:
-    """Closing the iterator after the first piece hangs up, and the next request gets a connection of its own."""
+    """Closing the iterator after the first piece hangs up; the next request gets a new connection."""
     with WireServer(in_turn(Answer(sse(say("Par")), end="hang"), Answer(PARIS))) as server:
         connection = connect(server)
 
@@ -248,6 +248,16 @@ def test_what_a_request_carries() -> None:
         assert KEY not in str(caught.value) and "[key]" in str(caught.value)
 
 
+@pytest.mark.parametrize("settings", [{"headers": {"X-Name": "Zoë"}}, {"key": "hl-two\nlines-of-a-key"}])
+def test_headers_that_http_cannot_carry_are_refused(settings: dict[str, Any]) -> None:
+    """The sentence says that a header cannot go, holds none of it, and nothing was sent."""
+    with WireServer(Answer(PARIS)) as server:
+        connect(server, **settings)
+        with pytest.raises(hx.ConfigError, match="cannot be sent: a header") as caught:
+            hx.ask("Where?", model="m")
+        assert "two" not in str(caught.value) and server.got == []
+
+
 def test_stream_options_refused_are_left_out_from_then_on() -> None:
     """One more request without them, in the same attempt; the next question does not try again."""
 
@@ -317,7 +327,7 @@ def test_lists_of_models(listing: Any, models: list[ModelInfo]) -> None:
 
 
 def test_lists_that_are_none() -> None:
-    """An agent key is called valid, a web page a web page, anything else is quoted; an agent gets its prompt whole."""
+    """An agent key is called valid (and gets its prompt whole), a web page a web page, the rest is quoted."""
     refused = Answer(b"path not allowed for app API keys", 403, "text/plain", framing="length")
     with WireServer(lambda got: refused if got.method == "GET" else Answer(PARIS)) as server:
         connection = connect(server, profile="helix", key=KEY)
@@ -326,12 +336,11 @@ def test_lists_that_are_none() -> None:
         assert agent_key(caught.value)
         hx.ask("Where?", system="Be brief.")
         assert [message["role"] for message in server.asked()[0].json["messages"]] == ["system", "user"]
-    with WireServer(Answer(b"<html>", content_type="text/html")) as server:
-        with pytest.raises(hx.ConfigError, match="web page"):
-            listed(connect(server))
-    with WireServer(Answer(b"nothing here")) as server:
-        with pytest.raises(hx.StreamFailed, match="nothing here"):
-            listed(connect(server))
+    page, words = Answer(b"<html>", content_type="text/html"), Answer(b"nothing here")
+    with WireServer(page) as server, pytest.raises(hx.ConfigError, match="web page"):
+        listed(connect(server))
+    with WireServer(words) as server, pytest.raises(hx.StreamFailed, match="nothing here"):
+        listed(connect(server))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -346,7 +355,7 @@ def test_a_forked_child_uses_connections_of_its_own() -> None:
             os.write(writer, str(hx.ask("Where?", model="m")).encode())
             os._exit(0)
         os.close(writer)
-        with open(reader, "rb") as pipe:
+        with os.fdopen(reader, "rb") as pipe:
             assert pipe.read() == b"Paris"
         assert os.waitpid(child, 0)[1] == 0
         assert str(hx.ask("Where?", model="m")) == "Paris"

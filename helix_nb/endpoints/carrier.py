@@ -72,7 +72,7 @@ class Carrier:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._secure = connection.base_url.startswith("https://")
-        self._context: ssl.SSLContext | bool | None = None
+        self._context: ssl.SSLContext | None = None
         self._free: list[tuple[float, httpx.AsyncClient]] = []
         self._closed = False
 
@@ -140,10 +140,11 @@ class Carrier:
                 f"The proxy set in the environment cannot be used: {redact(str(error))}"
             ) from None
 
-    def _verified(self) -> ssl.SSLContext | bool:
+    def _verified(self) -> ssl.SSLContext:
         """One SSLContext for all clients; making one takes longer than a request."""
         if self._context is None:
-            self._context = _ssl_context(self._connection.verify) if self._secure else False
+            verify = self._connection.verify
+            self._context = _ssl_context(verify) if self._secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return self._context
 
     def _explained(self, error: BaseException, first_byte_s: float) -> BaseException:
@@ -152,22 +153,24 @@ class Carrier:
 
         connection = self._connection
         where = f"{connection.name} ({connection.base_url})"
-        said = redact(str(error)).strip() or type(error).__name__
+        said = _plainly(redact(str(error)))
+        waits = f"{connection.connect_timeout_s:g} seconds"
         if isinstance(error, httpx.ConnectTimeout):
-            waited = f"{connection.connect_timeout_s:g} seconds (connect_timeout_s)"
-            return TimedOut(f"{where} took no connection for {waited}.", retryable=True)
+            return TimedOut(f"{where} took no connection for {waits} (connect_timeout_s).", retryable=True)
         if isinstance(error, httpx.TimeoutException):
             return silent(connection, "first_byte_timeout_s", first_byte_s)
         if isinstance(error, httpx.ProxyError | httpx.ConnectError):
+            trust = " Name its authority with verify='ca.pem'." if "certificate" in said else ""
             return ConnectionFailed(
-                f"{where} cannot be reached: {_plainly(said)}. Is the URL right, and is it running?"
+                f"{where} cannot be reached{said}. Is it running, is the URL right?{trust}"
             )
-        if isinstance(
-            error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.InvalidURL | UnicodeError
-        ):
-            return ConfigError(f"The request to {where} cannot be sent: {said}")
+        unusable = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError)
+        if isinstance(error, unusable):
+            header = isinstance(error, httpx.LocalProtocolError | UnicodeError)
+            hint = ": a header, perhaps the key, holds characters that HTTP cannot carry" if header else said
+            return ConfigError(f"The request to {where} cannot be sent{hint}.")
         if isinstance(error, httpx.HTTPError):
-            return ConnectionFailed(f"{where} hung up before answering: {_plainly(said)}.")
+            return ConnectionFailed(f"{where} hung up before answering{said}.")
         return error
 
 
@@ -188,9 +191,11 @@ async def _closed(client: httpx.AsyncClient, response: httpx.Response | None = N
             continue
 
 
-def _ssl_context(verify: bool | str) -> ssl.SSLContext | bool:
+def _ssl_context(verify: bool | str) -> ssl.SSLContext:
     if verify is False:
-        return False
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
     try:
         if isinstance(verify, str):
             return ssl.create_default_context(cafile=verify)
@@ -209,5 +214,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _plainly(said: str) -> str:
-    """The words of an operating system's error, without its number."""
-    return said.partition("] ")[2].rstrip(".") or said.rstrip(".")
+    """`: what an operating system or library said`, without its number; empty where it said nothing."""
+    words = (said.partition("] ")[2] or said).strip().rstrip(".")
+    return f": {words}" if words else ""
