@@ -24,7 +24,7 @@ _MATH = """
 """
 TEXT, MATH = set(_TEXT.split()), set(_MATH.split())
 ATTRIBUTES = {
-    ("a", "href"): re.compile(r"(https?://|mailto:)[^\s\"'<>\\]+", re.I),
+    ("a", "href"): re.compile(r"(https?://|mailto:)[^\s\"<>\\]+", re.I),
     ("a", "rel"): re.compile("noopener noreferrer"),
     ("a", "target"): re.compile("_blank"),
     ("ol", "start"): re.compile("[0-9]{1,9}"),

@@ -8,6 +8,7 @@ written instead of reaching back into earlier blocks.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from . import plain
@@ -145,7 +146,14 @@ def _final(whole: str, pieces: list[_Piece]) -> int:
     lines = whole.split("\n")
     for at in range(len(pieces) - 1, 0, -1):
         piece, before = pieces[at], pieces[at - 1]
-        item = piece.kind == before.kind == "list_item_open"
-        if item or not lines[piece.first - 1].strip():
+        if not lines[piece.first - 1].strip():
+            return at
+        if piece.kind == before.kind == "list_item_open" and not _in_formula(lines, piece.first):
             return at
     return 0
+
+
+def _in_formula(lines: list[str], number: int) -> bool:
+    """Whether a formula may have begun in the lines above, up to a blank one, that is still to be closed."""
+    above = itertools.takewhile(str.strip, reversed(lines[:number]))
+    return any(line.lstrip().startswith(("$$", "\\[", "\\begin{")) for line in above)
