@@ -26,6 +26,7 @@ class Asked:
     schema: Schema | None = None
     tools: Mapping[str, Tool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    max_rounds: int | None = None
 
 
 def asked(
@@ -35,8 +36,10 @@ def asked(
     endpoint: str | Connection | None = None,
     system: str | None = None,
     images: Iterable[Any] = (),
+    attachments: Iterable[str] = (),
     schema: Any = None,
     tools: Iterable[Any] = (),
+    max_rounds: int | None = None,
     timeout: float | None = None,
     stream: bool = True,
     origin: Origin | None = None,
@@ -45,7 +48,7 @@ def asked(
 ) -> Asked:
     """Check the arguments and build the request; ConfigError says what is wrong in one sentence."""
     connection = resolve(endpoint)
-    messages = _messages(prompt, system, images, history)
+    messages = _messages(prompt, system, _parts(images), _texts(attachments), history)
     functions, wire_tools = _tools(tools)
     if wire_tools:
         params["tools"] = wire_tools
@@ -58,18 +61,22 @@ def asked(
         timeout_s=_timeout(timeout),
         origin=origin or Origin(),
     )
-    return Asked(request, connection, _schema(schema), functions)
+    return Asked(request, connection, _schema(schema), functions, max_rounds=max_rounds)
 
 
 def _messages(
-    prompt: Prompt, system: str | None, images: Iterable[Any], history: Sequence[Message]
+    prompt: Prompt,
+    system: str | None,
+    images: Sequence[Mapping[str, Any]],
+    texts: Sequence[Mapping[str, Any]],
+    history: Sequence[Message],
 ) -> tuple[Message, ...]:
-    parts = _parts(images)
     if not isinstance(prompt, str):
-        return _listed(prompt, system, parts)
-    if not prompt.strip() and not parts:
+        return _listed(prompt, system, (*texts, *images))
+    if not prompt.strip() and not texts and not images:
         raise ConfigError("The prompt is empty; nothing was sent.")
-    content = ({"type": "text", "text": prompt}, *parts) if parts else prompt
+    asked = ({"type": "text", "text": prompt},) if prompt.strip() else ()
+    content = (*texts, *asked, *images) if texts or images else prompt
     return (*system_message(system), *history, Message("user", content))
 
 
@@ -79,7 +86,7 @@ def _listed(prompt: Any, system: str | None, parts: Sequence[Mapping[str, Any]])
     if system is not None:
         raise ConfigError("A list of messages carries its own system message; leave system= out.")
     if parts:
-        raise ConfigError("A list of messages carries its own images; leave images= out.")
+        raise ConfigError("A list of messages carries its own images and attachments; leave these out.")
     messages = tuple(Message.of(item) for item in prompt)
     if not messages:
         raise ConfigError("The list of messages is empty; nothing was sent.")
@@ -104,6 +111,10 @@ def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
     from .images import image_part
 
     return tuple(image_part(image) for image in images)
+
+
+def _texts(attachments: Iterable[str]) -> tuple[Mapping[str, Any], ...]:
+    return tuple({"type": "text", "text": text} for text in attachments)
 
 
 def _schema(spec: Any) -> Schema | None:

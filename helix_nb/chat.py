@@ -44,9 +44,11 @@ def ask(prompt: Prompt, **options: Any) -> Reply:
         endpoint: an endpoint's name (`helix`, `local`, `demo`, or one you connected).
         system: a system message; not together with a list of messages.
         images: paths, URLs, bytes, PIL images or figures to show the model.
+        attachments: texts sent before the prompt, each stored once in the log.
         schema: a pydantic model, dataclass, TypedDict, `{name: type}` or JSON schema that the
             answer must follow; `Reply.parsed` is the validated object, after at most one repair.
         tools: Python functions the model may call; nothing else ever runs.
+        max_rounds: how many times tools may be called and answered (8).
         timeout: seconds for the whole call.
         stream: False asks the server for one whole answer instead of a stream.
         **options: any other parameter by its wire name (temperature, max_tokens, stop, seed, ...).

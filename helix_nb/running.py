@@ -27,12 +27,11 @@ Finished = Callable[[Outcome | None, Reply], None]
 class Running:
     """An ask under way: its Reply so far, its pieces, and the way to stop it."""
 
-    def __init__(self, asked: Asked, finished: Finished | None = None, max_rounds: int = MAX_ROUNDS) -> None:
+    def __init__(self, asked: Asked, finished: Finished | None = None) -> None:
         self.lockstep = False  # read on only when somebody asks for more
         self.asked = asked
         self.tool_calls: list[tuple[ToolCall, str]] = []
         self._finished = finished
-        self._max_rounds = max_rounds
         self._changed = threading.Condition()
         self._version = self._seen = 0
         self._pieces: deque[str] = deque()
@@ -171,7 +170,7 @@ class Running:
                 self._watch,
                 schema=asked.schema,
                 call=self._call if asked.tools else None,
-                max_rounds=self._max_rounds,
+                max_rounds=asked.max_rounds or MAX_ROUNDS,
             )
             self._reply = outcome.reply
         except HelixError as error:
