@@ -168,8 +168,8 @@ def test_sampling_settings_reach_the_model(model: str) -> None:
 
 def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(model: str) -> None:
     """The context is never overrun in silence; the answer is cut where it ends."""
-    with pytest.raises(hx.BadRequest, match=r"12,0\d\d tokens long and .* takes 4,096"):
+    with pytest.raises(hx.BadRequest, match=r"15,011 tokens long and .* takes 4,096"):
         asked(model, "word " * 3000)
-    long = asked(model, "word " * 1015, max_tokens=100)
+    long = asked(model, "word " * 800, max_tokens=200)
     assert long.finish_reason == "length"
     assert long.usage.total_tokens == 4096

@@ -8,6 +8,7 @@ input does. If it dies, whoever waits for an answer is told why; the next reques
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import json
 import os
@@ -154,7 +155,7 @@ class Worker:
 
     def _events(self) -> Iterator[Event]:
         assert self.process.stdout is not None
-        with os.fdopen(os.dup(self.process.stdout.fileno()), "rb") as lines:
+        with io.BufferedReader(self.process.stdout) as lines:  # type: ignore[type-var]
             for line in lines:
                 try:
                     yield json.loads(line)
