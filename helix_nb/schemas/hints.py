@@ -118,9 +118,11 @@ def _rebuilt(old: Any) -> Any:
     hints = typing.get_type_hints(old, include_extras=True)
     made = {}
     for key, hint in hints.items():
-        marked = get_origin(hint) in (typing.Required, typing.NotRequired)
-        needed = Required if key in old.__required_keys__ else NotRequired
-        made[key] = needed[current(get_args(hint)[0] if marked else hint)]
+        # Where annotations are strings, __required_keys__ has not seen the marks.
+        mark = get_origin(hint)
+        marked = mark in (typing.Required, typing.NotRequired)
+        required = mark is typing.Required if marked else key in old.__required_keys__
+        made[key] = (Required if required else NotRequired)[current(get_args(hint)[0] if marked else hint)]
     new = TypedDict(old.__name__, made)  # type: ignore[misc]  # names known only now
     new.__doc__ = old.__doc__
     return new
