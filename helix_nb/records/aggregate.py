@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from .filters import STATUS, Filter, prepare
-from .frames import FROM, FROM_WITH_TEXT, column, typed
+from .filters import FROM, FROM_WITH_TEXT, STATUS, Filter, prepare
+from .frames import column, typed
 from .schema import COLUMNS, TEXT_COLUMNS
 from .store import Log
 

@@ -30,7 +30,8 @@ _ANSWERED = """
 SELECT p.identity, e.id, 0 FROM payloads p JOIN exchanges e USING (number)
 WHERE p.identity IN ({marks}) AND e.batch_id = ? AND e.status = 'ok' AND p.response IS NOT NULL
 UNION ALL
-SELECT l.identity, e.id, 1 FROM links l JOIN exchanges e ON e.id = l.exchange_id JOIN payloads p USING (number)
+SELECT l.identity, e.id, 1
+FROM links l JOIN exchanges e ON e.id = l.exchange_id JOIN payloads p USING (number)
 WHERE l.identity IN ({marks}) AND l.batch_id = ? AND e.status = 'ok' AND p.response IS NOT NULL
 ORDER BY 3, 2
 """
@@ -64,12 +65,12 @@ SELECT l.position, l.row_key, coalesce(l.exchange_id, (
 
 def rows_of(connection: sqlite3.Connection, batch_id: str) -> list[tuple[Any, ...]]:
     """Each row of a batch by position, with the exchange that answers it as far as there is one."""
-    return connection.execute(
-        "SELECT r.position, r.row_key, p.response, e.status, e.error_type, e.error, e.finish_reason, "
-        f"e.prompt_tokens, e.completion_tokens, e.id, r.problem FROM ({_ROWS}) r "
-        "LEFT JOIN exchanges e ON e.id = r.exchange_id LEFT JOIN payloads p USING (number) ORDER BY 1",
-        (batch_id,),
-    ).fetchall()
+    query = (
+        "SELECT r.position, r.row_key, p.response, e.status, e.error_type, "  # noqa: S608 - fixed text
+        f"e.error, e.finish_reason, e.prompt_tokens, e.completion_tokens, e.id, r.problem FROM ({_ROWS}) r "
+        "LEFT JOIN exchanges e ON e.id = r.exchange_id LEFT JOIN payloads p USING (number) ORDER BY 1"
+    )
+    return connection.execute(query, (batch_id,)).fetchall()
 
 
 def replies(connection: sqlite3.Connection, exchange_ids: Collection[str]) -> dict[str, Reply]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 from . import conversation
-from .filters import STATUS, Filter, filter_of, prepare
+from .filters import FROM, FROM_WITH_TEXT, STATUS, Filter, filter_of, prepare
 from .schema import COLUMNS, TEXT_COLUMNS
 from .store import Log, current_log
 
@@ -45,8 +45,6 @@ _EXPRESSIONS = {
     "response": "w.response",
     "reasoning": "w.reasoning",
 }
-FROM = "FROM exchanges e JOIN processes p ON p.id = e.process"
-FROM_WITH_TEXT = f"{FROM} LEFT JOIN payloads w USING (number) LEFT JOIN texts t ON t.hash = w.system_hash"
 
 
 def log(

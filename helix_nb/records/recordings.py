@@ -13,8 +13,7 @@ from .. import errors
 from ..errors import ConfigError, HelixError
 from ..messages import Delta, Reply, ToolCallDelta
 from . import conversation
-from .filters import Filter
-from .frames import FROM_WITH_TEXT
+from .filters import FROM_WITH_TEXT, Filter
 from .rows import reply_of
 from .schema import COLUMNS, EXCHANGE_FIELDS
 from .store import Log

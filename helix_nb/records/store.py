@@ -26,12 +26,11 @@ T = TypeVar("T")
 class Log:
     """A log, opened at its first use. Nothing that goes into it ever raises.
 
-    `place` says where; `keeping` says what of the words is stored (all, or none, or redacted).
+    `place` says where; what of the words is stored is `keeping()`'s to say.
     """
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.keeping = Keeping(text=os.environ.get("HELIX_NB_LOG_TEXT", "").lower() not in ("off", "0"))
         self._writer = Writer(place) if place.kept else None
         self._begun: dict[str, tuple[Request, str]] = {}
         self._paused = 0
@@ -65,8 +64,8 @@ class Log:
             return
         assert self._writer is not None
         self._begun[reply.exchange_id] = (request, identity)
-        keeping = self.keeping
-        job = self._writer.do(lambda store: rows.write(store, request, reply, identity, keeping))
+        kept = keeping()
+        job = self._writer.do(lambda store: rows.write(store, request, reply, identity, kept))
         try:
             await asyncio.wrap_future(job)
         except (sqlite3.Error, ValueError, TypeError) as failure:
@@ -85,10 +84,8 @@ class Log:
 
     def _update(self, request: Request, identity: str, reply: Reply) -> None:
         assert self._writer is not None
-        keeping = self.keeping
-        job = self._writer.do(
-            lambda store: rows.write(store, request, reply, identity, keeping), urgent=False
-        )
+        kept = keeping()
+        job = self._writer.do(lambda store: rows.write(store, request, reply, identity, kept), urgent=False)
         job.add_done_callback(lambda done: self._not_kept(done.exception()))
 
     def _not_kept(self, failure: BaseException | None) -> None:
@@ -125,20 +122,29 @@ class Log:
             return None
         return self._writer.do(lambda store: run(store.connection)).result()
 
-    def read(self, query: Callable[[sqlite3.Connection], T], *, everywhere: bool = True) -> list[T]:
+    def read(self, query: Callable[[sqlite3.Connection], T]) -> list[T]:
         """Flush, then run a query over each file that holds rows of this log; first this process's own."""
         if self._writer is None:
             return []
         self.flush()
         own = self._writer.store
         results = [self._read_own(own, query)]
-        others = self._others(own) if everywhere else []
-        for path in others:
+        for path in self._others(own):
             try:
                 results.append(_read_file(path, query))
             except sqlite3.Error:  # a sibling that is no log, or was torn while being read
                 continue
         return results
+
+    def outside_transaction(self, run: Callable[[sqlite3.Connection], None]) -> None:
+        """Run something on the writer's connection that no transaction may surround."""
+        if self._writer is not None:
+            with self._writer.at_rest() as store:
+                run(store.connection)
+
+    def other_files(self) -> list[Path]:
+        """Files beside this process's own that hold rows of this log."""
+        return [] if self._writer is None else self._others(self._writer.store)
 
     def _read_own(self, own: Store, query: Callable[[sqlite3.Connection], T]) -> T:
         if own.shared and own.path is not None:
@@ -193,6 +199,20 @@ class Log:
         if self._writer is None:
             return set()
         return self._writer.do(lambda store: batches.claimed_elsewhere(store, batch_id)).result()
+
+
+_keeping = Keeping(text=os.environ.get("HELIX_NB_LOG_TEXT", "").lower() not in ("off", "0"))
+
+
+def keeping() -> Keeping:
+    """What of the words is stored from now on, in any log of this process."""
+    return _keeping
+
+
+def keep_as(chosen: Keeping) -> None:
+    """Store the words like this from now on."""
+    global _keeping
+    _keeping = chosen
 
 
 def _read_file(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from .filters import filter_of, prepare
+from .filters import FROM, filter_of, prepare
 from .store import current_log
 
 
@@ -21,10 +21,8 @@ class Totals:
 def totals() -> Totals:
     """Sum up this process's exchanges; waits until what is queued has been written."""
     wanted = filter_of("kernel")
-    query = (
-        "SELECT count(*), coalesce(sum(e.total_tokens), 0), count(*) - count(e.total_tokens) "
-        f"FROM exchanges e JOIN processes p ON p.id = e.process WHERE {wanted.where}"
-    )
+    sums = "count(*), coalesce(sum(e.total_tokens), 0), count(*) - count(e.total_tokens)"
+    query = f"SELECT {sums} {FROM} WHERE {wanted.where}"  # noqa: S608
 
     def summed(connection: sqlite3.Connection) -> tuple[int, int, int]:
         prepare(connection)

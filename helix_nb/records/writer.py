@@ -14,8 +14,9 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -142,6 +143,12 @@ class Writer:
     def abandoned(self) -> Store | None:
         """The file that was written until it failed, if there was one."""
         return self._abandoned
+
+    @contextmanager
+    def at_rest(self) -> Iterator[Store]:
+        """The open log, with nothing being written to it meanwhile."""
+        with self._busy:
+            yield self._opened()
 
     def flush(self) -> None:
         """Return when everything queued so far is written."""

@@ -1,0 +1,257 @@
+"""`hx.logbook`: replay, keep, hand out and forget what was recorded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from . import replay as replaying
+from . import store
+from .filters import filter_of, since_us
+from .place import wanted as place
+from .prices import PriceTable, prices
+from .store import current_log
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What the log is: where, how much, since when; `problem` says why it is not where it should be."""
+
+    path: Path | None
+    size_bytes: int
+    exchanges: int
+    since: datetime | None
+    replay: str
+    text: bool
+    problem: str | None
+
+
+class Logbook:
+    """What can be done with the log as a whole; there is one, `hx.logbook`."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file, or None when the log is in memory or off."""
+        return current_log().path
+
+    @property
+    def prices(self) -> PriceTable:
+        """Your prices per million tokens, by patterns of base URL and model.
+
+        >>> import helix_nb as hx
+        >>> hx.logbook.prices["*tryhelix.ai*", "qwen3:*"] = {"input": 0.2, "output": 0.6, "cached": 0.05}
+        >>> del hx.logbook.prices["*tryhelix.ai*", "qwen3:*"]
+        """
+        return prices
+
+    @property
+    def text(self) -> bool:
+        """Whether prompts and answers are stored; set it to False to keep only numbers and hashes."""
+        return store.keeping().text
+
+    @text.setter
+    def text(self, stored: bool) -> None:
+        store.keep_as(replace(store.keeping(), text=bool(stored)))
+
+    @property
+    def redact(self) -> Callable[[str], str] | None:
+        """A function every prompt, answer and error goes through before it is stored, or None.
+
+        What it raises on is not stored. Keys are replaced by `[key]` with or without it. It does
+        not change what is sent or shown.
+
+        >>> import helix_nb as hx, re
+        >>> hx.logbook.redact = lambda text: re.sub(r"[\\w.]+@[\\w.]+", "[mail]", text)
+        >>> _ = hx.ask("Write to ada@example.org", endpoint="demo")
+        >>> hx.log(last=1)["prompt"].iloc[0]
+        'Write to [mail]'
+        >>> hx.logbook.redact = None
+        """
+        return store.keeping().redact
+
+    @redact.setter
+    def redact(self, function: Callable[[str], str] | None) -> None:
+        if function is not None and not callable(function):
+            raise ConfigError("logbook.redact takes a function from text to text, or None.")
+        store.keep_as(replace(store.keeping(), redact=function))
+
+    def replay(self, mode: str | None = None, source: str | os.PathLike[str] | None = None) -> str:
+        """Answer from what was recorded instead of asking; returns the mode that holds from now on.
+
+        Args:
+            mode: "off"; "reuse" (a recorded answer where there is one, else ask); "only" (never
+                ask: a request that was not recorded raises ReplayMiss with the nearest one);
+                None changes nothing.
+            source: a cassette written by `export("x.jsonl")`; None is the log.
+
+        "only" goes by messages, model, parameters, schema and tools, and replays failures too.
+        "reuse" from the log also wants the same endpoint, agent and key. Identical requests get
+        their answers in the order in which they were recorded. A replayed exchange is a row with
+        `usage_source` "replay", no tokens, cost 0 and a `replay_of` tag; its Reply shows the
+        numbers that were recorded. HELIX_NB_REPLAY=only, reuse or only:x.jsonl does the same.
+
+        >>> import helix_nb as hx
+        >>> _ = hx.ask("What is the capital of France?", endpoint="demo")
+        >>> hx.logbook.replay("only")
+        'only'
+        >>> hx.ask("What is the capital of France?", endpoint="demo").usage.source
+        'replay'
+        >>> hx.logbook.replay("off")
+        'off'
+        """
+        if mode is not None or source is not None:
+            replaying.choose(mode or "only", source)
+        chosen, cassette = replaying.current()
+        return f"{chosen}:{cassette}" if cassette else chosen
+
+    def export(self, path: str | os.PathLike[str], scope: str = "kernel", **filters: Any) -> Path:
+        """Write the log to a `.jsonl`, `.parquet` or `.csv` file and return its path.
+
+        Takes what `hx.log` takes: scope, since, model, status, search, tags. JSONL also holds the
+        requests, so it is a cassette that `replay` can answer from; Parquet keeps the dtypes.
+
+        Raises:
+            ConfigError: another ending, or the file cannot be written.
+
+        >>> import helix_nb as hx, pathlib, tempfile
+        >>> _ = hx.ask("What is the capital of France?", endpoint="demo")
+        >>> path = hx.logbook.export(pathlib.Path(tempfile.mkdtemp(), "capital.jsonl"))
+        >>> path.read_text().count("capital of France") > 0
+        True
+        """
+        from .export import export
+
+        target = Path(path).expanduser()
+        export(current_log(), target, filter_of(scope, **filters))
+        return target
+
+    def forget(
+        self,
+        id: str | None = None,
+        *,
+        thread: str | None = None,
+        batch: str | None = None,
+        since: str | date | timedelta | None = None,
+    ) -> int:
+        """Delete exchanges for good, whichever kernel wrote them, and return how many.
+
+        Name an id, a thread, a batch, or everything since a time (as in `hx.log`); several
+        together narrow it down. Their text is overwritten in the file, and system prompts and
+        attachments nothing else uses go too.
+
+        Raises:
+            ConfigError: nothing was named.
+
+        >>> import helix_nb as hx
+        >>> reply = hx.ask("What is the capital of France?", endpoint="demo")
+        >>> hx.logbook.forget(reply.exchange_id)
+        1
+        """
+        from .forgetting import forget
+
+        named = {
+            "e.id = ?": id,
+            "e.thread_id = ?": getattr(thread, "thread_id", thread),
+            "e.batch_id = ?": batch,
+            "e.started_at >= ?": None if since is None else since_us(since),
+        }
+        wanted = {condition: value for condition, value in named.items() if value is not None}
+        if not wanted:
+            raise ConfigError("Say what to forget: an id, thread=, batch= or since=.")
+        return forget(current_log(), (" AND ".join(wanted), list(wanted.values())))
+
+    def prune(
+        self, older_than: str | date | timedelta | None = None, max_size: int | str | None = None
+    ) -> int:
+        """Delete old exchanges and return how many: those before a time, or until the log is small enough.
+
+        Args:
+            older_than: "90d", "12h", a date, a datetime or a timedelta.
+            max_size: bytes, or "500 MB"; the oldest go first.
+
+        Raises:
+            ConfigError: neither was given, or it makes no sense.
+        """
+        from .forgetting import bytes_of, forget, shrink
+
+        if older_than is None and max_size is None:
+            raise ConfigError('Say what to prune: older_than="90d" or max_size="500 MB".')
+        gone = 0
+        if older_than is not None:
+            gone += forget(current_log(), ("e.started_at < ?", [since_us(older_than)]))
+        if max_size is not None:
+            gone += shrink(current_log(), bytes_of(max_size))
+        return gone
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Write no rows for exchanges that begin inside a `with` block.
+
+        >>> import helix_nb as hx
+        >>> with hx.logbook.paused():
+        ...     reply = hx.ask("What is the capital of France?", endpoint="demo")
+        >>> (hx.log()["id"] == reply.exchange_id).any().item()
+        False
+        """
+        return current_log().paused()
+
+    def info(self) -> Info:
+        """Tell where the log is, how large, and what it holds.
+
+        >>> import helix_nb as hx
+        >>> hx.logbook.info().replay
+        'off'
+        """
+        from .forgetting import size_bytes
+        from .rows import moment
+
+        log = current_log()
+        facts = log.read(
+            lambda connection: (
+                size_bytes(connection),
+                *connection.execute("SELECT count(*), min(started_at) FROM exchanges").fetchone(),
+            )
+        )
+        sizes, counts, starts = zip(*facts, strict=True) if facts else ((), (), ())
+        first = min((start for start in starts if start is not None), default=None)
+        return Info(log.path, sum(sizes), sum(counts), moment(first), self.replay(), self.text, log.problem)
+
+    def reprice(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a frame of the log with `cost`, `currency` and `cost_source` by today's prices.
+
+        What the server itself charged stays, as do replayed rows, and rows nobody can price become
+        NA. The log is not changed.
+
+        Raises:
+            ConfigError: the frame lacks columns of the log.
+
+        >>> import helix_nb as hx
+        >>> _ = hx.ask("What is the capital of France?", endpoint="demo")
+        >>> hx.logbook.prices["demo", "*"] = {"input": 1.0, "output": 2.0, "currency": "EUR"}
+        >>> hx.logbook.reprice(hx.log(last=1))["currency"].iloc[0]
+        'EUR'
+        >>> del hx.logbook.prices["demo", "*"]
+        """
+        from .repricing import reprice
+
+        return reprice(frame)
+
+    def __repr__(self) -> str:
+        info = self.info() if place().kept else None
+        if info is None:
+            return "The log is off (HELIX_NB_LOG=off)."
+        where = str(info.path) if info.path else "memory"
+        return (
+            f"{info.exchanges:,} exchanges in {where}, {info.size_bytes / 1e6:.1f} MB; replay {info.replay}"
+        )
+
+
+logbook = Logbook()
