@@ -31,12 +31,16 @@ class Look:
 
 def html(reply: Reply, look: Look, calls: Sequence[str] = (), *, last: bool) -> str:
     """The frame as a safe HTML fragment; only the last one is highlighted and has the quiet line."""
-    parts = [_thinking(reply.reasoning, bool(reply.text)), *(_quiet(call) for call in calls)]
-    parts.append(_body(reply, look, last=last))
+    parts = [*(_quiet(call) for call in calls), answer_html(reply, look, last=last)]
     if last:
         parts += [_quiet(note) for note in reply.notes]
         parts.append(_quiet(quiet_line(reply, look.extra)))
     return "".join(parts)
+
+
+def answer_html(reply: Reply, look: Look, *, last: bool) -> str:
+    """The answer alone, its thinking folded before it."""
+    return _thinking(reply.reasoning, bool(reply.text)) + _body(reply, look, last=last)
 
 
 def text(reply: Reply, look: Look, calls: Sequence[str] = ()) -> str:

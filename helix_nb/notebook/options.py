@@ -137,3 +137,11 @@ OPTIONS = (
     Option(("--no-log",), "Keep this exchange out of the log.", example="%%helix --no-log"),
     Option(("--timeout",), "Give up after this many seconds.", "number", "S", example="%%helix --timeout 60"),
 )
+
+
+def table(options: tuple[Option, ...]) -> str:
+    """The options, aligned, with their values and what they do."""
+    lefts = [", ".join(option.flags) + (f" {option.metavar}" if option.metavar else "") for option in options]
+    width = max(map(len, lefts))
+    rows = zip(lefts, options, strict=True)
+    return "\n".join(f"  {left:<{width}}  {one.help}{' Repeatable.' * one.repeat}" for left, one in rows)

@@ -22,7 +22,7 @@ def totals() -> Totals:
     """Sum up this process's exchanges; waits until what is queued has been written."""
     wanted = filter_of("kernel")
     sums = "count(*), coalesce(sum(e.total_tokens), 0), count(*) - count(e.total_tokens)"
-    query = f"SELECT {sums} {FROM} WHERE {wanted.where}"  # noqa: S608
+    query = f"SELECT {sums} {FROM} WHERE {wanted.where}"
 
     def summed(connection: sqlite3.Connection) -> tuple[int, int, int]:
         prepare(connection)

@@ -1,0 +1,89 @@
+"""From a Question to its Reply: start it, show it, keep it in the notebook's variables."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from .. import chat as chats
+from ..errors import HelixError, SchemaMismatch
+from ..messages import Reply
+from .chats import turn_line
+from .display import View, watch
+from .frames import Look, code_of
+from .question import Question, parsed_json
+from .surface import surface
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .cells import Cells
+
+
+def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: bool) -> Reply:
+    """Ask, show the answer if it is to be shown, and put it into `-o`; HelixError when it failed."""
+    options = question.options
+    key = cells.turn_key("cell" if shown else "ask") if question.chat else None
+    extra = list(question.sent_along)
+    if question.chat is not None and question.chat_name is not None:
+        extra.append(turn_line(question.chat_name, question.chat, key))
+    origin = cells.origin(
+        "cell", log=options.log, tags={"chat": question.chat_name} if question.chat else None
+    )
+    keywords = {**question.keywords, "origin": origin}
+    running = chats.prepare(question.prompt, chat=question.chat, key=key, **keywords)
+    view = None
+    if shown and not question.quiet:
+        view = View(surface(shell), Look(question.format, tuple(extra)))
+    try:
+        reply = watch(running, view, lambda final: _formatted(question, final))
+    except HelixError as error:
+        _keep(shell, question, error.reply)
+        raise
+    except KeyboardInterrupt:
+        _keep(shell, question, running.reply)
+        raise
+    _remember(question)
+    _keep(shell, question, reply)
+    if options.insert:
+        shell.set_next_input(code_of(reply.text), replace=False)
+    return reply
+
+
+def dry_run(question: Question) -> None:
+    """Print what would be sent: the endpoint, and the request's JSON, without any key."""
+    for model in question.options.models or (question.keywords["model"],):
+        keywords = {**question.keywords, "model": model}
+        sent = chats.dry_run(question.prompt, chat=question.chat, **keywords)
+        where = " ".join(part for part in (sent["endpoint"], sent["url"]) if part)
+        print(f"would be sent to {where}:\n{json.dumps(sent['body'], indent=2, ensure_ascii=False)}")
+
+
+def _formatted(question: Question, reply: Reply) -> Reply:
+    """The final Reply with its `parsed` value where the cell asked for JSON without a schema."""
+    if question.format != "json" or question.options.schema:
+        return reply
+    try:
+        return reply.having(parsed=parsed_json(reply.text))
+    except ValueError as problem:
+        raise SchemaMismatch(
+            f"The answer is not JSON ({problem}); -f json needs JSON.", reply=reply
+        ) from None
+
+
+def _keep(shell: InteractiveShell, question: Question, reply: Reply | None) -> None:
+    if question.options.out and reply is not None:
+        shell.user_ns[question.options.out] = reply
+
+
+def _remember(question: Question) -> None:
+    """A chat keeps the model, endpoint and system prompt that its cell named."""
+    chat, options = question.chat, question.options
+    if chat is None:
+        return
+    if options.models:
+        chat.model = question.keywords["model"]
+    if options.endpoint:
+        chat.endpoint = options.endpoint
+    if options.system:
+        chat.system = question.keywords["system"]

@@ -1,0 +1,183 @@
+"""`%%helix` and `%helix`: their settings, the two magics themselves, and how IPython gets them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
+
+from .. import chat
+from ..config import resolve
+from ..errors import ConfigError
+from ..messages import Origin
+from .arguments import cell_options, refuse_keys
+from .cells import Cells
+from .chats import Chats
+from .completer import Completer
+from .failures import one_line
+from .options import FORMATS, OPTIONS, table
+from .question import Defaults
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+QUESTION_MARK = re.compile(r"(\s*(?:[\w.\[\]'\", ]+=)?\s*%helix\s+(?:ask|fix|explain)\b.*\?)[ \t]*(\n?)$")
+
+
+@magics_class
+class HelixMagics(Magics):
+    """What every %%helix cell starts from; a cell's own options come first."""
+
+    model = Unicode(None, allow_none=True, help="The model of cells that name none.").tag(config=True)
+    endpoint = Unicode(None, allow_none=True, help="The endpoint of cells that name none.").tag(config=True)
+    system = Unicode(None, allow_none=True, help="The system prompt of cells without -s.").tag(config=True)
+    format = Enum(FORMATS, "markdown", help="How answers are shown.").tag(config=True)
+    timeout = Float(None, allow_none=True, help="Seconds a cell may take; None: no limit.").tag(config=True)
+    stream = Bool(True, help="Whether answers are streamed.").tag(config=True)
+    quiet = Bool(False, help="Whether cells show no answer (as with -q).").tag(config=True)
+    attach_tokens = Int(2000, help="Tokens that one object attached with -a may take.").tag(config=True)
+    params = Dict(help="Further parameters of every request, by wire name.").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self.ip = shell
+        self.cells = Cells()
+        self.chats = Chats()
+        self.completer = Completer(self)
+
+    @no_var_expand
+    @cell_magic("helix")  # type: ignore[arg-type]  # IPython's own annotation says Never
+    def cell(self, line: str, cell: str) -> None:
+        """Ask a language model what stands in the cell, and show its answer while it streams.
+
+            %%helix
+            What is the capital of France?
+
+            %%helix qwen3:8b -t 0 -o summary -a df
+            Summarise this table for {{reader}}.
+
+        {{expression}} puts in the value of a Python expression over your variables, once; an
+        undefined name is an error, and nothing is sent. Errors are one red line and stop Run All.
+        The answer is a row of `hx.log()`.
+        """
+        from .answer import answer, dry_run
+        from .side_by_side import answers
+
+        with one_line():
+            asked = self.question(line, cell, "%%helix")
+            if asked.options.dry_run:
+                dry_run(asked)
+            elif len(asked.options.models) > 1:
+                answers(self.ip, self.cells, asked)
+            else:
+                answer(self.ip, self.cells, asked, shown=True)
+
+    @no_var_expand
+    @line_magic("helix")  # type: ignore[arg-type]
+    def line(self, line: str) -> Any:
+        """Everything around %%helix: status, endpoints, chats, the log. `%helix help` lists the commands.
+
+        %helix                         where this session stands
+        %helix ask -- TEXT             ask, and get the Reply back
+        %helix use MODEL               the model from now on
+        %helix connect URL             another OpenAI-compatible endpoint
+        %helix fix --insert            have the last error fixed
+        %helix log 5                   the last five exchanges, as a DataFrame
+        """
+        from .commands import run
+
+        with one_line():
+            return run(self, line)
+
+    def question(self, line: str, text: str, what: str) -> Any:
+        """Read the options and the text of one ask; ConfigError says what is wrong with them."""
+        from .question import question
+
+        options = cell_options(line, what)
+        return question(text, options, self.ip.user_ns, self.defaults, self.chats)
+
+    @property
+    def defaults(self) -> Defaults:
+        """The settings, as plain data."""
+        names = (
+            "model",
+            "endpoint",
+            "system",
+            "format",
+            "timeout",
+            "stream",
+            "quiet",
+            "attach_tokens",
+            "params",
+        )
+        return Defaults(**{name: getattr(self, name) for name in names})
+
+    @validate("model", "system", "endpoint")
+    def _no_key(self, proposal: Any) -> Any:
+        value = proposal["value"]
+        try:
+            refuse_keys(value or "")
+            if proposal["trait"].name == "endpoint" and value is not None:
+                resolve(value)
+        except ConfigError as error:
+            raise TraitError(str(error)) from None
+        return value
+
+    @validate("timeout", "attach_tokens")
+    def _positive(self, proposal: Any) -> Any:
+        value = proposal["value"]
+        if value is not None and not value > 0:
+            raise TraitError(f"HelixMagics.{proposal['trait'].name} is above 0, not {value!r}.")
+        return value
+
+
+# Written as documentation: `%%helix?` shows it.
+vars(HelixMagics)["cell"].__doc__ += f"\n{table(OPTIONS)}\n"
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics, their completion, and the events that tell which cell is running."""
+    if loaded(shell) is not None:
+        return
+    magics = HelixMagics(shell)
+    shell.register_magics(magics)
+    shell.events.register("pre_run_cell", magics.cells.pre_run_cell)
+    shell.events.register("post_run_cell", magics.cells.post_run_cell)
+    shell.input_transformers_cleanup.append(keep_question_marks)
+    completer = getattr(shell, "Completer", None)
+    if completer is not None:
+        completer.custom_matchers.insert(0, magics.completer.match)
+    chat.provenance = magics.cells.origin
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take everything out again that `load` put in."""
+    magics = loaded(shell)
+    if magics is None:
+        return
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("helix", None)
+    shell.events.unregister("pre_run_cell", magics.cells.pre_run_cell)
+    shell.events.unregister("post_run_cell", magics.cells.post_run_cell)
+    shell.input_transformers_cleanup.remove(keep_question_marks)
+    matchers = getattr(getattr(shell, "Completer", None), "custom_matchers", [])
+    matchers[:] = [matcher for matcher in matchers if matcher != magics.completer.match]
+    configurables: list[Any] = shell.configurables
+    configurables.remove(magics)
+    chat.provenance = Origin
+
+
+def loaded(shell: InteractiveShell) -> HelixMagics | None:
+    """The magics of this shell, if they are loaded."""
+    configurables: list[Any] = shell.configurables
+    return next((one for one in configurables if isinstance(one, HelixMagics)), None)
+
+
+def keep_question_marks(lines: list[str]) -> list[str]:
+    """Keep IPython from reading `%helix ask -- Why?` as a question about the object `Why`.
+
+    A space after the mark is enough; the prompt is stripped of it again.
+    """
+    return [QUESTION_MARK.sub(r"\1 \2", line) for line in lines]

@@ -1,0 +1,126 @@
+"""`%helix`, `use`, `connect`, `models`, `alias`, `unload`: where questions go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .. import chat, config
+from ..errors import ConfigError, HelixError
+from ..markdown import plain
+from .surface import surface
+
+if TYPE_CHECKING:
+    import argparse
+
+    import pandas as pd
+
+    from .magics import HelixMagics
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def status(magics: HelixMagics) -> None:
+    """Print where this session stands; never an error, whatever is wrong."""
+    for line in (*_where(magics), *_chats(magics), *_asked()):
+        print(plain(line))
+
+
+def use(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+    """Set the session's model and endpoint, and print them."""
+    model = config.aliases().get(words[0], words[0]) if words else None
+    print(plain(repr(config.use(model, found.endpoint))))
+    settings = magics.defaults
+    if (settings.model and model) or (settings.endpoint and found.endpoint):
+        print("(%config HelixMagics sets another for cells; it comes first there.)")
+
+
+def connect(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+    """Register an endpoint; its key comes from the environment, or from a field that shows nothing."""
+    if not words:
+        raise ConfigError("%helix connect needs a URL, such as https://app.tryhelix.ai.")
+    settings = {"profile": found.profile, "app_id": found.app_id, "model": found.model}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    config.normalise(words[0])
+    key = None if found.key_env or found.no_key else _asked_key(magics, words[0], forced=found.ask_key)
+    made = config.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
+    hint = f"key from {made.key_hint}" if made.has_key else "no key"
+    print(plain(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
+
+
+def models(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
+    """Ask the endpoint for its models."""
+    return chat.models(words[0] if words else None)
+
+
+def alias(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+    """List the aliases, set one, or forget one."""
+    known = config.aliases()
+    if not words:
+        lines = [f"{name} = {model}" for name, model in sorted(known.items())]
+        print(plain("\n".join(lines) or "No aliases yet: %helix alias NAME MODEL sets one."))
+    elif found.delete:
+        if words[0] not in known:
+            raise ConfigError(f"There is no alias {words[0]!r}.")
+        del known[words[0]]
+    elif len(words) == 1:
+        raise ConfigError("An alias needs a name and a model: %helix alias NAME MODEL")
+    else:
+        known[words[0]] = words[1]
+        print(plain(f"{words[0]} = {words[1]}"))
+
+
+def unload(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> None:
+    """End the processes of local models."""
+    from ..endpoints.mlx_workers import unload as end
+
+    freed = end(config.aliases().get(words[0], words[0]) if words else None)
+    print(plain(f"unloaded: {', '.join(freed)}" if freed else "No local model was loaded."))
+
+
+def _where(magics: HelixMagics) -> list[str]:
+    try:
+        connection = config.resolve(magics.endpoint)
+    except HelixError as error:
+        return [f"endpoint: {error}"]
+    model = magics.model or config.default_model(connection) or "chosen by the endpoint"
+    key = f"key from {connection.key_hint or 'an argument'}" if connection.has_key else "no key"
+    return [
+        f"endpoint: {connection.name} ({connection.base_url}, {key})",
+        f"model: {model}",
+        f"endpoints: {', '.join(config.endpoints())}",
+    ]
+
+
+def _chats(magics: HelixMagics) -> list[str]:
+    said = [f"{name} ({len(one.turns)})" for name, one in magics.chats.items()]
+    return [f"chats: {', '.join(said)}"] if said else []
+
+
+def _asked() -> list[str]:
+    from ..records import current_log
+    from ..records.totals import totals
+
+    try:
+        log, so_far = current_log(), totals()
+    except Exception as error:  # noqa: BLE001 - a status never fails; an unreadable log is part of it
+        return [f"log: cannot be read ({type(error).__name__}: {error})"]
+    unknown = f" ({so_far.unknown} with unknown usage)" if so_far.unknown else ""
+    place = log.path or ("in memory" if log.enabled else "off")
+    return [f"asked: {so_far.exchanges}, {so_far.tokens:,} tokens{unknown}", f"log: {place}"]
+
+
+def _asked_key(magics: HelixMagics, url: str, *, forced: bool) -> str | None:
+    host = urlsplit(url).hostname
+    listened = surface(magics.ip) != "final"
+    if not forced and (host in LOOPBACK or not listened):
+        return None
+    from getpass import getpass
+
+    try:
+        return getpass(f"Key for {host} (Enter for none): ").strip() or None
+    except Exception as error:  # noqa: BLE001 - each front end refuses input in its own way
+        raise ConfigError(
+            f"This front end takes no input ({type(error).__name__}); put the key into the environment and"
+            " use --key-env NAME, or --no-key."
+        ) from None

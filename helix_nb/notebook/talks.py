@@ -1,0 +1,82 @@
+"""`%helix chats`, `chat`, `reset`, `panel`: the named chats of this kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import Connection
+from ..errors import ConfigError
+from .chats import DEFAULT
+
+if TYPE_CHECKING:
+    import argparse
+
+    import pandas as pd
+
+    from ..chat import Chat
+    from .magics import HelixMagics
+
+
+def chats(magics: HelixMagics, _found: argparse.Namespace, _words: list[str]) -> pd.DataFrame:
+    """One row per chat: name, turns, model, endpoint, the last prompt, thread_id."""
+    import pandas as pd
+
+    rows = [
+        (name, len(chat.turns), chat.model, _endpoint(chat), _last_prompt(chat), chat.thread_id)
+        for name, chat in magics.chats.items()
+    ]
+    columns = ["name", "turns", "model", "endpoint", "last_prompt", "thread_id"]
+    texts = dict.fromkeys(columns, "str") | {"turns": "Int64"}
+    return pd.DataFrame(rows, columns=columns).astype(texts)
+
+
+def chat(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> Any:
+    """Show a chat's transcript; or fork it, export it, resume it."""
+    from .transcripts import exported, resumed, transcript
+
+    name = words[0] if words else DEFAULT
+    if found.resume:
+        magics.chats.add(name, resumed(name))
+        print(f"chat {name}: {len(magics.chats[name].turns)} turns, taken up from the log")
+    chat = magics.chats[name]
+    if found.fork:
+        if found.fork in magics.chats:
+            raise ConfigError(f"The chat {found.fork!r} exists; %helix reset {found.fork} forgets it.")
+        magics.chats.add(found.fork, chat.fork())
+        print(f"chat {found.fork}: {len(chat.turns)} turns, forked from {name}")
+    if found.export:
+        path = Path(found.export).expanduser()
+        try:
+            path.write_text(exported(name, chat), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+        print(f"chat {name}: {len(chat.turns)} turns, written to {path}")
+    return None if found.resume or found.fork or found.export else transcript(name, chat)
+
+
+def reset(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+    """Forget a chat, or all of them; what the log has of them stays."""
+    names = list(magics.chats) if found.all else [words[0] if words else DEFAULT]
+    if not found.all and not words and DEFAULT not in magics.chats:
+        print("There is no chat to forget.")
+        return
+    for name in names:
+        magics.chats.forget(name)
+    print(f"forgotten: {', '.join(names)}" if names else "There is no chat to forget.")
+
+
+def panel(magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> Any:
+    """Open the chat panel, on a named chat or a new one."""
+    from .panel import ChatPanel
+
+    return ChatPanel(magics.chats.opened(words[0])) if words else ChatPanel()
+
+
+def _endpoint(chat: Chat) -> str | None:
+    endpoint = chat.endpoint
+    return endpoint.name if isinstance(endpoint, Connection) else endpoint
+
+
+def _last_prompt(chat: Chat) -> str | None:
+    return chat.turns[-1].messages[0].text if chat.turns else None
