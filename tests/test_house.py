@@ -17,11 +17,11 @@ import helix_nb as hx
 ROOT = Path(hx.__file__).parent
 FLOORS = [
     {"notebook", "dataframes", "__main__", "__init__", "doctor"},
-    {"chat", "rounds", "running", "asking"},
+    {"chat", "rounds", "running", "asking", "streams"},
     {"exchange", "gate", "pacing", "draft"},
     {"endpoints", "records"},
     {"demo", "runtime", "config"},
-    {"messages", "errors", "markdown", "schemas", "images", "keys", "braces"},
+    {"messages", "errors", "markdown", "schemas", "images", "keys", "braces", "urls", "provenance"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ROOMS_OF = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import chat
+from .. import provenance
 from ..config import Connection, default_model, first_answer_note, remember_model, resolve
 from ..endpoints import endpoint_for
 from ..endpoints.profiles import profile_named
@@ -107,7 +107,7 @@ class Job:
         log = current_log()
         identity = connection.identity(log.salt)
         bound = self.recipe.bound(frame, connection)
-        origin = replace(chat.provenance(), source="batch")
+        origin = replace(provenance.origin(), source="batch")
         plan = planned(bound.of(origin), identity, dedupe=self.dedupe)
         memory = Memory(
             log,

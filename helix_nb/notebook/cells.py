@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..messages import Origin
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ..messages import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,5 +54,7 @@ class Cells:
         tags: Mapping[str, Any] | None = None,
     ) -> Origin:
         """Who asks: what `hx.ask` in a cell and the magics leave in the log."""
+        from ..messages import Origin
+
         notebook = os.environ.get("JPY_SESSION_NAME")
         return Origin(source=source, notebook=notebook, cell_id=self.cell_id, log=log, tags=dict(tags or {}))

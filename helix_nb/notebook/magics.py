@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
 
-from .. import chat
-from ..config import resolve
-from ..errors import ConfigError
-from ..messages import Origin
-from .arguments import cell_options, refuse_keys
+from .. import provenance
 from .cells import Cells
-from .chats import Chats
 from .completer import Completer
-from .failures import one_line
 from .options import FORMATS, OPTIONS, table
-from .question import Defaults
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+
+    from .chats import Chats
+    from .question import Defaults, Question
 
 QUESTION_MARK = re.compile(r"(\s*(?:[\w.\[\]'\", ]+=)?\s*%helix\s+(?:ask|fix|explain)\b.*\?)[ \t]*(\n?)$")
 
@@ -44,8 +41,14 @@ class HelixMagics(Magics):
         super().__init__(shell)
         self.ip = shell
         self.cells = Cells()
-        self.chats = Chats()
         self.completer = Completer(self)
+
+    @cached_property
+    def chats(self) -> Chats:
+        """The named chats of this kernel."""
+        from .chats import Chats
+
+        return Chats()
 
     @no_var_expand
     @cell_magic("helix")  # type: ignore[arg-type]  # IPython's own annotation says Never
@@ -63,6 +66,7 @@ class HelixMagics(Magics):
         The answer is a row of `hx.log()`.
         """
         from .answer import answer, dry_run
+        from .failures import one_line
         from .side_by_side import answers
 
         with one_line():
@@ -87,12 +91,14 @@ class HelixMagics(Magics):
         %helix log 5                   the last five exchanges, as a DataFrame
         """
         from .commands import run
+        from .failures import one_line
 
         with one_line():
             return run(self, line)
 
-    def question(self, line: str, text: str, what: str) -> Any:
+    def question(self, line: str, text: str, what: str) -> Question:
         """Read the options and the text of one ask; ConfigError says what is wrong with them."""
+        from .arguments import cell_options
         from .question import question
 
         options = cell_options(line, what)
@@ -101,6 +107,8 @@ class HelixMagics(Magics):
     @property
     def defaults(self) -> Defaults:
         """The settings, as plain data."""
+        from .question import Defaults
+
         names = (
             "model",
             "endpoint",
@@ -116,6 +124,10 @@ class HelixMagics(Magics):
 
     @validate("model", "system", "endpoint")
     def _no_key(self, proposal: Any) -> Any:
+        from ..config import resolve
+        from ..errors import ConfigError
+        from .arguments import refuse_keys
+
         value = proposal["value"]
         try:
             refuse_keys(value or "")
@@ -149,7 +161,7 @@ def load(shell: InteractiveShell) -> None:
     completer = getattr(shell, "Completer", None)
     if completer is not None:
         completer.custom_matchers.insert(0, magics.completer.match)
-    chat.provenance = magics.cells.origin
+    provenance.follow(magics.cells.origin)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -166,7 +178,7 @@ def unload(shell: InteractiveShell) -> None:
     matchers[:] = [matcher for matcher in matchers if matcher != magics.completer.match]
     configurables: list[Any] = shell.configurables
     configurables.remove(magics)
-    chat.provenance = Origin
+    provenance.follow(None)
 
 
 def loaded(shell: InteractiveShell) -> HelixMagics | None:

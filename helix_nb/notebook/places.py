@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from .. import chat, config
+from .. import config
 from ..errors import ConfigError, HelixError
 from ..markdown import plain
 from .surface import surface
@@ -50,7 +50,9 @@ def connect(magics: HelixMagics, found: argparse.Namespace, words: list[str]) ->
 
 def models(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
     """Ask the endpoint for its models."""
-    return chat.models(words[0] if words else None)
+    from ..dataframes import served
+
+    return served.models(words[0] if words else None)
 
 
 def alias(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
