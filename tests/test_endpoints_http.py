@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -133,15 +134,15 @@ def test_an_error_whose_body_never_ends_is_still_that_error() -> None:
 
 def test_comments_and_slow_bytes_keep_a_stream_alive() -> None:
     """Idle time counts between bytes: a slow stream longer than both timeouts is read to its end."""
-    with WireServer(Answer(b": ping\n\n" * 6 + PARIS, piece_bytes=8, pause_s=0.02)) as server:
-        connect(server, first_byte_timeout_s=0.4, idle_timeout_s=0.4)
+    with WireServer(Answer(b": ping\n\n" * 6 + PARIS, piece_bytes=24, pause_s=0.05)) as server:
+        connect(server, first_byte_timeout_s=0.8, idle_timeout_s=0.8)
         assert str(hx.ask("Where?", model="m")) == "Paris"
 
 
 def test_the_idle_timeout_may_be_longer_than_the_one_for_the_first_byte() -> None:
     """A pause in mid-answer is measured by the idle timeout alone."""
-    with WireServer(Answer(sse(say("Paris"), STOP), piece_bytes=40, pause_s=0.3)) as server:
-        connect(server, first_byte_timeout_s=0.5, idle_timeout_s=5)
+    with WireServer(Answer(sse(say("Paris"), STOP), piece_bytes=120, pause_s=1.2)) as server:
+        connect(server, first_byte_timeout_s=1, idle_timeout_s=5)
         assert str(hx.ask("Where?", model="m")) == "Paris"
     with WireServer(Answer(sse(say("Paris"), STOP), piece_bytes=60, pause_s=0.6)) as server:
         connect(server, first_byte_timeout_s=5, idle_timeout_s=0.2)
@@ -200,6 +201,35 @@ def test_cancelling_while_waiting_for_headers_closes_the_socket() -> None:
         assert arrived.wait(5)
         asking.cancel()
         assert server.hung_up.wait(5)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000 + b"\r\n\r\n"]
+)
+def test_what_is_no_http_is_a_failed_connection(raw: bytes) -> None:
+    """Another protocol on that port, or headers without end, are one sentence."""
+    with WireServer(Answer(head=raw, framing="none", end="close")) as server:
+        connect(server)
+        with pytest.raises(hx.ConnectionFailed, match="hung up before answering"):
+            hx.ask("Where?", model="m")
+
+
+def test_many_at_once_share_connections_one_after_the_other() -> None:
+    """Forty at once open forty connections at most, the next forty open none."""
+
+    async def together(connection: config.Connection) -> list[str]:
+        async def text() -> str:
+            return "".join([delta.text async for delta in endpoint_for(connection).stream(ASKED)])
+
+        return await asyncio.gather(*[text() for _ in range(40)])
+
+    with WireServer(Answer(PARIS)) as server:
+        connection = connect(server)
+        assert runtime.run_sync(together(connection)) == ["Paris"] * 40
+        opened = server.connections
+        assert opened <= 40
+        assert runtime.run_sync(together(connection)) == ["Paris"] * 40
+        assert server.connections == opened
 
 
 def test_a_redirect_within_the_server_is_followed_with_the_key() -> None:

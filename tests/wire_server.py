@@ -45,7 +45,7 @@ class Answer:
     end: str = "keep"
     hang_at: int | None = None
     head: bytes | None = None  # the raw status line and headers instead of those above
-    pause_s: float = 0.0  # before each piece
+    pause_s: float = 0.0  # between two pieces
 
     def raw_head(self) -> bytes:
         if self.head is not None:
@@ -142,8 +142,8 @@ class WireServer:
                         self.got.append(got)
                     answer = self.script(got)
                     connection.sendall(answer.raw_head())
-                    for piece in answer.pieces():
-                        time.sleep(answer.pause_s)
+                    for number, piece in enumerate(answer.pieces()):
+                        time.sleep(answer.pause_s if number else 0)
                         connection.sendall(piece)
                     if not self._next(answer, connection):
                         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,6 +66,7 @@ STOP = chunk(finish="stop")
 COUNT = chunk(usage=USAGE) | {"choices": []}
 PARIS = sse(ROLE, say("Par"), say("is"), STOP, COUNT)
 DONE = "[DONE]"
+GZIP = (("Content-Encoding", "gzip"),)
 AGENT_429 = "agent error: error, status code: 429, status: 429 Too Many Requests, message: slow down"
 
 
@@ -226,6 +228,15 @@ STREAMS = [
     plain("a stream although none was asked for", PARIS, ask={"stream": False}, usage=(24, 8, 32)),
 ]
 
+STREAMS += [
+    plain("gzip, though nobody asked for it", gzip.compress(PARIS), headers=GZIP, usage=(24, 8, 32)),
+    plain("a megabyte in one line", sse({"padding": "x" * 1_000_000}, say("Paris"), STOP)),
+    plain(
+        "a thousand choices and deep nesting",
+        sse({"choices": [{"index": i} for i in range(1000)]}, {"deep": [[[[[]]]]]}, say("Paris"), STOP),
+    ),
+]
+
 USAGES = [
     plain("usage null on each chunk", sse(say("Paris") | {"usage": None}, STOP | {"usage": None})),
     plain(
@@ -334,6 +345,7 @@ CUTS = [
         framing="close",
     ),
     cut("the connection breaks in a field's name", sse(say("Par")) + b"da", framing="close"),
+    cut("gzip that ends in the middle", gzip.compress(sse(say("Par"), STOP))[:-20], headers=GZIP),
     cut("nothing but headers", b"", ""),
     cut("nothing but comments", b": ping\n\n: ping\n\n", ""),
     cut("204", b"", "", http=204, http_status=204, framing="none", content_type=None),
