@@ -32,7 +32,7 @@ _PUBLIC = {
     "latency": "records.analysis",
     "log": "records.frames",
     "logbook": "records.logbook",
-    "models": "chat",
+    "models": "dataframes.served",
     "plot": "records.plots",
     "stream": "chat",
     "transcript": "records.frames",

@@ -11,21 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from . import provenance
 from .asking import Asked, Prompt, asked, system_message
-from .config import Connection, first_answer_note, resolve
+from .config import Connection, first_answer_note
 from .draft import new_id
 from .errors import ChatBusy, ConfigError
 from .messages import Message, Origin, Reply
-from .running import AsyncStream, Running, Stream
+from .running import Running
 from .runtime import run_sync
+from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from .rounds import Outcome
-
-# Who is asking when nobody says: the notebook front door puts the running cell here.
-provenance: Callable[[], Origin] = Origin
 
 _last: Reply | None = None
 
@@ -138,41 +135,8 @@ def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict
     return {"endpoint": made.connection.name, "url": url, "body": run_sync(wire())}
 
 
-def models(endpoint: str | Connection | None = None) -> pd.DataFrame:
-    """Return the models an endpoint serves, one row each.
-
-    Columns: `id` str, `size_bytes` Int64, `quantization` str, `context_length` Int64, `note` str.
-
-    Raises:
-        HelixError: the endpoint could not be asked; an agent key, which may not list models, says so.
-
-    >>> import helix_nb as hx
-    >>> "demo" in list(hx.models("demo")["id"])
-    True
-    """
-    from .endpoints import endpoint_for
-    from .records.frames import models_frame
-
-    connection = resolve(endpoint)
-
-    async def listed() -> Any:
-        return await endpoint_for(connection).models()
-
-    found = run_sync(listed())
-    _known_models[connection.name] = [info.id for info in found]
-    return models_frame(found)
-
-
-_known_models: dict[str, list[str]] = {}
-
-
-def known_models(endpoint: str | None = None) -> list[str]:
-    """The model names already seen for an endpoint; never asks the network."""
-    return list(_known_models.get(resolve(endpoint).name, ()))
-
-
 def _ready(prompt: Prompt, *, origin: Origin | None = None, **options: Any) -> Asked:
-    origin = origin or provenance()
+    origin = origin or provenance.origin()
     if origin.thread_id is None:
         origin = replace(origin, thread_id=new_id())
     made = asked(prompt, origin=origin, **options)
@@ -360,5 +324,5 @@ class Chat:
 
 
 def _chat_origin() -> Origin:
-    origin = provenance()
+    origin = provenance.origin()
     return replace(origin, source="chat") if origin.source == "api" else origin

@@ -20,6 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from .errors import ConfigError
 from .keys import KeyFilter, Secret, redact, redact_data
+from .urls import normalise, origin, split
 
 __all__ = [
     "Connection",
@@ -44,7 +45,6 @@ HELIX_ROOT = "https://app.tryhelix.ai"
 RESERVED = ("helix", "local", "demo")
 _TIMEOUTS = ("connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s")
 _SETTINGS = ("profile", "app_id", *_TIMEOUTS, "retries", "headers", "verify", "rpm", "tpm", "concurrency")
-_API_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/v1")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def connect(
     >>> hx.use(endpoint="demo").endpoint
     'demo'
     """
-    parts = _split(url)
+    parts = split(url)
     name = name or parts.hostname or "endpoint"
     if name in RESERVED:
         raise ConfigError(f"The name {name!r} is reserved; give the endpoint another with name=.")
@@ -194,7 +194,7 @@ def resolve(endpoint: str | Connection | None) -> Connection:
     if endpoint is not None and not isinstance(endpoint, str):
         raise ConfigError(f"endpoint= takes a name or a connection, not {type(endpoint).__name__}.")
     if endpoint and "://" in endpoint:
-        return Connection(_split(endpoint).netloc, normalise(endpoint), profile=_profile(_split(endpoint)))
+        return Connection(split(endpoint).netloc, normalise(endpoint), profile=_profile(split(endpoint)))
     known = endpoints()
     name = endpoint or _session.current or next(iter(known))
     if name in known:
@@ -260,47 +260,14 @@ def first_answer_note(connection: Connection, *, named: bool) -> str | None:
     )
 
 
-def normalise(url: str) -> str:
-    """Return ROOT/v1 for a root, `/v1` or `/api/v1`, prefix kept, without user, query or fragment.
-
-    >>> normalise("https://app.tryhelix.ai/")
-    'https://app.tryhelix.ai/v1'
-    """
-    parts = _split(url)
-    path = parts.path.rstrip("/")
-    for suffix in _API_SUFFIXES:
-        path = path.removesuffix(suffix).rstrip("/")
-    host = parts.netloc.rpartition("@")[2].lower()
-    return f"{parts.scheme}://{host}{path}/v1"
-
-
-def _split(url: str) -> SplitResult:
-    if not isinstance(url, str) or not url.strip():
-        raise ConfigError("An endpoint needs a URL, such as https://app.tryhelix.ai/v1.")
-    url = url.strip()
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        shown = redact(url.rpartition("@")[2].partition("?")[0])
-        raise ConfigError(f"{shown!r} is not a URL: it needs http:// or https:// and a host.")
-    try:
-        parts.port  # noqa: B018 - the property raises on a port that is none
-    except ValueError:
-        raise ConfigError(f"The port in {parts.hostname!r}'s URL is not a number up to 65535.") from None
-    return parts
-
-
 def _profile(parts: SplitResult) -> str:
     helix = urlsplit(HELIX_ROOT).hostname
-    return "helix" if parts.hostname == helix or _origin(parts) == _configured_origin() else "openai"
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return "helix" if parts.hostname == helix or origin(parts) == _configured_origin() else "openai"
 
 
 def _configured_origin() -> tuple[str, str | None, int | None] | None:
     url = os.environ.get("HELIX_URL")
-    return _origin(urlsplit(url)) if url else None
+    return origin(urlsplit(url)) if url else None
 
 
 def _key_of(key: str | None, key_env: str | None) -> tuple[Secret, str | None]:

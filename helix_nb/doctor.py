@@ -69,7 +69,7 @@ def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterat
 
 
 def _reached(connection: Connection, current: bool) -> Finding:
-    from .chat import models
+    from .dataframes.served import models
     from .markdown import plain
 
     try:

@@ -10,8 +10,7 @@ import asyncio
 import inspect
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable
 from typing import Any, Self
 
 from .asking import Asked
@@ -239,104 +238,3 @@ def _as_json(value: Any) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-class Stream:
-    """`with hx.stream(prompt) as s: for piece in s: ...`; `s.reply` is the Reply so far."""
-
-    def __init__(self, make: Callable[[], Running]) -> None:
-        self._make = make
-        self._running: Running | None = None
-
-    @property
-    def reply(self) -> Reply:
-        """The Reply so far; final after the last piece."""
-        return self._running.reply if self._running is not None else Reply()
-
-    def __enter__(self) -> Self:
-        self._running = running = self._make()
-        running.lockstep = True
-        try:
-            running.begin()
-            while not running.done and not running._pieces:
-                running.changed(0.1)
-                running.serve_calls()
-        except BaseException:
-            running.cancel()
-            raise
-        if running.done and not running._pieces:
-            running.outcome()
-        return self
-
-    def __iter__(self) -> Iterator[str]:
-        running = self._running
-        if running is None:
-            with self:
-                yield from self
-            return
-        while True:
-            while piece := running.piece():
-                yield piece
-            if running.done and not running._pieces:
-                break
-            running.more()
-            running.changed(0.1)
-            running.serve_calls()
-        running.outcome()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._running is not None:
-            self._running.cancel()
-
-
-class AsyncStream:
-    """`async with hx.astream(prompt) as s: async for piece in s: ...`"""
-
-    def __init__(self, make: Callable[[], Running]) -> None:
-        self._make = make
-        self._running: Running | None = None
-
-    @property
-    def reply(self) -> Reply:
-        """The Reply so far; final after the last piece."""
-        return self._running.reply if self._running is not None else Reply()
-
-    async def __aenter__(self) -> Self:
-        self._running = running = self._make()
-        running.lockstep = True
-        try:
-            running.begin()
-            while not running.done and not running._pieces:
-                await running.achanged()
-                await running.aserve_calls()
-        except BaseException:
-            running.cancel()
-            raise
-        if running.done and not running._pieces:
-            running.outcome()
-        return self
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        running = self._running
-        if running is None:
-            async with self:
-                async for piece in self:
-                    yield piece
-            return
-        while True:
-            while piece := running.piece():
-                yield piece
-            if running.done and not running._pieces:
-                break
-            running.more()
-            await running.achanged()
-            await running.aserve_calls()
-        running.outcome()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._running is not None:
-            self._running.cancel()

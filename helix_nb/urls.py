@@ -1,0 +1,45 @@
+"""URLs of endpoints: what people write, and the one form everything else uses."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+from .errors import ConfigError
+from .keys import redact
+
+API_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/v1")
+
+
+def normalise(url: str) -> str:
+    """Return ROOT/v1 for a root, `/v1` or `/api/v1`, prefix kept, without user, query or fragment.
+
+    >>> normalise("https://app.tryhelix.ai/")
+    'https://app.tryhelix.ai/v1'
+    """
+    parts = split(url)
+    path = parts.path.rstrip("/")
+    for suffix in API_SUFFIXES:
+        path = path.removesuffix(suffix).rstrip("/")
+    host = parts.netloc.rpartition("@")[2].lower()
+    return f"{parts.scheme}://{host}{path}/v1"
+
+
+def split(url: str) -> SplitResult:
+    """Take an http(s) URL with a host apart; ConfigError says what it lacks."""
+    if not isinstance(url, str) or not url.strip():
+        raise ConfigError("An endpoint needs a URL, such as https://app.tryhelix.ai/v1.")
+    url = url.strip()
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        shown = redact(url.rpartition("@")[2].partition("?")[0])
+        raise ConfigError(f"{shown!r} is not a URL: it needs http:// or https:// and a host.")
+    try:
+        parts.port  # noqa: B018 - the property raises on a port that is none
+    except ValueError:
+        raise ConfigError(f"The port in {parts.hostname!r}'s URL is not a number up to 65535.") from None
+    return parts
+
+
+def origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port: what a key may be sent to."""
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
