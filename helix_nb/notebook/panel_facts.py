@@ -15,24 +15,17 @@ def facts_of(reply: Reply) -> list[Fact]:
     """Model, tokens in and out, time to first text, tokens per second, cost."""
     usage = reply.usage
     return [
-        _fact("", reply.model or reply.model_requested, "The model that answered", "which model answered"),
-        _fact("in ", _count(usage.prompt_tokens), "Tokens in", "how many tokens went in"),
-        _fact("out ", _count(usage.completion_tokens), "Tokens out", "how many tokens came out"),
-        _fact("first ", _seconds(reply.time_to_first_token_ms), "Time to first text", "when text began"),
-        _fact(
-            "", _speed(reply), "Tokens per second while it streamed", "tokens, so there is no speed", " tok/s"
-        ),
-        _fact("", money(reply.cost, reply.currency), "Cost", "a price, and none is known for this model"),
+        _fact("{}", reply.model or reply.model_requested, "The model", "The server did not say which model"),
+        _fact("in {}", _count(usage.prompt_tokens), "Tokens in", "The server did not count them"),
+        _fact("out {}", _count(usage.completion_tokens), "Tokens out", "The server did not count them"),
+        _fact("first {}", _seconds(reply.time_to_first_token_ms), "Time to first text", "No text came"),
+        _fact("{} tok/s", _speed(reply), "Tokens per second", "Too few tokens, or nobody counted them"),
+        _fact("cost {}", money(reply.cost, reply.currency), "Cost", "No price is known for this model"),
     ]
 
 
-def _fact(label: str, value: str | None, tip: str, unknown: str, unit: str = "") -> Fact:
-    if value is not None:
-        return {"v": f"{label}{value}{unit}", "tip": tip}
-    return {
-        "v": f"{label}{UNKNOWN}{unit}" if label or unit else UNKNOWN,
-        "tip": f"{tip}: the server did not say {unknown}",
-    }
+def _fact(pattern: str, value: str | None, tip: str, unknown: str) -> Fact:
+    return {"v": pattern.format(value or UNKNOWN), "tip": tip if value else unknown}
 
 
 def _count(number: int | None) -> str | None:

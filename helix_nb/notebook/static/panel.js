@@ -57,18 +57,22 @@ function setIcon(node, name, label) {
 
 // The second wall: the browser's own sanitiser, where it exists, told what the pipeline may make.
 const MATH = "http://www.w3.org/1998/Math/MathML";
+const words = (text) => text.split(" ");
 const WALL = {
   elements: [
-    ..."a abbr b blockquote br code dd del details div dl dt em h1 h2 h3 h4 h5 h6 hr i input ins kbd li mark ol p pre q s samp small span strong sub summary sup table tbody td tfoot th thead tr u ul var section".split(" "),
-    ..."math annotation maction menclose merror mfenced mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow ms mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none semantics".split(" ").map((name) => ({ name, namespace: MATH })),
+    ...words("a blockquote br code em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul"),
+    ...words("math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none")
+      .map((name) => ({ name, namespace: MATH })),
   ],
-  attributes:
-    "class href title start align colspan rowspan type checked disabled display xmlns stretchy fence separator accent accentunder columnalign rowalign columnspacing rowspacing columnlines rowlines columnspan rowspan linethickness mathvariant mathsize scriptlevel displaystyle lspace rspace minsize maxsize symmetric largeop movablelimits form width height depth voffset notation open close separators role tabindex aria-label".split(" "),
+  attributes: words("class href start align display notation linethickness mathvariant mathcolor accent accentunder fence form largeop lspace rspace maxsize minsize movablelimits separator stretchy symmetric linebreak width displaystyle scriptlevel columnalign columnlines rowlines rowspacing columnspacing"),
 };
 
 function put(node, html) {
-  if (typeof node.setHTML === "function") node.setHTML(html, { sanitizer: WALL });
-  else node.innerHTML = html;
+  if (typeof node.setHTML !== "function") node.innerHTML = html;
+  else {
+    try { node.setHTML(html, { sanitizer: WALL }); }
+    catch { node.setHTML(html); } // an older draft of the sanitiser: its own safe default
+  }
   for (const link of node.querySelectorAll("a[href]")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer";
@@ -265,7 +269,7 @@ class Turn {
   showFacts(facts) {
     if (!facts) return;
     this.factsLine.replaceChildren(...facts.map((fact) =>
-      h("span", { class: `hx-fact${fact.v === "-" ? " hx-unknown" : ""}`, title: fact.tip }, fact.v, h("span", { class: "hx-away" }, ` (${fact.tip})`))));
+      h("span", { class: "hx-fact", title: fact.tip }, fact.v, h("span", { class: "hx-away" }, ` (${fact.tip})`))));
   }
 
   showActs() {
