@@ -16,11 +16,11 @@ Reference = Callable[..., dict[str, Any]]
 FINAL = "<|final|>"
 TOOLS_TEMPLATE = (
     "{%- for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
-    "{%- for c in m.tool_calls or [] %}{% set tool_call = c.function %}<tool_call>{{ tool_call.name }}"
+    "{% for c in m.tool_calls or [] %}{% set tool_call = c.function %}<tool_call>{{ tool_call.name }}"
     "{{ tool_call.arguments | tojson }}</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
     "{%- for t in tools or [] %}{{ t.function.name }}{% endfor %}"
     "{%- if add_generation_prompt %}<|im_start|>assistant\n"
-    "{%- if messages[-1].role == 'tool' %}<|final|>{% endif %}{{ opening or '' }}{% endif %}"
+    "{% if messages[-1].role == 'tool' %}<|final|>{% endif %}{{ opening or '' }}{% endif %}"
 )
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache
+from mlx_lm.models.cache import make_prompt_cache
 
 from .mlx_download import first_line
 from .mlx_job import Job
 from .mlx_load import Loaded
-from .mlx_prefix import Prefixes
+from .mlx_prefix import Prefixes, always_cuts
 from .mlx_solo import SoloGenerator
 
 BATCH = 32
@@ -40,7 +40,7 @@ class Engine:
         self._prefixes = Prefixes(cache_bytes)
         fresh = make_prompt_cache(loaded.model)
         self._batches = all(hasattr(layer, "merge") for layer in fresh)
-        self._trims = can_trim_prompt_cache(fresh)
+        self._cuts = always_cuts(fresh)
         self._waiting: deque[Job] = deque()
         self._running: dict[int, Job] = {}
         self._alone = False
@@ -106,7 +106,7 @@ class Engine:
         A template may drop the model's thoughts, or open them, so that the next turn's prompt parts
         from this one's tokens before the answer. A cache that cannot be cut back is kept there.
         """
-        boundary = 0 if self._trims else job.boundary()
+        boundary = 0 if self._cuts else job.boundary()
         if cached < boundary < len(job.prompt):
             return [job.prompt[cached:boundary], job.prompt[boundary:]]
         return [job.prompt[cached:]]

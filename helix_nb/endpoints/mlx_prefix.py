@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+from mlx_lm.models.cache import KVCache, QuantizedKVCache, can_trim_prompt_cache
 
 
 @dataclass(eq=False)
@@ -53,8 +53,9 @@ class Prefixes:
         self._entries.remove(entry)
         self._entries.append(entry)
         cache = copy.deepcopy(entry.cache)  # shares the arrays; mlx copies them when one is written to
-        if length < len(entry.tokens):
-            trim_prompt_cache(cache, len(entry.tokens) - length)
+        excess = len(entry.tokens) - length
+        if excess and any(layer.trim(excess) != excess for layer in cache):
+            return None, 0
         return cache, length
 
     def keep(self, tokens: Sequence[int], cache: list[Any]) -> None:
@@ -65,7 +66,7 @@ class Prefixes:
         size = sum(layer.nbytes for layer in cache)
         if size > self._budget_bytes or not tokens:
             return
-        trimmable = can_trim_prompt_cache(cache)
+        trimmable = can_cut(cache)
         self._entries = [
             entry
             for entry in self._entries
@@ -83,9 +84,25 @@ class Prefixes:
 def _usable(entry: Entry, prompt: list[int]) -> int:
     """How many tokens of the prompt this cache can stand for."""
     shared = min(shared_length(entry.tokens, prompt), len(prompt) - 1)
-    if shared == len(entry.tokens) or can_trim_prompt_cache(entry.cache):
+    if shared == len(entry.tokens) or can_cut(entry.cache):
         return shared
     return 0
+
+
+def can_cut(cache: list[Any]) -> bool:
+    """Whether the end of this cache can be cut off now.
+
+    A cache with a window cannot once it has dropped its beginning: what the last tokens that stay
+    would look back to is gone.
+    """
+    return bool(can_trim_prompt_cache(cache)) and not any(
+        getattr(layer, "start_position", 0) for layer in cache
+    )
+
+
+def always_cuts(cache: list[Any]) -> bool:
+    """Whether caches of this model can be cut at any time, however long they are."""
+    return all(type(layer) in (KVCache, QuantizedKVCache) for layer in cache)
 
 
 def _starts_with(tokens: list[int], beginning: list[int]) -> bool:

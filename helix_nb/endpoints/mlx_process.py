@@ -11,7 +11,6 @@ import asyncio
 import io
 import itertools
 import json
-import os
 import queue
 import re
 import signal
