@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .config import Connection, aliases, default_model, redact_data, resolve
+from .config import Connection, aliases, default_model, redact, redact_data, resolve
 from .errors import ConfigError
-from .messages import Message, Origin, Request
+from .messages import Message, Origin, Request, ToolCall
 
 if TYPE_CHECKING:
     from .schemas import Schema, Tool
@@ -99,7 +99,7 @@ def system_message(system: str | None) -> tuple[Message, ...]:
         return ()
     if not isinstance(system, str):
         raise ConfigError(f"system= takes text, not {type(system).__name__}.")
-    return (Message("system", system),) if system.strip() else ()
+    return (Message("system", redact(system)),) if system.strip() else ()
 
 
 def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
@@ -164,7 +164,7 @@ def _redacted(message: Message) -> Message:
     return Message(
         message.role,
         redact_data(message.content),
-        message.name,
+        redact_data(message.name),
         message.tool_call_id,
-        message.tool_calls,
+        tuple(ToolCall(*map(redact, astuple(call))) for call in message.tool_calls),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,7 +94,7 @@ class Draft:
 
     def reply(self) -> Reply:
         """The Reply so far."""
-        calls = tuple(self._calls[index] for index in sorted(self._calls))
+        calls = tuple(ToolCall(*map(redact, astuple(self._calls[index]))) for index in sorted(self._calls))
         return Reply(text=str(self._text), reasoning=str(self._reasoning), tool_calls=calls, **self._facts)
 
     def _price(self) -> None:
@@ -120,7 +120,7 @@ class Draft:
         for name in _FACTS:
             value = getattr(delta, name)
             if value is not None:
-                self._facts[name] = value
+                self._facts[name] = redact(value) if isinstance(value, str) else value
         notes = self._facts.get("notes", ())
         if delta.note and delta.note not in notes:
             self._facts["notes"] = (*notes, redact(delta.note))

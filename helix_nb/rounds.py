@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .config import Connection
+from .config import Connection, redact_data
 from .endpoints import endpoint_for
 from .errors import HelixError, SchemaMismatch
 from .exchange import Watch, exchange
@@ -42,7 +42,7 @@ async def rounds(
 ) -> Outcome:
     """Send a request, answer the model's tool calls with `call`, and validate the last answer."""
     if schema is not None:
-        request = replace(request, schema=schema.json_schema)
+        request = replace(request, schema=redact_data(schema.json_schema))
     outcome = await _with_tools(request, connection, watch, call, max_rounds)
     return outcome if schema is None else await _validated(outcome, request, connection, watch, schema)
 

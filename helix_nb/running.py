@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from .asking import Asked
+from .config import redact
 from .draft import Draft
 from .errors import HelixError
 from .messages import Delta, Reply, ToolCall
@@ -224,7 +225,7 @@ class Running:
             return f"The tool failed: {type(problem).__name__}: {problem}"
 
     def _answered(self, call: ToolCall, answer: asyncio.Future[str], result: Any) -> None:
-        text = result if isinstance(result, str) else _as_json(result)
+        text = redact(result if isinstance(result, str) else _as_json(result))
         self.tool_calls.append((call, text))
         answer.get_loop().call_soon_threadsafe(_resolve, answer, text)
 

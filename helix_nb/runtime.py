@@ -15,6 +15,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+from .errors import HelixError
+
 T = TypeVar("T")
 
 WAKE_S = 0.05  # ipykernel 7.4 sees an interrupt during `await` only when its loop wakes up
@@ -77,6 +79,10 @@ class Task:
             if task.cancelled():
                 self.future.cancel()
             elif (error := task.exception()) is not None:
+                if isinstance(error, HelixError):
+                    error.__traceback__ = (
+                        None  # its frames hold headers, and `%xmode Verbose` shows what frames hold
+                    )
                 self.future.set_exception(error)
             else:
                 self.future.set_result(task.result())

@@ -1,0 +1,241 @@
+"""A key that must never be seen: looked for in everything that is kept, shown or sent."""
+
+# ruff: noqa: E501 - one row of a table is one line
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import pickle
+import traceback
+import urllib.parse
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from wire_server import Answer, Got, WireServer
+
+import helix_nb as hx
+
+KEY = "hl-c4naryBq7ZsXw0Kd9TgRf2LmVy"
+FORMS = (
+    KEY,
+    urllib.parse.quote(KEY, safe=""),
+    base64.b64encode(KEY.encode()).decode().rstrip("="),
+    json.dumps(KEY)[1:-1].replace("-", "\\u002d"),
+    KEY[3:],
+)
+
+
+def leaks(text: str | bytes) -> list[str]:
+    """Where the key can be read in something, as it is or in another spelling of it."""
+    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    found = [text.find(form) for form in FORMS]
+    return [text[max(at - 150, 0) : at + 60] for at in found if at >= 0]
+
+
+def event(**fields: object) -> bytes:
+    return f"data: {json.dumps(fields)}\n\n".encode()
+
+
+def delta(finish_reason: str | None = None, **fields: object) -> bytes:
+    return event(choices=[{"index": 0, "delta": fields, "finish_reason": finish_reason}])
+
+
+END = delta(finish_reason="stop")
+
+
+def split(size: int) -> list[str]:
+    return [KEY[at : at + size] for at in range(0, len(KEY), size)]
+
+
+def call(*pieces: str, name: str = "lookup") -> bytes:
+    """A tool call whose arguments come in pieces."""
+    begin = {"index": 0, "id": "c1", "type": "function", "function": {"name": name, "arguments": ""}}
+    parts = [{"index": 0, "function": {"arguments": piece}} for piece in pieces]
+    return b"".join(delta(tool_calls=[part]) for part in (begin, *parts)) + delta(finish_reason="tool_calls")
+
+
+def refusal(status: int, text: str) -> Answer:
+    body = json.dumps({"error": {"message": text, "type": "x", "code": text}}).encode()
+    return Answer(body, status, "application/json", framing="length")
+
+
+# What a server does with the key it was sent: by the model asked for.
+SAYS: dict[str, Answer] = {
+    "whole": Answer(delta(content=f"Your key is {KEY}.") + END),
+    "split": Answer(b"".join(delta(content=piece) for piece in ["Your key is ", *split(3), "."]) + END),
+    "letters": Answer(b"".join(delta(content=piece) for piece in split(1)) + END),
+    "thinks": Answer(b"".join(delta(reasoning_content=piece) for piece in split(4)) + delta(content="done") + END),
+    "think-tags": Answer(b"".join(delta(content=piece) for piece in ["<think>", *split(2), "</think>", "done"]) + END),
+    "cut": Answer(b"".join(delta(content=piece) for piece in ["It is ", *split(5)])),
+    "facts": Answer(event(id=KEY, model=KEY, choices=[{"index": 0, "delta": {"content": "x"}, "finish_reason": KEY}])),
+    "calls": Answer(call('{"of": "', *split(3), '"}')),
+    "call-name": Answer(call("{}", name=KEY)),
+    "body": Answer(json.dumps({"id": KEY, "model": KEY, "choices": [{"index": 0, "finish_reason": "stop", "message":
+            {"role": "assistant", "content": KEY, "reasoning_content": KEY}}]}).encode(), 200, "application/json", framing="length"),
+    "401": refusal(401, f"Incorrect API key provided: {KEY}"),
+    "400": refusal(400, f"bad header 'Authorization: Bearer {KEY}'"),
+    "404": refusal(404, f"model {KEY} not found"),
+    "429": refusal(429, f"rate limit for {KEY}"),
+    "500": refusal(500, f"upstream status code: 403, key {KEY}"),
+    "text": Answer(f"denied: {KEY}".encode(), 403, "text/plain", framing="length"),
+    "page": Answer(f"<html><title>{KEY}</title>{KEY}</html>".encode(), 200, "text/html", framing="length"),
+    "redirect": Answer(b"", 302, None, (("Location", f"http://127.0.0.1:9/?key={KEY}"),), framing="length"),
+    "in-stream": Answer(event(error={"message": f"bad key {KEY}", "code": 401})),
+    "late-error": Answer(delta(content="x") + event(error={"message": f"bad key {KEY}"})),
+    "raw-line": Answer(delta(content="x") + f"agent error: error, key {KEY}\n".encode()),
+    "garbage": Answer(f"data: {{{KEY}\n\n".encode()),
+    "header": Answer(b"", 503, None, (("X-Echo", KEY), ("Retry-After", KEY)), framing="length"),
+    "status-line": Answer(b"", 500, head=f"HTTP/1.1 500 {KEY}\r\nContent-Length: 0\r\n\r\n".encode(), framing="length"),
+    "no-http": Answer(b"", head=f"{KEY}\r\n\r\n".encode(), end="close"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WireServer]:
+    """A server that tells the key it was given in every way it can; the current endpoint."""
+    monkeypatch.setenv("CANARY_KEY", KEY)
+
+    def script(got: Got) -> Answer:
+        if got.method == "GET":
+            return refusal(500, f"no models for {KEY}")
+        asked = got.json
+        if asked["messages"][-1]["role"] == "tool":
+            return Answer(delta(content="thanks") + END)
+        return SAYS[asked["model"]]
+
+    with WireServer(script) as started:
+        hx.connect(started.url, key_env="CANARY_KEY", name="canary", retries=0)
+        yield started
+
+
+def sent(server: WireServer) -> str:
+    """Everything a server was sent, but for the header where the key belongs."""
+    parts = []
+    for got in server.got:
+        headers = {name: value for name, value in got.headers.items() if name != "authorization"}
+        parts.append(f"{got.target} {headers} {got.body!r}")
+    return "\n".join(parts)
+
+
+def logged(folder: Path) -> bytes:
+    """The bytes of the log, its WAL and whatever else lies beside it."""
+    hx.log()
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def told(act: Callable[[], object]) -> str:
+    """Whatever an action shows: its result, its exception with the values in each frame, its warnings."""
+    shown = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = act()
+            shown += [repr(result), str(result), f"{result:}", str(getattr(result, "__dict__", ""))]
+        except hx.HelixError as error:
+            verbose = traceback.TracebackException.from_exception(error, capture_locals=True)
+            shown += [str(error), repr(error), repr(error.args), repr(vars(error)), *verbose.format()]
+            shown += [str(error.reply), repr(error.reply)]
+            result = error.reply
+        if isinstance(result, hx.Reply):
+            shown += [str({name: getattr(result, name) for name in result.__dataclass_fields__})]
+            shown += [json.dumps(result._repr_mimebundle_())]
+    return "\n".join([*shown, *(str(warning.message) for warning in caught)])
+
+
+@pytest.mark.parametrize("model", SAYS)
+def test_a_server_that_tells_the_key_is_not_repeated(server, tmp_path, model):
+    """Echoed in text, thinking, facts, tool calls or errors, whole or in pieces, the key is masked."""
+    shown = told(lambda: hx.ask("What is my key?", model=model))
+    assert server.asked(), "nothing was sent"
+    assert server.asked()[0].headers["authorization"] == f"Bearer {KEY}"
+    shown += told(lambda: "".join(hx.stream("And now?", model=model).__enter__()))
+    shown += told(lambda: asyncio.run(hx.aask("And now?", model=model)))
+    shown += told(lambda: hx.ask("And now?", model=model, stream=False))
+    shown += repr(hx.last) + hx.log().to_csv()
+    assert leaks(shown) == []
+    assert leaks(logged(tmp_path)) == []
+    assert leaks(sent(server)) == []
+
+
+def test_the_mask_stands_where_the_key_was(server):
+    """What is masked reads on: the rest of the answer is whole."""
+    assert str(hx.ask("?", model="split")) == "Your key is [key]."
+    assert hx.ask("?", model="think-tags").reasoning == "[key]"
+
+
+def test_a_key_pasted_into_a_prompt_is_not_sent(server, tmp_path):
+    """In prompts, systems, messages, parameters, schemas and tools the key leaves as its mask."""
+    import pandas as pd
+
+    chat = hx.Chat(model="whole", system=f"The key is {KEY}.")
+    told(lambda: hx.ask(f"Is {KEY} a key?", model="whole", system=KEY, stop=[KEY], metadata={KEY: KEY}))
+    told(lambda: hx.ask([{"role": "user", "content": KEY, "name": KEY}], model="whole"))
+    told(
+        lambda: hx.ask(
+            f"a {KEY} b", model="split", schema={"type": "object", "description": KEY, "properties": {}}
+        )
+    )
+    told(lambda: hx.ask("a", model="split", images=[f"https://example.org/a.png?key={KEY}"]))
+    shown = (
+        told(lambda: chat.ask(f"{KEY}?")) + told(lambda: chat.ask("again")) + repr(chat) + str(chat.messages)
+    )
+    frame = pd.DataFrame({"secret": [KEY, "b"]})
+    shown += told(
+        lambda: (
+            frame.helix.ask("What is {{secret}}?", model="whole", progress=False).to_csv().replace(KEY, "", 1)
+        )
+    )
+    assert len(server.asked()) >= 7
+    assert leaks(shown) == []
+    assert leaks(sent(server)) == []
+    assert leaks(logged(tmp_path)) == []
+
+
+def test_a_tool_that_returns_the_key_does_not_send_it(server, tmp_path):
+    """What a tool returns, and the error it fails with, are masked before the model sees them."""
+
+    def lookup(of: str) -> str:
+        """Look up."""
+        return f"{of} is {KEY}"
+
+    def fails(of: str) -> str:
+        """Look up."""
+        raise RuntimeError(KEY)
+
+    fails.__name__ = "lookup"
+    for tool in (lookup, fails):
+        chat = hx.Chat(model="calls")
+        shown = told(lambda: chat.ask("?", tools=[tool])) + str(chat.messages)  # noqa: B023 - called at once
+        assert leaks(shown) == []
+    assert len(server.asked()) == 4
+    assert leaks(sent(server)) == []
+    assert leaks(logged(tmp_path)) == []
+
+
+def test_configuration_shows_no_key(server):
+    """Connections, reports, pickles and the errors of configuring name where a key came from, never the key."""
+    connection = hx.connect(server.url, key=KEY, name="given")
+    shown = [repr(connection), str(connection), repr(hx.use()), str(vars(connection)), repr(server.url)]
+    shown += [told(hx.models), told(lambda: pickle.dumps(connection))]
+    shown += [repr(pickle.dumps(hx.connect(server.url, key_env="CANARY_KEY", name="env")))]
+    for url in (f"http://user:{KEY}@127.0.0.1:9/v1", f"ftp://user:{KEY}@x/?{KEY}", f"http://x:{KEY}/"):
+        with pytest.raises(hx.ConfigError) as refused:
+            hx.connect(url)
+        shown += [str(refused.value)]
+    shown += [repr(hx.connect(f"http://127.0.0.1:9/v1?key={KEY}#{KEY}", name="query"))]
+    shown += [repr(hx.connect(server.url, headers={"X-Api-Key": KEY}, name="header")), repr(hx.use())]
+    assert leaks("\n".join(shown)) == []
+
+
+def test_a_header_that_carries_a_key_is_a_key(server, tmp_path):
+    """A key given in `headers=` is masked like any other."""
+    other = "zz-0ther-s3cret-hFq81kLm"
+    hx.connect(server.url, headers={"X-Api-Key": other}, name="header")
+    shown = told(lambda: hx.ask(f"Is {other} mine?", model="whole"))
+    assert server.asked()[0].headers["x-api-key"] == other
+    assert other not in shown
+    assert other.encode() not in server.asked()[0].body
+    assert other.encode() not in logged(tmp_path)
