@@ -79,10 +79,8 @@ class Task:
             if task.cancelled():
                 self.future.cancel()
             elif (error := task.exception()) is not None:
-                if isinstance(error, HelixError):
-                    error.__traceback__ = (
-                        None  # its frames hold headers, and `%xmode Verbose` shows what frames hold
-                    )
+                if isinstance(error, HelixError):  # its frames hold headers, which `%xmode Verbose` shows
+                    error.__traceback__ = None
                 self.future.set_exception(error)
             else:
                 self.future.set_result(task.result())
