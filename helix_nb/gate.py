@@ -44,11 +44,12 @@ def gate_for(connection: Connection) -> Gate:
 class Gate:
     """Pacing and retries for one endpoint. All its methods run on the background loop.
 
-    `concurrency` bounds everything in flight; `auto` is what batches have learnt of the server.
+    `concurrency` bounds everything in flight; `auto` is what batches have learnt of the server;
+    `resting` counts the requests that wait before their next try.
     """
 
     def __init__(self) -> None:
-        self.in_flight = 0
+        self.in_flight = self.resting = 0
         self.concurrency: float = float("inf")
         self.auto = Auto()
         self._paused_until = 0.0
@@ -96,16 +97,24 @@ class Gate:
                 except HelixError as error:
                     refused = isinstance(error, RateLimited)
                     if refused or error.status_code in OVERLOADED:
-                        self.auto.refused(started_at, error.retry_after_s)
+                        self.auto.refused(started_at, error.retry_after_s, self.in_flight)
                     refusals += refused and batch
                     failures += not (refused and batch)
                     delay_s = self._delay_s(error, failures + refusals, patience_s=_patience_s(request))
                     spent = failures > endpoint.connection.retries or refusals > BATCH_REFUSALS
                     if draft.has_content or spent or delay_s is None:
                         raise
+            await self._rest(delay_s, paced=batch)
+
+    async def _rest(self, delay_s: float, *, paced: bool) -> None:
+        """Wait between two tries."""
+        self.resting += 1
+        try:
             await asyncio.sleep(delay_s)
-            if batch:
+            if paced:
                 await self.auto.turn()
+        finally:
+            self.resting -= 1
 
     def pause(self, seconds: float) -> None:
         """Let nobody start for that long; later pauses only ever extend it."""

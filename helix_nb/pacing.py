@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 START = 4.0  # requests in flight before anything is known
 MOST = 256.0
-GROWTH = 0.5  # per answer while nothing was refused: half as many again each round
+FAST = 0.5  # growth per answer below what was refused: half as many again each round
 SLOWER = 2.0  # this many times the best latency means that requests already queue at the server
 MUCH_SLOWER = 4.0
 ROUNDING_S = 0.01  # latencies below this differ by noise
 UNSAID_S = 1.0  # the pause that a refusal without Retry-After counts as
-REGAIN = 1.1  # per second without a refusal, what a learnt rate grows by
+REGAIN = 1.05  # what a learnt rate grows by in the time of one pause without a refusal
+CAREFUL = 0.95
+NEARLY = 0.8
 SLOWEST_PER_S = 0.2
 CHARACTERS_PER_TOKEN = 4
 
@@ -22,19 +24,23 @@ class Auto:
     """The requests a server bears: `limit` in flight, and a rate once it refused some.
 
     The limit grows with each answer while the time to the first token holds, and halves when the
-    server refuses. A refusal also shows the rate that it allows: what it admitted since the last
-    one, over that time and the pause it asks for. That rate then grows slowly until the next one.
+    server refuses. When most of what was in flight then is refused as well, it was too fast: what
+    it admitted, over that time and at first the pause it asks for, is the rate from then on, which
+    grows slowly. A refusal alone says nothing about rates.
     """
 
     def __init__(self) -> None:
         self.limit = START
-        self._grows_fast = True
+        self._fast_until = MOST
         self._latencies_s: list[float] = []
         self._best_s: float | None = None
         self._slow = False
         self._admitted = 0
+        self._wave = self._wave_of = 0
+        self._shown: float | None = None
         self._cut_at = -1.0
         self._cycle_at: float | None = None
+        self._pause_s = UNSAID_S
         self._rate: float | None = None
         self._next_start = 0.0
 
@@ -54,37 +60,45 @@ class Auto:
         self._best_s = mean_s if self._best_s is None else min(mean_s, self._best_s * 1.02)
         self._slow = mean_s > SLOWER * self._best_s + ROUNDING_S
         if self._slow:
-            self._grows_fast = False
+            self._fast_until = self.limit
         if mean_s > MUCH_SLOWER * self._best_s + ROUNDING_S:
             self.limit = max(START, self.limit * 0.75)
 
     def answered(self, in_flight: int) -> None:
-        """An answer is whole; a limit that was not reached says nothing, and does not grow."""
+        """An answer is whole; a limit that was not nearly reached says nothing, and does not grow."""
         self._admitted += 1
         if not self._slow and in_flight >= self.limit / 2:
-            self.limit = min(MOST, self.limit + (GROWTH if self._grows_fast else 1.0 / self.limit))
+            growth = FAST if self.limit < self._fast_until else 1.0 / self.limit
+            self.limit = min(MOST, self.limit + growth)
 
-    def refused(self, started_at: float, retry_after_s: float | None) -> None:
-        """The server had too many; requests that were already out when it said so count once."""
-        if started_at <= self._cut_at:
-            return
-        now = time.monotonic()
-        pause_s = UNSAID_S if retry_after_s is None else retry_after_s
-        self._cut_at = now
-        self._grows_fast = False
+    def refused(self, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
+        """The server had too many; requests that were already out when it said so halve nothing more."""
+        if started_at < self._cut_at:
+            self._wave += 1
+        else:
+            self._cut(time.monotonic(), started_at, retry_after_s, in_flight)
+        if self._wave >= max(2.0, self._wave_of / 2) and self._shown is not None:
+            self._rate, self._shown = max(self._shown, SLOWEST_PER_S), None
+
+    def _cut(self, now: float, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
+        self._fast_until = NEARLY * self.limit
         self.limit = max(1.0, self.limit / 2)
-        taken_s = now - (started_at if self._cycle_at is None else self._cycle_at) + pause_s
-        self._rate = max(self._admitted / max(taken_s, 0.001), SLOWEST_PER_S)
-        self._cycle_at, self._admitted = now + pause_s, 0
+        self._pause_s = max(UNSAID_S if retry_after_s is None else retry_after_s, 0.1)
+        taken_s = max(now - (self._cycle_at or started_at), 0.0)
+        burst = self._rate is None
+        self._shown = CAREFUL * self._admitted / (taken_s + self._pause_s if burst else max(taken_s, 0.1))
+        self._wave, self._wave_of = 1, in_flight
+        self._cut_at = self._cycle_at = now + self._pause_s
+        self._admitted = 0
 
     async def turn(self) -> None:
         """Wait until the learnt rate lets one more request go."""
-        if self._rate is None:
+        if self._rate is None or self._cycle_at is None:
             return
         now = time.monotonic()
-        rate = self._rate * REGAIN ** min(max(now - (self._cycle_at or now), 0.0), 60.0)
-        start = max(self._next_start, self._cycle_at or 0.0, now)
-        self._next_start = start + 1.0 / rate
+        pauses = min(max(now - self._cycle_at, 0.0) / self._pause_s, 60.0)
+        start = max(self._next_start, self._cycle_at, now)
+        self._next_start = start + 1.0 / (self._rate * REGAIN**pauses)
         if start > now:
             await asyncio.sleep(start - now)
 

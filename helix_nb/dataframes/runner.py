@@ -102,6 +102,8 @@ class Runner:
         fixed = self.limits.concurrency
         while not self.stopped:
             limit = gate.auto.limit if fixed == "auto" else float(fixed)
+            if fixed == "auto":
+                limit += min(gate.resting, limit)
             if len(self._active) < min(limit, self._spending.most_in_flight):
                 spent = self._spending.exhausted(len(self._active))
                 if spent is None:
