@@ -53,11 +53,13 @@ async def _with_tools(
     log = current_log()
     endpoint = replaying(endpoint_for(connection), log)
     added: tuple[Message, ...] = ()
-    for _ in range(max_rounds):
+    for finished_rounds in range(max_rounds + 1):
         reply = await exchange(request, endpoint, log, watch)
         asked = Message("assistant", reply.text or None, tool_calls=reply.tool_calls)
         if call is None or not reply.tool_calls:
             return Outcome(reply, (*added, replace(asked, content=reply.text)))
+        if finished_rounds == max_rounds:
+            break
         results = [Message("tool", await call(c), name=c.name, tool_call_id=c.id) for c in reply.tool_calls]
         request = _next(request, reply, (asked, *results), held=1)
         added = (*added, asked, *results)

@@ -32,6 +32,8 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
     )
     keywords = {**question.keywords, "origin": origin}
     running = chats.prepare(question.prompt, chat=question.chat, key=key, **keywords)
+    if question.chat is not None and question.chat_name and question.chats is not None:
+        question.chats.add(question.chat_name, question.chat)
     view = None
     if shown and not question.quiet:
         view = View(surface(shell), Look(question.format, tuple(extra)))

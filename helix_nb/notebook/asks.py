@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
@@ -11,6 +12,8 @@ from .arguments import split_prompt
 if TYPE_CHECKING:
     from ..messages import Reply
     from .magics import HelixMagics
+
+CELL_NUMBER = re.compile(r"(?:In\[)?(\d+)\]?")
 
 
 def ask(magics: HelixMagics, line: str) -> Reply | None:
@@ -26,3 +29,37 @@ def ask(magics: HelixMagics, line: str) -> Reply | None:
         dry_run(asked)
         return None
     return answer(magics.ip, magics.cells, asked, shown=False)
+
+
+def fix(magics: HelixMagics, line: str) -> None:
+    """Show what is wrong with the last error's cell, and the cell as it should be."""
+    from .fix import fix_prompt
+
+    options, words = split_prompt(line, "%helix fix")
+    _shown(magics, options, fix_prompt(magics.cells, magics.names, words or ""), "%helix fix")
+
+
+def explain(magics: HelixMagics, line: str) -> None:
+    """Show an explanation of the last error, or of the cell In[N]."""
+    from .fix import explain_cell_prompt, explain_prompt
+    from .names import value_of
+
+    options, words = split_prompt(line, "%helix explain")
+    first, _, rest = options.strip().partition(" ")
+    names = magics.names
+    if number := CELL_NUMBER.fullmatch(first):
+        source = value_of(f"In[{number[1]}]", names)
+        _shown(magics, rest, explain_cell_prompt(source, words or ""), "%helix explain")
+    else:
+        _shown(magics, options, explain_prompt(magics.cells, names, words or ""), "%helix explain")
+
+
+def _shown(magics: HelixMagics, line: str, text: str, what: str) -> None:
+    """Ask as a cell does, with a text that is never interpolated."""
+    asked = magics.question(f"--raw {line}", text, what)
+    if len(asked.options.models) > 1:
+        raise ConfigError(f"{what} takes one model.")
+    if asked.options.dry_run:
+        dry_run(asked)
+    else:
+        answer(magics.ip, magics.cells, asked, shown=True)

@@ -36,6 +36,8 @@ class Cells:
     def post_run_cell(self, result: Any) -> None:
         """Keep a cell's failure for `%helix fix`."""
         error = result.error_before_exec or result.error_in_exec
+        if error is None or hasattr(error, "_render_traceback_"):
+            return  # nothing failed, or it was a magic's own red line
         if isinstance(error, Exception) and getattr(result.info, "raw_cell", None):
             self.failure = Failure(result.info.raw_cell, error)
 

@@ -24,28 +24,39 @@ class Chats(Mapping[str, Chat]):
         guess = f" Did you mean {close[0]!r}?" if close else " `%helix chats` lists them."
         raise ConfigError(f"No chat is called {name!r} in this kernel.{guess}")
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._chats
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._chats)
 
     def __len__(self) -> int:
         return len(self._chats)
 
-    def opened(self, name: str) -> Chat:
-        """The chat of that name, made if there is none; ConfigError when the name cannot be one."""
-        if name not in self._chats:
-            self.add(name, Chat())
-        return self._chats[name]
+    def found(self, name: str) -> Chat:
+        """The chat of that name, or a new one that is not kept yet; ConfigError for what is no name."""
+        self._check(name)
+        return self._chats.get(name) or Chat()
 
     def add(self, name: str, chat: Chat) -> None:
         """Keep a chat under a name, instead of one that has it."""
+        self._check(name)
+        self._chats[name] = chat
+
+    @staticmethod
+    def _check(name: str) -> None:
         if not name.strip() or name.startswith("-") or any(char in name for char in "\n\r\t\"'"):
             raise ConfigError(f"A chat cannot be called {name!r}; take letters, digits, dots and dashes.")
-        self._chats[name] = chat
 
     def forget(self, name: str) -> None:
         """Drop a chat."""
         self[name].reset()
         del self._chats[name]
+
+
+def turns(count: int) -> str:
+    """A number of turns in words."""
+    return f"{count} turn{'s' * (count != 1)}"
 
 
 def turn_line(name: str, chat: Chat, key: str | None) -> str:

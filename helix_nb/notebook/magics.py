@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +104,13 @@ class HelixMagics(Magics):
         from .question import question
 
         options = cell_options(line, what)
-        return question(text, options, self.ip.user_ns, self.defaults, self.chats)
+        return question(text, options, self.names, self.defaults, self.chats)
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """The notebook's variables; `In` holds cells as they were written."""
+        history = self.ip.history_manager
+        return ChainMap({"In": history.input_hist_raw} if history else {}, self.ip.user_ns)
 
     @property
     def defaults(self) -> Defaults:
@@ -160,7 +168,7 @@ def load(shell: InteractiveShell) -> None:
     shell.input_transformers_cleanup.append(keep_question_marks)
     completer = getattr(shell, "Completer", None)
     if completer is not None:
-        completer.custom_matchers.insert(0, magics.completer.match)
+        completer.custom_matchers.append(magics.completer)
     provenance.follow(magics.cells.origin)
 
 
@@ -175,7 +183,7 @@ def unload(shell: InteractiveShell) -> None:
     shell.events.unregister("post_run_cell", magics.cells.post_run_cell)
     shell.input_transformers_cleanup.remove(keep_question_marks)
     matchers = getattr(getattr(shell, "Completer", None), "custom_matchers", [])
-    matchers[:] = [matcher for matcher in matchers if matcher != magics.completer.match]
+    matchers[:] = [matcher for matcher in matchers if matcher is not magics.completer]
     configurables: list[Any] = shell.configurables
     configurables.remove(magics)
     provenance.follow(None)

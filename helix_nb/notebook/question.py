@@ -46,6 +46,7 @@ class Question:
     sent_along: tuple[str, ...] = ()
     chat_name: str | None = None
     chat: Chat | None = None
+    chats: Chats | None = None
 
 
 def question(
@@ -58,7 +59,7 @@ def question(
         attach(word, names, options.attach_tokens or defaults.attach_tokens) for word in options.attach
     ]
     attached += [_picture(word, names) for word in options.images]
-    chat = chats.opened(options.chat) if options.chat else None
+    chat = chats.found(options.chat) if options.chat else None
     prompt = text if options.raw else interpolate(text, names)
     made = Question(
         options=options,
@@ -69,6 +70,7 @@ def question(
         sent_along=tuple(one.said for one in attached),
         chat_name=options.chat,
         chat=chat,
+        chats=chats,
     )
     return _asking_for_json(made) if made.format == "json" and not options.schema else made
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Connection
 from ..errors import ConfigError
-from .chats import DEFAULT
+from .chats import DEFAULT, turns
 
 if TYPE_CHECKING:
     import argparse
@@ -38,20 +38,20 @@ def chat(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> An
     name = words[0] if words else DEFAULT
     if found.resume:
         magics.chats.add(name, resumed(name))
-        print(f"chat {name}: {len(magics.chats[name].turns)} turns, taken up from the log")
+        print(f"chat {name}: {turns(len(magics.chats[name].turns))}, taken up from the log")
     chat = magics.chats[name]
     if found.fork:
         if found.fork in magics.chats:
             raise ConfigError(f"The chat {found.fork!r} exists; %helix reset {found.fork} forgets it.")
         magics.chats.add(found.fork, chat.fork())
-        print(f"chat {found.fork}: {len(chat.turns)} turns, forked from {name}")
+        print(f"chat {found.fork}: {turns(len(chat.turns))}, forked from {name}")
     if found.export:
         path = Path(found.export).expanduser()
         try:
             path.write_text(exported(name, chat), encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-        print(f"chat {name}: {len(chat.turns)} turns, written to {path}")
+        print(f"chat {name}: {turns(len(chat.turns))}, written to {path}")
     return None if found.resume or found.fork or found.export else transcript(name, chat)
 
 
@@ -70,7 +70,11 @@ def panel(magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> 
     """Open the chat panel, on a named chat or a new one."""
     from .panel import ChatPanel
 
-    return ChatPanel(magics.chats.opened(words[0])) if words else ChatPanel()
+    if not words:
+        return ChatPanel()
+    chat = magics.chats.found(words[0])
+    magics.chats.add(words[0], chat)
+    return ChatPanel(chat)
 
 
 def _endpoint(chat: Chat) -> str | None:
