@@ -37,6 +37,7 @@ class _Filler:
             return self.choice(schema["enum"])
         kind = schema.get("type") or ("object" if "properties" in schema else "string")
         if isinstance(kind, list):
+            schema["nullable"] = "null" in kind
             kind = next((one for one in kind if one != "null"), "null")
         made: Any = getattr(self, f"make_{kind}", self.make_string)(schema, name, depth)
         return made
@@ -50,6 +51,7 @@ class _Filler:
             for word in ("anyOf", "oneOf"):
                 if options := found.pop(word, None):
                     found |= next((one for one in options if one.get("type") != "null"), options[0])
+                    found["nullable"] = any(one.get("type") == "null" for one in options)
             for part in found.pop("allOf", ()):
                 found |= part
             if not {"$ref", "anyOf", "oneOf", "allOf"} & found.keys():
@@ -132,9 +134,12 @@ class _Filler:
         examples["uuid"] = "00000000-0000-4000-8000-000000000000"
         return examples.get(str(schema.get("format")))
 
-    def make_number(self, schema: Mapping[str, Any], name: str, depth: int) -> float | int:
+    def make_number(self, schema: Mapping[str, Any], name: str, depth: int) -> float | int | None:
         found = self.beside(name.replace("_", " ")) if name else None
-        found = found or next(iter(self.numbers), "0")
+        found = found or next(iter(self.numbers), None)
+        if found is None and schema.get("nullable"):
+            return None
+        found = found or "0"
         if found in self.numbers:
             self.numbers.remove(found)  # a number of the text is one property's
         return self.number(found, schema)
