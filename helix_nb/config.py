@@ -34,6 +34,7 @@ __all__ = [
     "first_answer_note",
     "forget",
     "normalise",
+    "nothing_leaves",
     "redact",
     "redact_data",
     "remember_model",
@@ -95,6 +96,7 @@ class Session:
     current: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
     announced: bool = False
+    nothing_leaves: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,16 @@ def endpoints() -> dict[str, Connection]:
     known |= {name: c for name, c in _session.endpoints.items() if name not in RESERVED}
     known["demo"] = _builtin("demo")
     known["local"] = _builtin("local")
+    if nothing_leaves():
+        known.setdefault("helix", Connection("helix", normalise(HELIX_ROOT), profile="helix"))
     return known
+
+
+def nothing_leaves(always: bool | None = None) -> bool:
+    """Whether replay answers everything, so that no key is needed; a bool sets it for this process."""
+    if always is not None:
+        _session.nothing_leaves = always
+    return _session.nothing_leaves or os.environ.get("HELIX_NB_REPLAY", "").startswith("only")
 
 
 def configure(name: str, **settings: Any) -> Connection:
@@ -273,6 +284,8 @@ def _configured_origin() -> tuple[str, str | None, int | None] | None:
 def _key_of(key: str | None, key_env: str | None) -> tuple[Secret, str | None]:
     if key_env is not None:
         value = os.environ.get(key_env)
+        if not value and nothing_leaves():
+            return Secret(), None
         if not value:
             raise ConfigError(f"The environment variable {key_env} is not set; nothing was connected.")
         return Secret(value, key_env), f"the environment ({key_env})"

@@ -181,7 +181,8 @@ class Running:
 
     def _end(self, outcome: Outcome | None) -> None:
         reply = self._reply or self.reply
-        if self.asked.notes:
+        replayed = reply.replay_of is not None and reply.endpoint != self.asked.connection.name
+        if self.asked.notes and not replayed:  # who answered is then not who would have been asked
             reply = reply.having(notes=(*self.asked.notes, *reply.notes))
         self._reply = reply
         if rest := reply.text[self._sent :]:

@@ -164,7 +164,7 @@ def _lines(path: Path) -> Iterable[tuple[str, Recording]]:
             continue
         try:
             row = json.loads(line)
-            whole = dict.fromkeys(_KEPT) | row
+            whole = dict.fromkeys(_KEPT) | row | dict.fromkeys(("started_at", "first_token_at", "ended_at"))
             yield row["request_hash"], Recording(reply_of(whole), row["request"])
         except (ValueError, KeyError, TypeError) as failure:
             raise ConfigError(

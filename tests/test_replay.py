@@ -1,0 +1,231 @@
+"""Replay: recorded answers come back in order, whole, as cheap as they are, or not at all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import helix_nb as hx
+from helix_nb import config
+from helix_nb.records import replay
+from helix_nb.records.logbook import logbook
+
+
+class Counting(BaseHTTPRequestHandler):
+    """A server whose answers are numbered, so that a replayed one can be told from a new one."""
+
+    asked = 0
+
+    def do_POST(self) -> None:
+        type(self).asked += 1
+        length = int(self.headers["Content-Length"])
+        body = json.loads(self.rfile.read(length))
+        if body["messages"][-1]["content"] == "fail":
+            self._send(400, {"error": {"message": "no such thing"}})
+            return
+        if body["messages"][-1]["content"] == "cut":
+            self._send_text(200, "text/event-stream", 'data: {"choices":[{"delta":{"content":"half"}}]}\n\n')
+            return
+        message = {"role": "assistant", "content": f"answer {type(self).asked}"}
+        usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        self._send(200, {"id": "r1", "model": "m-large", "choices": [choice], "usage": usage})
+
+    def _send(self, status: int, body: object) -> None:
+        self._send_text(status, "application/json", json.dumps(body))
+
+    def _send_text(self, status: int, kind: str, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """A counting server, connected as the endpoint `counting`; replay is off afterwards."""
+    Counting.asked = 0
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Counting)
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{httpd.server_address[1]}/v1"
+    hx.connect(url, name="counting", retries=0)
+    logbook.prices["http://127.0.0.1*", "*"] = {"input": 1.0, "output": 2.0}
+    yield url
+    replay.choose(None)
+    del logbook.prices["http://127.0.0.1*", "*"]
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def asked(prompt: str, **options: object) -> hx.Reply:
+    return hx.ask(prompt, endpoint="counting", model="m", **options)  # type: ignore[arg-type]
+
+
+def test_repeated_requests_get_their_answers_in_order_and_nothing_is_sent(server: str) -> None:
+    """`only` answers from the log: same texts, same order, again and again, with 0 requests."""
+    live = [asked("a"), asked("b"), asked("a")]
+    sent = Counting.asked
+    assert logbook.replay("only") == "only"
+    again = [asked(prompt).text for prompt in ("a", "b", "a", "a")]
+    assert again == ["answer 1", "answer 2", "answer 3", "answer 1"]
+    assert Counting.asked == sent
+    replayed = asked("b")
+    assert replayed.replay_of == live[1].exchange_id and replayed.exchange_id != live[1].exchange_id
+    for fact in ("text", "finish_reason", "model", "response_id", "cost", "currency", "endpoint"):
+        assert getattr(replayed, fact) == getattr(live[1], fact), fact
+    assert (replayed.usage.total_tokens, replayed.usage.source) == (18, "replay")
+
+
+def test_a_replayed_row_used_nothing(server: str) -> None:
+    """Its tokens are NA, its cost 0, its tag names the recording; sums do not count it as unknown."""
+    live = asked("a")
+    logbook.replay("only")
+    asked("a")
+    row = hx.log().iloc[-1]
+    assert (row["status"], row["usage_source"], row["cost"], row["response"]) == (
+        "ok",
+        "replay",
+        0.0,
+        "answer 1",
+    )
+    assert row[["prompt_tokens", "completion_tokens", "total_tokens"]].isna().all()
+    assert json.loads(row["tags"]) == {"replay_of": live.exchange_id}
+    sums = hx.usage(by=None).iloc[0]
+    assert (sums["n"], sums["prompt_tokens"], sums["unknown_usage"], sums["unpriced"]) == (2, 11, 0, 0)
+    assert sums["cost"] == live.cost == pytest.approx((11 * 1.0 + 7 * 2.0) / 1e6)
+    assert hx.latency().loc["m-large", "n"] == 1
+    repriced = logbook.reprice(hx.log())
+    assert repriced["cost"].tolist() == [live.cost, 0.0]
+
+
+def test_failures_are_replayed_as_they_failed(server: str) -> None:
+    """A refused request and a cut answer raise again, with the same words and partial text."""
+    with pytest.raises(hx.BadRequest) as refused:
+        asked("fail")
+    with pytest.raises(hx.TruncatedReply) as cut:
+        asked("cut")
+    sent = Counting.asked
+    logbook.replay("only")
+    with pytest.raises(hx.BadRequest) as refused_again:
+        asked("fail")
+    with pytest.raises(hx.TruncatedReply) as cut_again:
+        asked("cut")
+    assert str(refused_again.value) == str(refused.value)
+    assert cut_again.value.reply is not None and cut.value.reply is not None
+    assert cut_again.value.reply.text == cut.value.reply.text == "half"
+    assert Counting.asked == sent
+    logbook.replay("reuse")
+    with pytest.raises(hx.BadRequest):
+        asked("fail")
+    assert Counting.asked == sent + 1
+
+
+def test_a_miss_shows_what_came_nearest(server: str) -> None:
+    """`only` raises ReplayMiss with a diff against the nearest recording, and records the miss."""
+    asked("What is the capital of France?", temperature=0.5)
+    asked("something else entirely")
+    logbook.replay("only")
+    with pytest.raises(hx.ReplayMiss) as miss:
+        asked("What is the capital of Spain?", temperature=0.5)
+    text = str(miss.value)
+    assert '-   "content": "What is the capital of France?"' in text
+    assert '+   "content": "What is the capital of Spain?"' in text and "something else" not in text
+    assert hx.log()["error_type"].iloc[-1] == "ReplayMiss"
+    with pytest.raises(hx.ReplayMiss):
+        asked("What is the capital of Spain?", temperature=0.5)
+    logbook.forget(since="1d")
+    with pytest.raises(hx.ReplayMiss, match="no recorded answer at all"):
+        asked("x")
+
+
+def test_reuse_asks_what_was_not_recorded_and_keeps_endpoints_and_keys_apart(server: str) -> None:
+    """One endpoint's answer never serves another endpoint, agent or key in `reuse`."""
+    assert asked("a").text == "answer 1"
+    logbook.replay("reuse")
+    assert asked("a").text == "answer 1"
+    assert asked("a", temperature=0.1).text == "answer 2"
+    hx.connect(server, name="agent", app_id="app_2")
+    assert hx.ask("a", endpoint="agent", model="m").text == "answer 3"
+    hx.connect(server, name="keyed", key="hl-another-key-0123456789")
+    assert hx.ask("a", endpoint="keyed", model="m").text == "answer 4"
+    assert hx.ask("a", endpoint="keyed", model="m").text == "answer 4"
+    logbook.replay("only")
+    assert hx.ask("a", endpoint="keyed", model="m").text == "answer 4"
+    assert hx.ask("a", endpoint="demo", model="m").text == "answer 1"
+
+
+def test_a_cassette_answers_without_the_log_the_key_or_the_endpoint(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exported notebook run is answered elsewhere: chats, lists, repeated questions, 0 requests."""
+    hx.connect(server, name="counting", key="hl-canary-0123456789abcdef")
+    chat = hx.Chat(endpoint="counting", model="m", system="Be brief.")
+    texts = [chat.ask("a").text, chat.ask("a").text, asked("a").text, asked("a").text]
+    listed = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": "y"},
+        {"role": "user", "content": "z"},
+    ]
+    texts.append(hx.ask(listed, endpoint="counting", model="m").text)
+    cassette = logbook.export(tmp_path / "run.jsonl")
+    assert b"hl-canary" not in cassette.read_bytes() and cassette.stat().st_mode & 0o777 == 0o600
+    assert len(cassette.read_text().splitlines()) == 5
+    sent = Counting.asked
+    config.forget()
+    monkeypatch.setenv("HELIX_NB_LOG", ":memory:")
+    monkeypatch.setenv("HELIX_NB_REPLAY", f"only:{cassette}")
+    hx.connect("https://nowhere.invalid", name="counting", key_env="NOT_SET_ANYWHERE")
+    chat = hx.Chat(endpoint="counting", model="m", system="Be brief.")
+    again = [chat.ask("a").text, chat.ask("a").text, asked("a").text, asked("a").text]
+    again.append(hx.ask(listed, endpoint="counting", model="m").text)
+    assert again == texts and Counting.asked == sent
+    with pytest.raises(hx.ReplayMiss, match=r"run\.jsonl holds no answer"):
+        chat.ask("never asked")
+    assert hx.log()["usage_source"].eq("replay").tolist() == [True] * 5 + [False]
+
+
+def test_batches_and_schemas_replay_too(server: str) -> None:
+    """Rows of a frame go through the same seam."""
+    frame = pd.DataFrame({"word": ["a", "b", "a"]})
+    live = frame.helix.ask("{{word}}", endpoint="counting", model="m", name="live", progress=False)
+    sent = Counting.asked
+    logbook.replay("only")
+    again = frame.helix.ask("{{word}}", endpoint="counting", model="m", name="again", progress=False)
+    assert again["answer"].tolist() == live["answer"].tolist() and Counting.asked == sent
+
+
+@pytest.mark.parametrize("setting", ["onyl", "only:/nowhere/x.jsonl"])
+def test_a_setting_that_makes_no_sense_is_one_sentence(
+    setting: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong mode, or a cassette that is not there, is a ConfigError; nothing is sent."""
+    monkeypatch.setenv("HELIX_NB_REPLAY", setting)
+    with pytest.raises(hx.ConfigError, match=r"did you mean 'only'|cannot be read"):
+        asked("a")
+    with pytest.raises(hx.ConfigError):
+        logbook.replay(*setting.split(":"))
+    assert Counting.asked == 0
+
+
+def test_a_damaged_cassette_names_its_line(tmp_path: Path) -> None:
+    """What is no exported exchange is refused with the number of its line."""
+    path = tmp_path / "bad.jsonl"
+    path.write_text('\n{"request": {}}\n')
+    logbook.replay("only", path)
+    try:
+        with pytest.raises(hx.ConfigError, match=r"Line 2 of .*bad\.jsonl is no exported exchange"):
+            hx.ask("a", endpoint="demo")
+    finally:
+        replay.choose(None)
