@@ -114,6 +114,38 @@ class FrameAccessor:
         """Await what `ask` returns: for top-level await and other event loops."""
         return await job(template, into, **options).aask(self._frame)
 
+    def estimate(
+        self,
+        template: str | Callable[[Any], Any],
+        into: str = "answer",
+        *,
+        pilot: int = 0,
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Say what `ask` with the same arguments would send and take, before it does.
+
+        Args:
+            template, into, **options: as in `ask`.
+            pilot: send so many rows to measure on; they belong to the batch and are not sent again.
+                Without, past answers in the log are the measure: this batch's, else those of other
+                batches of the same endpoint and model.
+
+        Returns:
+            A DataFrame with `estimate`, `low`, `high` (Float64; nine of ten such totals lie between)
+            and `source` (str) for `rows`, `skipped`, distinct `requests`, those `answered` already,
+            those `to_send`, and what those will take: `prompt_tokens`, `completion_tokens`, `cost`,
+            `duration_s` (with "auto" concurrency, at 8 requests at once). NA is unknown.
+
+        >>> import helix_nb as hx, pandas as pd
+        >>> cities = pd.DataFrame({"country": ["France", "Japan", "France"]})
+        >>> asked = "What is the capital of {{country}}?"
+        >>> int(cities.helix.estimate(asked, endpoint="demo").loc["to_send", "estimate"])
+        2
+        """
+        from .estimate import estimate
+
+        return estimate(job(template, into, **options), self._frame, pilot)
+
 
 @register_series_accessor("helix")
 class SeriesAccessor:

@@ -26,7 +26,7 @@ class Memory:
     """What one run reads from and writes to the log about its batch.
 
     `fresh` reuses nothing, `reuse_cut` reuses answers that were cut at their token limit too.
-    `offset` is the position of the frame's first row in the whole batch.
+    `looking` writes nothing. `offset` is the position of the frame's first row in the whole batch.
     """
 
     log: Log
@@ -35,6 +35,7 @@ class Memory:
     fresh: bool = False
     reuse_cut: bool = False
     offset: int = 0
+    looking: bool = False
     _finished: list[tuple[int, Outcome]] = field(default_factory=list)
     _written_s: float = 0.0
 
@@ -42,7 +43,7 @@ class Memory:
         """Note every row before anything is sent, so that a killed batch can still be read."""
         for start in range(0, plan.rows, PORTION * 10):
             portion = range(start, min(start + PORTION * 10, plan.rows))
-            self.log.link(self.batch_id, [self._link(plan, position) for position in portion])
+            self._write_links([self._link(plan, position) for position in portion])
             await asyncio.sleep(0)
 
     def _link(self, plan: Plan, position: int, exchange_id: str | None = None) -> Link:
@@ -89,7 +90,7 @@ class Memory:
             if outcome is not None:
                 found[slot] = outcome
                 links += self._links(plan, slot, outcome)
-        self.log.link(self.batch_id, links)
+        self._write_links(links)
         return found
 
     def _first_usable(self, ids: list[str], replies: Mapping[str, Reply]) -> Outcome | None:
@@ -119,8 +120,12 @@ class Memory:
         self._written_s = time.monotonic()
         if finished:
             links = [link for slot, outcome in finished for link in self._links(plan, slot, outcome)]
-            self.log.link(self.batch_id, links)
+            self._write_links(links)
             self.log.release(self.batch_id, [plan.identities[slot] for slot, _ in finished])
+
+    def _write_links(self, links: Sequence[Link]) -> None:
+        if not self.looking:
+            self.log.link(self.batch_id, links)
 
     async def leave(self, plan: Plan) -> None:
         """Write the rest, give up every claim, and return once all of it is in the file."""

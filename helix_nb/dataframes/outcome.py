@@ -23,6 +23,7 @@ class Outcome:
     parsed: Any = None
     cost: float | None = None
     currency: str | None = None
+    duration_ms: float | None = None
     reused: bool = False
 
     @property
@@ -52,5 +53,6 @@ def _of(reply: Reply, **facts: Any) -> Outcome:
         exchange_id=reply.exchange_id,
         cost=reply.cost,
         currency=reply.currency,
+        duration_ms=reply.duration_ms,
         **facts,
     )

@@ -50,18 +50,20 @@ class Runner:
         async for slot, outcome in self.memory.answers(self.plan):
             self._set(slot, outcome)
 
-    async def send(self) -> None:
-        """Ask the rest. What is None in `outcomes` afterwards was not asked; `stopped` says why."""
+    async def send(self, most: int | None = None) -> None:
+        """Ask the rest, or so many of it. What stays None in `outcomes` was not; `stopped` says why."""
         self._freed = asyncio.Event()
         self._spending = Spending(self.limits)
         gate = gate_for(self.connection)
         try:
             with gate.limited(rpm=self.limits.rpm, tpm=self.limits.tpm):
-                await self._send(
-                    [slot for slot, outcome in enumerate(self.outcomes) if outcome is None], gate
-                )
+                await self._send(self.left()[:most], gate)
         finally:
             await self._leave()
+
+    def left(self) -> list[int]:
+        """The slots without an outcome."""
+        return [slot for slot, outcome in enumerate(self.outcomes) if outcome is None]
 
     def _set(self, slot: int, outcome: Outcome) -> None:
         self.outcomes[slot] = outcome

@@ -73,6 +73,20 @@ def rows_of(connection: sqlite3.Connection, batch_id: str) -> list[tuple[Any, ..
     return connection.execute(query, (batch_id,)).fetchall()
 
 
+_RECENT = """
+SELECT prompt_tokens, completion_tokens, cost, duration_ms / 1000.0 FROM exchanges
+WHERE status = 'ok' AND base_url = ?2 AND (batch_id = ?1 OR (source = 'batch' AND model_requested IS ?3))
+ORDER BY batch_id IS NOT ?1, started_at DESC LIMIT ?4
+"""
+
+
+def recent(
+    connection: sqlite3.Connection, batch_id: str, base_url: str, model: str | None, most: int
+) -> list[tuple[float | None, ...]]:
+    """Tokens in and out, cost and seconds of a batch's answers, else of other batches' like it."""
+    return connection.execute(_RECENT, (batch_id, base_url, model, most)).fetchall()
+
+
 def replies(connection: sqlite3.Connection, exchange_ids: Collection[str]) -> dict[str, Reply]:
     """The Replies with these ids."""
     found: dict[str, Reply] = {}
