@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
-SIZE = {"width": 1000, "height": 900}
+SIZE = {"width": 1000, "height": 1080}
 CELLS = (
     "%load_ext helix_nb\nimport helix_nb as hx, pandas as pd",
     '%%helix -s "You are a helpful assistant."\nWhat is the capital of France?',
-    "%%helix -m demo\nTell me a story.",
+    "%%helix\nTell me a story.",
     "entries = ['We loved the plum cake.', 'The stove was broken.', 'Left at two.']\n"
     "guestbook = pd.DataFrame({'entry': entries})\n"
     "guestbook.helix.ask('Sentiment, positive, negative or neutral: {{entry}}', into='mood').iloc[:, :3]",
     'hx.log()[["source", "status", "model", "prompt_tokens", "completion_tokens", "duration_ms"]].round(1)',
 )
-FRAMES, FRAME_MS, LAST_MS = 30, 100, 4000
+FRAMES, FRAME_MS = 40, 20
+SHOWN_MS, LAST_MS = 160, 5000
 NOTEBOOK = ".jp-NotebookPanel-notebook"
 CLEAR = """() => { jupyterapp.shell.collapseLeft(); jupyterapp.shell.mode = 'single-document'; }"""
 
@@ -57,8 +58,19 @@ def photograph(page: Page, lab: Lab) -> list[Image.Image]:
     return [*frames, shot(page)]
 
 
+def panel(page: Page, lab: Lab) -> Image.Image:
+    """A conversation in the panel, as somebody types it."""
+    lab.open(page, lab.write("panel", "import helix_nb as hx\nhx.ChatPanel(hx.Chat())"))
+    lab.run_all(page)
+    for words in ("My name is Ines. Nice to meet you!", "What is my name?", "Show me a formula in Markdown."):
+        page.locator(".hx-composer textarea").first.fill(words)
+        page.locator(".hx-composer textarea").first.press("Enter")
+        page.wait_for_timeout(3000)
+    return Image.open(io.BytesIO(page.locator(".hx-panel").first.screenshot())).convert("RGB")
+
+
 def main() -> None:
-    """Write quickstart.png, the last frame, and quickstart.gif, all of them."""
+    """Write quickstart.gif, cells as they run, and panel.png."""
     from playwright.sync_api import sync_playwright
 
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "pictures"
@@ -68,12 +80,14 @@ def main() -> None:
         try:
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
             frames = photograph(chromium.new_page(viewport=SIZE), lab)
+            panel(chromium.new_page(viewport=SIZE), lab).quantize(64).save(
+                folder / "panel.png", optimize=True
+            )
             chromium.close()
         finally:
             lab.close()
     small = [frame.quantize(64) for frame in frames]
-    small[-1].save(folder / "quickstart.png", optimize=True)
-    times = [FRAME_MS] * len(frames[1:]) + [LAST_MS]
+    times = [SHOWN_MS] * len(frames[1:]) + [LAST_MS]
     small[0].save(
         folder / "quickstart.gif",
         save_all=True,
