@@ -73,7 +73,7 @@ def summed(log: Log, wanted: Filter, keys: Sequence[str]) -> pd.DataFrame | None
         return None
     dtypes = {name: _dtype(name) for name in names} | _SUM_DTYPES
     table = typed(parts[0] if parts else [], dtypes)
-    return table.sort_values(list(keys), kind="stable", na_position="last") if keys else table
+    return table.sort_values(names, kind="stable", na_position="last")
 
 
 def selected(log: Log, wanted: Filter, names: Sequence[str]) -> pd.DataFrame:

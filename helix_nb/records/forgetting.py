@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from .opening import BUSY_TIMEOUT_S, explained
 from .store import Log
 from .warning import warn
 
-CHECKPOINT_WAIT_S = 5.0
+CHECKPOINT_WAIT_S = 2.0
 Condition = tuple[str, Sequence[Any]]
 
 
@@ -96,15 +95,14 @@ def _settle(connection: sqlite3.Connection, *, vacuum: bool) -> None:
             connection.execute("VACUUM")
         except sqlite3.OperationalError:  # others are writing; the room is used again anyway
             pass
-    deadline = time.monotonic() + CHECKPOINT_WAIT_S
-    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        if time.monotonic() > deadline:
-            warn(
-                "Another program is reading the log: what was deleted leaves the file once it is done "
-                "and anything is deleted again."
-            )
-            return
-        time.sleep(0.05)
+    connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_S * 1000:.0f}")
+    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_S * 1000:.0f}")
+    if busy:
+        warn(
+            "Another program is reading the log: what was deleted leaves the file once it is done "
+            "and anything is deleted again."
+        )
 
 
 def bytes_of(size: int | str) -> int:

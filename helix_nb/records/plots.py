@@ -222,12 +222,12 @@ def _ecdf(axis: Axes, values_ms: pd.Series, **style: Any) -> None:
 
 def _cost(axis: Axes, frame: pd.DataFrame) -> None:
     _title(axis, "Cost by model")
-    sums = usage(frame, by=["model", "currency"]).reset_index().dropna(subset="cost")
-    if sums.empty:
+    priced = frame[frame["cost"].notna() & frame["currency"].notna()]
+    if priced.empty:
         _say(axis, "no prices known\n(hx.logbook.prices sets them)")
         return
-    sums = sums.sort_values("cost")
-    currencies = sums["currency"].dropna().unique()
+    sums = usage(priced, by=["model", "currency"]).reset_index().sort_values("cost")
+    currencies = sums["currency"].unique()
     labels = sums["model"] if len(currencies) < 2 else sums["model"] + " " + sums["currency"].astype("str")
     costs = sums["cost"].astype(float)
     bars = axis.barh(list(labels), list(costs), color=COLOURS[0], height=0.6)
