@@ -52,7 +52,7 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
 
     def start(self, code: str) -> str:
-        return str(self.client.execute(code))
+        return str(self.client.execute(code, stop_on_error=False))
 
     def run(self, code: str) -> None:
         self.until_done(self.start(code))

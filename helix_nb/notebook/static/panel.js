@@ -162,7 +162,7 @@ class Turn {
       button("bin", "Delete this turn", () => this.view.send({ do: "delete", id: this.id })));
     const chips = files.length ? h("div", { class: "hx-chips" }, ...files.map((file) => chip(file))) : null;
     this.ask.replaceChildren(h("div", { class: "hx-bubble" }, chips, prompt ? text : null), acts);
-    this.node.hidden = false;
+    requestAnimationFrame(() => { if (text.scrollHeight > text.clientHeight + 2) text.tabIndex = 0; });
     this.ask.hidden = !prompt && !files.length;
   }
 

@@ -1,0 +1,328 @@
+"""The panel in a live JupyterLab: what people do with it, what it looks like, what it withstands."""
+
+# ruff: noqa: F811 - a fixture's name is also a parameter's
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from attacks import ATTACKS, REMOTE
+from browser import Lab, browser, lab, lab_factory, page  # noqa: F401 - fixtures
+from panel_server import PanelServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+CANARY = "canary-key-0123456789"
+SHOTS = Path(os.environ.get("HELIX_NB_SCREENSHOTS", Path(__file__).parents[1] / "screenshots"))
+ANSWERED = ".hx-turn:last-child[data-status=ok]"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PanelServer]:
+    """The server that the notebooks ask."""
+    started = PanelServer()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def panel(lab: Lab, page: Page, server: PanelServer, request: pytest.FixtureRequest) -> Panel:
+    """A notebook with a panel in its first cell, in a browser."""
+    server.release.clear()
+    return Panel(lab, page, server.url, request.node.name.partition("[")[0])
+
+
+class Panel:
+    """A panel in a page, and what a user does with it."""
+
+    def __init__(self, lab: Lab, page: Page, url: str, name: str, *cells: str) -> None:
+        self.lab, self.page = lab, page
+        first = (
+            f"import helix_nb as hx\nhx.connect({url!r}, key='canary-' + 'key-0123456789', "
+            "name='lab', model='echo')\npanel = hx.ChatPanel(height='560px')\npanel"
+        )
+        self.path = lab.write(name, first, *(cells or ["1 + 1"]))
+        lab.open(page, self.path)
+        lab.run(page, "application:toggle-left-area")
+        lab.run(page, "notebook:run-cell")
+        page.wait_for_selector(".hx-panel .hx-hello")
+
+    @property
+    def box(self) -> Any:
+        return self.page.locator(".hx-composer textarea").first
+
+    def model(self, name: str) -> None:
+        """Choose a model in the picker, by keyboard."""
+        self.page.click(".hx-place")
+        self.page.fill(".hx-sheet [role=combobox]", name)
+        self.page.wait_for_function("name => document.querySelector('.hx-marked')?.value === name", arg=name)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_function(
+            "name => document.querySelector('.hx-place').textContent.includes(name)", arg=name
+        )
+
+    def send(self, text: str) -> None:
+        self.box.fill(text)
+        self.box.press("Enter")
+
+    def ask(self, text: str) -> None:
+        count = self.page.locator(".hx-turn").count()
+        self.send(text)
+        self.page.wait_for_function(
+            "n => document.querySelectorAll('.hx-turn:not([data-status=pending])').length === n",
+            arg=count + 1,
+        )
+
+    def shot(self, name: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.mouse.move(5, 500)
+        self.page.screenshot(path=SHOTS / f"{name}.png")
+
+    def answers(self) -> list[str]:
+        return [text.strip() for text in self.page.locator(".hx-body").all_inner_texts()]
+
+
+def test_conversation(panel: Panel, server: PanelServer) -> None:
+    """Send, stop, edit, regenerate, delete and undo work, by keyboard too, and focus stays."""
+    page = panel.page
+    panel.ask("first *question*")
+    assert panel.answers() == ["first question"] and page.locator(".hx-body em").count() == 1
+    assert page.evaluate("document.activeElement.matches('.hx-composer textarea')")
+    panel.model("slow")
+    panel.send("go on")
+    assert page.locator(".hx-go").get_attribute("aria-label") == "Stop"
+    page.wait_for_selector(".hx-turn:last-child .hx-tail p")
+    panel.box.type("typed while it streams")
+    assert page.evaluate("document.activeElement.value") == "typed while it streams"
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".hx-turn:last-child[data-status=interrupted]")
+    assert server.left.acquire(timeout=10)
+    assert "Stopped" in page.locator(".hx-turn:last-child .hx-strip").inner_text()
+    panel.model("echo")
+    page.locator(".hx-turn:last-child [aria-label='Answer again']").click()
+    page.wait_for_selector(ANSWERED)
+    assert panel.answers() == ["first question", "go on"]
+    panel.box.fill("")
+    panel.box.press("ArrowUp")
+    page.keyboard.type(" and on")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "document.querySelector('.hx-turn:last-child .hx-body').innerText.trim() === 'go on and on'"
+    )
+    page.locator(".hx-turn:first-child [aria-label='Delete this turn']").click()
+    page.wait_for_function("document.querySelectorAll('.hx-turn').length === 1")
+    page.get_by_role("button", name="Restore").click()
+    page.wait_for_function("document.querySelectorAll('.hx-turn').length === 2")
+    page.locator("[aria-label=More]").click()
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelectorAll('.hx-turn').length === 1")
+    assert panel.box.input_value() == "go on and on"
+
+
+def test_scrolling_follows_unless_the_reader_scrolls_up(panel: Panel) -> None:
+    """The log follows the answer, stays where a reader scrolled to, and jumps back when asked."""
+    page = panel.page
+    panel.model("slow")
+    panel.send("go")
+    at_end = _AT_END
+    page.wait_for_function(at_end, timeout=60_000)
+    page.locator(".hx-log").hover()
+    page.mouse.wheel(0, -400)
+    page.wait_for_selector(".hx-jump:not([hidden])")
+    before = page.evaluate("document.querySelector('.hx-log').scrollTop")
+    height = page.evaluate("document.querySelector('.hx-log').scrollHeight")
+    page.wait_for_function("h => document.querySelector('.hx-log').scrollHeight > h + 60", arg=height)
+    assert abs(page.evaluate("document.querySelector('.hx-log').scrollTop") - before) < 2
+    page.click(".hx-jump")
+    page.wait_for_function(at_end)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("[data-status=interrupted]")
+
+
+_AT_END = """() => { const log = document.querySelector('.hx-log');
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 40
+    && log.scrollHeight > log.clientHeight + 200 }"""
+
+
+def test_reload_and_second_view(panel: Panel, server: PanelServer) -> None:
+    """A second view shows the same; after a page reload in mid-stream the view catches up."""
+    page = panel.page
+    panel.model("held")
+    panel.send("x")
+    page.wait_for_function("document.querySelector('.hx-body').innerText.includes('The first part')")
+    page.locator(".hx-panel").first.hover()
+    page.evaluate("jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
+    panel.lab.run(page, "notebook:create-output-view")
+    page.wait_for_function(_TWO_VIEWS)
+    panel.shot("panel-two-views")
+    panel.lab.save(page)
+    page.reload()
+    panel.lab.ready(page)
+    page.wait_for_function(
+        "document.querySelector('.hx-body')?.innerText.includes('The first part')", timeout=60_000
+    )
+    assert page.locator(".hx-panel").first.get_attribute("aria-busy") == "true"
+    server.release.set()
+    page.wait_for_function("document.querySelector('.hx-body').innerText.includes('And the second part')")
+    page.wait_for_selector("[data-status=ok]")
+
+
+_TWO_VIEWS = """() => [...document.querySelectorAll('.hx-body')]
+  .filter(body => body.innerText.includes('The first part')).length === 2"""
+
+
+def test_saved_notebook_reads_as_a_document_and_holds_no_key(panel: Panel) -> None:
+    """Saved, closed and opened without its kernel, the conversation is there as text; no key is."""
+    page, lab = panel.page, panel.lab
+    panel.ask(f"my key is {CANARY}, and **this** is the question")
+    saved = lab.root / panel.path
+    lab.run(page, "@jupyter-widgets/jupyterlab-manager:saveWidgetState")
+    for _ in range(100):
+        lab.save(page)
+        if "this</strong>" in saved.read_text():
+            break
+        page.wait_for_timeout(100)
+    text = saved.read_text()
+    assert "this</strong>" in text and CANARY not in text
+    notebook = json.loads(text)
+    notebook["metadata"].pop("widgets", None)
+    (lab.root / "reopened.ipynb").write_text(json.dumps(notebook))
+    lab.open(page, "reopened.ipynb")
+    page.wait_for_function(
+        "document.querySelector('.helix-transcript')?.innerText.includes('is the question')"
+    )
+    page.wait_for_function("!document.body.innerText.includes('Loading widget')")
+    assert (
+        "model not found"
+        not in page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook").inner_text()
+    )
+    panel.shot("panel-reopened")
+
+
+@pytest.mark.parametrize("wall", ["with the browser's sanitiser", "without it"])
+def test_attacks(lab: Lab, page: Page, server: PanelServer, wall: str) -> None:
+    """No answer runs a script, a JupyterLab command or a request: while it streams, closed, or clicked."""
+    asked: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_listen, args=(listener, asked), daemon=True).start()
+        remote = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        texts = [text.replace(REMOTE, remote) for text in ATTACKS.values() if len(text) < 20_000]
+        (lab.root / "attacks.json").write_text(json.dumps(texts))
+        page.add_init_script("window.hacked = () => { window.wasHacked = true }")
+        if wall == "without it":
+            page.add_init_script("delete Element.prototype.setHTML")
+        panel = Panel(lab, page, server.url, f"attacks-{wall.split()[0]}", _ATTACK)
+        page.evaluate("jupyterapp.shell.currentWidget.content.activeCellIndex = 1")
+        lab.run(page, "notebook:run-cell")
+        page.wait_for_function(_ALL_SHOWN, arg=len(texts), timeout=120_000)
+        cells = page.evaluate(_CELLS)
+        page.evaluate(_CLICK_ALL)
+        page.wait_for_timeout(500)
+        assert not page.evaluate("window.wasHacked")
+        assert page.evaluate(_CELLS) == cells
+        assert panel.page.evaluate(_ODD_ELEMENTS) == [] and page.evaluate(_ODD_ATTRIBUTES) == []
+    assert asked == []
+
+
+_ATTACK = """import json
+for text in json.load(open('attacks.json')):
+    panel.send(text).result()"""
+_ALL_SHOWN = "n => document.querySelectorAll('.hx-turn[data-status=ok]').length === n"
+_CELLS = "jupyterapp.shell.currentWidget.content.widgets.length"
+_ODD_ELEMENTS = """() => [...document.querySelectorAll('.hx-body *')].map(node => node.localName).filter(name =>
+  ['script', 'img', 'iframe', 'form', 'object', 'embed', 'video', 'audio', 'link', 'style', 'input'].includes(name))"""
+_CLICK_ALL = """() => { for (const node of document.querySelectorAll('.hx-body *')) {
+  if (node.closest('a')) continue;
+  for (const kind of ['mouseover', 'focus', 'click', 'dblclick'])
+    node.dispatchEvent(new MouseEvent(kind, {bubbles: true}));
+} }"""
+_ODD_ATTRIBUTES = """() => [...document.querySelectorAll('.hx-body *')].flatMap(node => [...node.attributes]
+  .filter(({name, value}) => name.startsWith('on') || name.startsWith('data-')
+    || ['id', 'style', 'src', 'srcset', 'action'].includes(name)
+    || (name === 'href' && !/^(https?|mailto):/i.test(value)))
+  .map(({name, value}) => `${name}=${value}`))"""
+
+
+def _listen(listener: socket.socket, asked: list[str]) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        asked.append("a request")
+        connection.close()
+
+
+def test_looks_and_accessibility(panel: Panel) -> None:
+    """Light, dark and at 400 px the panel passes axe, is screenshot, and nothing overflows."""
+    page = panel.page
+    panel.model("thinks")
+    panel.ask("What is the answer?")
+    panel.model("echo")
+    panel.ask(_SHOWCASE)
+    panel.model("cut")
+    panel.ask("And what comes next?")
+    panel.shot("panel-light")
+    assert _axe(page) == []
+    page.click("[aria-label=Settings]")
+    assert _axe(page) == []
+    panel.shot("panel-settings")
+    page.keyboard.press("Escape")
+    page.click(".hx-place")
+    page.wait_for_selector(".hx-rows [role=option]")
+    assert _axe(page) == []
+    panel.shot("panel-models")
+    page.keyboard.press("Escape")
+    panel.lab.dark(page)
+    assert _axe(page) == []
+    panel.shot("panel-dark")
+    panel.lab.dark(page, False)
+    page.set_viewport_size({"width": 560, "height": 900})
+    page.wait_for_timeout(300)
+    panel.shot("panel-narrow")
+    wide = _WIDE
+    assert page.evaluate(wide) == []
+    assert _axe(page) == []
+
+
+_WIDE = """() => [...document.querySelectorAll('.hx-panel, .hx-log, .hx-head, .hx-bottom')]
+  .filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.className)"""
+
+
+def _axe(page: Page) -> list[str]:
+    """What axe-core finds wrong inside the panel."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context=".hx-panel").response["violations"]
+    return [f"{one['id']}: {[node['html'][:160] for node in one['nodes']]}" for one in found]
+
+
+_SHOWCASE = """## Rain by station
+
+Sorted by the number of wet days, with the mean $\\bar{x} = \\frac{1}{n}\\sum_{i=1}^n x_i$:
+
+| Station | Days of rain | Wettest month |
+|:--------|-------------:|:--------------|
+| Bergen  | 235          | October       |
+| Lisbon  | 113          | November      |
+
+```python
+import pandas as pd
+
+rain = pd.Series({"Bergen": 235, "Lisbon": 113})
+print(rain.sort_values())  # a row for each station
+```
+
+- Take **daily** sums, not hourly ones.
+- See [the method](https://example.org/method).
+"""
