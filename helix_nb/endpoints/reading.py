@@ -14,7 +14,7 @@ from ..messages import Delta
 from .chunks import choice_of, cost_of, pieces_of, usage_of
 from .complaints import Complaint
 from .failures import failure_inside, unreadable, web_page
-from .sse import Event, Stray
+from .sse import MAX_EVENT_BYTES, Event, Stray
 from .thinking import ThinkSplitter
 
 _HTML = re.compile(r"\s*<(?:!doctype|html)\b", re.IGNORECASE)
@@ -31,7 +31,8 @@ class AnswerReader:
     def __init__(self, connection: Connection, url: str, model: str | None) -> None:
         self._connection, self._url, self._model = connection, url, model
         self._thinking = ThinkSplitter()
-        self._stray = ""
+        self._stray: list[str] = []
+        self._stray_size = 0
         self._begun = False
         self._known: dict[str, str] = {}
         self.finished = False
@@ -44,13 +45,13 @@ class AnswerReader:
         if isinstance(event, Stray):
             yield from self._read_stray(event.text)
         elif self._stray:
-            yield from self._fail(self._stray)
+            yield from self._fail("\n".join(self._stray))
         else:
             yield from self._read_event(event)
 
     def close(self, *, cut: bool = False) -> Iterator[Delta]:
         """Yield what is left at the end of the bytes; `cut` when the connection broke."""
-        text = self._stray.strip()
+        text = "\n".join(self._stray).strip()
         unfinished = cut or (text.startswith("{") and not text.endswith("}"))
         if text and not self.done and not unfinished:
             yield from self._fail(text)
@@ -58,17 +59,19 @@ class AnswerReader:
 
     def _read_stray(self, text: str) -> Iterator[Delta]:
         """Take lines outside the format: one JSON body over several lines, or an error in words."""
-        first, self._stray = not self._stray, f"{self._stray}\n{text}".lstrip("\n")
-        if self._stray.strip() == "[DONE]":
-            yield from self._read_event(Event("[DONE]"))
-        elif self._stray[:1] not in ("{", "["):
+        self._stray.append(text)
+        self._stray_size += len(text)
+        first = self._stray[0].strip()
+        if first == "[DONE]":
+            yield from self._read_event(Event(first))
+        elif first[:1] not in ("{", "[") or self._stray_size > MAX_EVENT_BYTES:
             if _HTML.match(text) and not self._begun:
                 raise web_page(self._connection, self._url)
             yield from self._fail(text)
-        elif first or text[:1] in ("}", "]"):
-            data = _json(self._stray)
+        elif len(self._stray) == 1 or text in ("}", "]"):
+            data = _json("\n".join(self._stray))
             if isinstance(data, dict):
-                self._stray = ""
+                self._stray.clear()
                 yield from self._read_object(data, failed="choices" not in data)
 
     def _read_event(self, event: Event) -> Iterator[Delta]:
