@@ -47,7 +47,7 @@ def asked(connection: sqlite3.Connection, row: dict[str, Any]) -> list[dict[str,
 
 def history(connection: sqlite3.Connection, row: dict[str, Any]) -> list[dict[str, Any]]:
     """All messages that were sent for an exchange: system, what its parents hold, its own."""
-    chain = [*_ancestors(connection, row["parent_id"]), row]
+    chain = [*ancestors(connection, row["parent_id"]), row]
     sent: list[dict[str, Any]] = []
     for each in chain:
         sent += asked(connection, each)
@@ -87,11 +87,12 @@ def _thread(connection: sqlite3.Connection, name: str) -> list[dict[str, Any]]:
         one = exchange_rows(connection, "e.id = ?", [name])
         return _thread(connection, one[0]["thread_id"]) if one and one[0]["thread_id"] != name else one
     known = {row["id"] for row in own}
-    before = [row for row in _ancestors(connection, own[0]["parent_id"]) if row["id"] not in known]
+    before = [row for row in ancestors(connection, own[0]["parent_id"]) if row["id"] not in known]
     return before + own
 
 
-def _ancestors(connection: sqlite3.Connection, parent_id: str | None) -> list[dict[str, Any]]:
+def ancestors(connection: sqlite3.Connection, parent_id: str | None) -> list[dict[str, Any]]:
+    """The exchanges that led to one, the first of them first."""
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
     while parent_id is not None and parent_id not in seen:

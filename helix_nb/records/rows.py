@@ -61,45 +61,55 @@ def hash_of(text: str | bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def write(store: Store, request: Request, reply: Reply, identity: str | None, keeping: Keeping) -> None:
-    """Bring the row of an exchange up to date; insert it if it is not there."""
-    row = _exchange(store.process, request, reply)
-    if keeping.redact is not None and reply.error is not None:
-        row["error"] = Keeping(redact=keeping.redact).clean(reply.error)
-    found = store.connection.execute(_UPDATE, [*(row[name] for name in _MUTABLE), row["id"]]).fetchall()
-    if found:
-        number = int(found[0][0])
-    else:
-        number = _insert(store.connection, row)
-        _insert_payload(store.connection, number, request, identity, keeping)
-    store.connection.execute(
-        "UPDATE payloads SET response = ?, reasoning = ?, tool_calls = ?, notes = ? WHERE number = ?",
-        (*_answer(reply, keeping), number),
-    )
-
-
-_MUTABLE = [name for name in EXCHANGE_FIELDS if name not in ("id", "process")]
-_UPDATE = (
-    f"UPDATE exchanges SET {', '.join(f'{name} = ?' for name in _MUTABLE)} WHERE id = ? RETURNING number"  # noqa: S608
-)
-_INSERT = (
-    f"INSERT INTO exchanges ({', '.join(EXCHANGE_FIELDS)}) VALUES ({', '.join('?' * len(EXCHANGE_FIELDS))})"  # noqa: S608
-)
-_INSERT_PAYLOAD = (
-    "INSERT INTO payloads "
-    "(number, identity, request_hash, system_hash, prompt_hash, prompt, messages, response_schema) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
-
-
-def _insert(connection: sqlite3.Connection, row: dict[str, Any]) -> int:
-    cursor = connection.execute(_INSERT, [row[name] for name in EXCHANGE_FIELDS])
+def insert(store: Store, request: Request, reply: Reply, identity: str, keeping: Keeping) -> None:
+    """Write an exchange for the first time."""
+    row = _exchange(store.process, request, reply, keeping)
+    cursor = store.connection.execute(_INSERT, [row[name] for name in EXCHANGE_FIELDS])
     assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    payload = _payload(store.connection, cursor.lastrowid, request, identity, keeping)
+    store.connection.execute(_INSERT_PAYLOAD, (*payload, *_answer(reply, keeping)))
 
 
-def _exchange(process: int, request: Request, reply: Reply) -> dict[str, Any]:
+def update(store: Store, request: Request, reply: Reply, identity: str, keeping: Keeping) -> None:
+    """Bring the row of an exchange up to date; insert it where it never got into the file."""
+    row = _exchange(store.process, request, reply, keeping)
+    found = store.connection.execute(_UPDATE, [*(row[name] for name in _CHANGING), row["id"]]).fetchall()
+    if found:
+        store.connection.execute(_UPDATE_PAYLOAD, (*_answer(reply, keeping), found[0][0]))
+    else:
+        insert(store, request, reply, identity, keeping)
+
+
+# What may change after the beginning; none of it is indexed, so an update touches no index.
+_CHANGING = (
+    *("status", "endpoint", "model", "first_token_at", "ended_at", "time_to_first_token_ms"),
+    *("duration_ms", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
+    *("reasoning_tokens", "usage_source", "finish_reason", "cost", "currency", "cost_source"),
+    *("attempts", "http_status", "error_type", "error", "response_id", "tags"),
+)
+_PAYLOAD = ("number", "identity", "request_hash", "system_hash", "prompt_hash", "prompt", "messages")
+_ANSWER = ("response", "reasoning", "tool_calls", "notes")
+
+
+def _insert_into(table: str, names: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+
+
+def _set(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{name} = ?" for name in names)
+
+
+_INSERT = _insert_into("exchanges", EXCHANGE_FIELDS)
+_INSERT_PAYLOAD = _insert_into("payloads", (*_PAYLOAD, "response_schema", *_ANSWER))
+_UPDATE = f"UPDATE exchanges SET {_set(_CHANGING)} WHERE id = ? RETURNING number"  # noqa: S608
+_UPDATE_PAYLOAD = f"UPDATE payloads SET {_set(_ANSWER)} WHERE number = ?"  # noqa: S608
+
+
+def _exchange(process: int, request: Request, reply: Reply, keeping: Keeping) -> dict[str, Any]:
     origin = request.origin
+    error = reply.error
+    if error is not None and keeping.redact is not None:
+        error = Keeping(redact=keeping.redact).clean(error)
     tags = dict(origin.tags) | ({"replay_of": reply.replay_of} if reply.replay_of else {})
     row = {
         "id": reply.exchange_id,
@@ -122,7 +132,7 @@ def _exchange(process: int, request: Request, reply: Reply) -> dict[str, Any]:
         "attempts": reply.attempts,
         "http_status": reply.http_status,
         "error_type": reply.error_type,
-        "error": reply.error,
+        "error": error,
         "response_id": reply.response_id,
         "batch_id": origin.batch_id,
         "row_key": origin.row_key,
@@ -159,9 +169,9 @@ def _numbers(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _insert_payload(
-    connection: sqlite3.Connection, number: int, request: Request, identity: str | None, keeping: Keeping
-) -> None:
+def _payload(
+    connection: sqlite3.Connection, number: int, request: Request, identity: str, keeping: Keeping
+) -> tuple[Any, ...]:
     system, rest = _split_system(request)
     prompt = next((_prompt(m) for m in reversed(request.messages) if m.role == "user"), None)
     messages = None
@@ -169,12 +179,9 @@ def _insert_payload(
         wire = [_with_references(connection, number, message.to_wire(), keeping) for message in rest]
         messages = to_json(wire)
     response_schema = plain(to_json(request.schema)) if request.schema is not None else None
-    connection.execute(
-        _INSERT_PAYLOAD,
-        (
-            *(number, identity, bytes.fromhex(request.digest()), _keep_text(connection, system, keeping)),
-            *(None if prompt is None else hash_of(prompt), keeping.clean(prompt), messages, response_schema),
-        ),
+    return (
+        *(number, identity, bytes.fromhex(request.digest()), _keep_text(connection, system, keeping)),
+        *(None if prompt is None else hash_of(prompt), keeping.clean(prompt), messages, response_schema),
     )
 
 

@@ -65,7 +65,7 @@ class Log:
         assert self._writer is not None
         self._begun[reply.exchange_id] = (request, identity)
         kept = keeping()
-        job = self._writer.do(lambda store: rows.write(store, request, reply, identity, kept))
+        job = self._writer.do(lambda store: rows.insert(store, request, reply, identity, kept))
         try:
             await asyncio.wrap_future(job)
         except (sqlite3.Error, ValueError, TypeError) as failure:
@@ -85,7 +85,7 @@ class Log:
     def _update(self, request: Request, identity: str, reply: Reply) -> None:
         assert self._writer is not None
         kept = keeping()
-        job = self._writer.do(lambda store: rows.write(store, request, reply, identity, kept), urgent=False)
+        job = self._writer.do(lambda store: rows.update(store, request, reply, identity, kept), urgent=False)
         job.add_done_callback(lambda done: self._not_kept(done.exception()))
 
     def _not_kept(self, failure: BaseException | None) -> None:
