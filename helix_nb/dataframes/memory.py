@@ -39,14 +39,18 @@ class Memory:
     _finished: list[tuple[int, Outcome]] = field(default_factory=list)
     _written_s: float = 0.0
 
-    async def link_all(self, plan: Plan) -> None:
+    async def link_all(self, plan: Plan, outcomes: Sequence[Outcome | None]) -> None:
         """Note every row before anything is sent, so that a killed batch can still be read."""
+        ids = [None if outcome is None else outcome.exchange_id for outcome in outcomes]
         for start in range(0, plan.rows, PORTION * 10):
             portion = range(start, min(start + PORTION * 10, plan.rows))
-            self._write_links([self._link(plan, position) for position in portion])
+            slots = ((position, plan.slot_of[position]) for position in portion)
+            self._write_links(
+                [self._link(plan, at, None if slot == NOT_ASKED else ids[slot]) for at, slot in slots]
+            )
             await asyncio.sleep(0)
 
-    def _link(self, plan: Plan, position: int, exchange_id: str | None = None) -> Link:
+    def _link(self, plan: Plan, position: int, exchange_id: str | None) -> Link:
         slot = plan.slot_of[position]
         identity = None if slot == NOT_ASKED else plan.identities[slot]
         problem = plan.problems.get(position)
@@ -71,6 +75,9 @@ class Memory:
         if not self.fresh:
             known = await asyncio.to_thread(self.log.answered, self.batch_id, identities)
         done = await self._taken_over(slots, known, plan) if known else {}
+        self._write_links(
+            [link for slot, outcome in done.items() for link in self._links(plan, slot, outcome)]
+        )
         return [slot for slot in slots if plan.identities[slot] in granted and slot not in done], done
 
     async def _taken_over(
@@ -83,15 +90,8 @@ class Memory:
             return {}
         ids = {id_ for slot in wanted for id_ in left[plan.identities[slot]]}
         replies = await asyncio.to_thread(self.log.replies, ids)
-        found: dict[int, Outcome] = {}
-        links = []
-        for slot in wanted:
-            outcome = self._first_usable(left[plan.identities[slot]], replies)
-            if outcome is not None:
-                found[slot] = outcome
-                links += self._links(plan, slot, outcome)
-        self._write_links(links)
-        return found
+        usable = {slot: self._first_usable(left[plan.identities[slot]], replies) for slot in wanted}
+        return {slot: outcome for slot, outcome in usable.items() if outcome is not None}
 
     def _first_usable(self, ids: list[str], replies: Mapping[str, Reply]) -> Outcome | None:
         while ids:

@@ -44,11 +44,11 @@ class Runner:
     _unreachable: int = 0
 
     async def reuse(self) -> None:
-        """Note every row in the log, and take over what the batch has answered before."""
+        """Take over what the batch has answered before, and note every row in the log."""
         self.outcomes = [None] * len(self.plan.firsts)
-        await self.memory.link_all(self.plan)
         async for slot, outcome in self.memory.answers(self.plan):
             self._set(slot, outcome)
+        await self.memory.link_all(self.plan, self.outcomes)
 
     async def send(self, most: int | None = None) -> None:
         """Ask the rest, or so many of it. What stays None in `outcomes` was not; `stopped` says why."""

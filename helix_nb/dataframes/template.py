@@ -136,6 +136,8 @@ def _field(hole: Hole, known: Mapping[str, Hashable], columns: Sequence[Hashable
         raise _unknown(hole.raw, hole.source, known, columns) from None
     _check(node, hole, known, columns)
     names = tuple(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+    if not names:
+        raise _unknown(hole.raw, hole.source, known, columns)
     return Field(hole.raw, node, hole.conversion, hole.spec, names)
 
 

@@ -1,0 +1,292 @@
+"""`df.helix.ask`: what comes back, what is sent once, what typed columns hold."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import pytest
+from batch_server import BatchServer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import helix_nb as hx
+from helix_nb.dataframes.accessor import job
+from helix_nb.dataframes.job import RowsFailed
+
+QUIET: dict[str, Any] = {"model": "m", "progress": False}
+DTYPES = {
+    "answer": "str",
+    "answer_status": "str",
+    "answer_error": "str",
+    "answer_finish_reason": "str",
+    "answer_prompt_tokens": "Int64",
+    "answer_completion_tokens": "Int64",
+}
+
+
+@pytest.mark.parametrize("order", ["pandas, helix_nb", "helix_nb, pandas"])
+def test_the_accessor_is_there_whichever_is_imported_first(order: str) -> None:
+    """Importing helix_nb imports no pandas; once both are there, so is `.helix`."""
+    code = (
+        f"import {order.split(', ')[0]}, sys\n"
+        f"assert ('pandas' in sys.modules) == {order.startswith('pandas')}\n"
+        f"import {order.split(', ')[1]}, pandas\n"
+        "assert pandas.DataFrame.helix.ask and pandas.Series.helix.ask\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+def test_a_frame_gets_its_answers_in_place() -> None:
+    """The index (duplicates too) and the order stay, dtypes are right, NA is skipped, the frame unchanged."""
+    frame = pd.DataFrame({"n": [1, 2, None, 1]}, index=["a", "b", "c", "a"], dtype="Int64")
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        done = frame.helix.ask("row {{n}}", **QUIET)
+    assert done.index.tolist() == ["a", "b", "c", "a"] and list(frame.columns) == ["n"]
+    assert done.dtypes.astype(str).to_dict() == {"n": "Int64", **DTYPES}
+    assert done["answer"].tolist()[:2] == ["echo: row 1", "echo: row 2"] and done["answer"].isna().iloc[2]
+    assert done["answer_status"].tolist() == ["ok", "ok", "skipped", "ok"]
+    assert done["answer_prompt_tokens"].tolist() == [10, 10, pd.NA, 10]
+    assert sorted(server.prompts()) == ["row 1", "row 2"]
+    facts = done.attrs["batch"]
+    assert (facts["requests"], facts["duplicates"], facts["prompt_tokens"]) == (2, 1, 20)
+    rows = hx.log(scope="all", tags=None)
+    assert rows["source"].tolist() == ["batch"] * 2 and set(rows["batch_id"]) == {facts["name"]}
+    assert sorted(rows["row_key"]) == ['"a"', '"b"'] and rows["total_tokens"].sum() == 30
+
+
+indexes = st.sampled_from(
+    [
+        lambda n: pd.RangeIndex(5, 5 + n),
+        lambda n: pd.Index(["x", "y", "x", "z", "x", "é"][:n]),
+        lambda n: pd.date_range("2026-01-01", periods=n, tz="UTC"),
+        lambda n: pd.MultiIndex.from_tuples([(i // 2, "{{a}}") for i in range(n)]),
+        lambda n: pd.CategoricalIndex((["p", "q", None] * 2)[:n]),
+    ]
+)
+words = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("{}"), max_size=8)
+texts = st.lists(st.none() | words | st.just("{{b}}"), min_size=1, max_size=6)
+numbers = st.sampled_from(["Int64", "float64", "boolean", "datetime64[us]", "category", "object"])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=texts, index=indexes, dtype=numbers)
+def test_any_frame_comes_back_as_it_was_with_its_own_answers(texts: Any, index: Any, dtype: str) -> None:
+    """Whatever the index, dtypes, NA and characters, each row holds the answer to its own prompt."""
+    other = pd.Series(([1, 0, None] * 2)[: len(texts)]).astype(dtype)
+    frame = pd.DataFrame({"a b": pd.Series(texts, dtype="str"), "b": other})
+    frame.index = index(len(texts))
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        done = frame.helix.ask("<{{a b}}> {{b}}", **QUIET)
+    pd.testing.assert_frame_equal(done[["a b", "b"]], frame)
+    for position, text in enumerate(texts):
+        row, value = done.iloc[position], frame["b"].tolist()[position]
+        if text is None or pd.isna(value):
+            assert row["answer_status"] == "skipped" and pd.isna(row["answer"])
+        else:
+            assert row["answer_status"] == "ok" and row["answer"] == f"echo: <{text}> {value}"
+
+
+def test_rows_can_make_everything_themselves() -> None:
+    """Callables make prompts or messages, `system=` and `model=` vary by row, images come from a column."""
+    frame = pd.DataFrame(
+        {"q": ["a", "b"], "who": ["m1", "m2"], "img": ["https://x/1.png", "https://x/2.png"]}
+    )
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        options = {"endpoint": "s", "progress": False}
+        frame.helix.ask(lambda row: f"<{row.q}>", system="be {{who}}", model="who", **options)
+        frame.helix.ask(lambda row: [{"role": "user", "content": row["q"]}], model="m", **options)
+        frame.helix.ask("{{q}}", images="img", model="m", **options)
+        answers = frame["q"].helix.ask(str.upper, model="m", **options)
+    bodies = [seen.body for seen in server.seen]
+    by_row = {body["model"]: body["messages"] for body in bodies[:2]}
+    assert by_row["m2"] == [{"role": "system", "content": "be m2"}, {"role": "user", "content": "<b>"}]
+    assert {body["messages"][0]["content"] for body in bodies[2:4]} == {"a", "b"}
+    parts = [body["messages"][0]["content"] for body in bodies[4:6]]
+    assert {part[1]["image_url"]["url"] for part in parts} == set(frame["img"])
+    assert isinstance(answers, pd.Series) and answers.tolist() == ["echo: A", "echo: B"]
+
+
+def test_a_wrong_call_sends_nothing() -> None:
+    """Wrong columns, settings and templates that fit no row are ConfigErrors before any request."""
+    frame = pd.DataFrame({"q": ["a"], "answer": ["mine"]})
+    wrong: list[tuple[Any, dict[str, Any]]] = [
+        ("{{qq}}", {"into": "x"}),
+        ("{{q}}", {}),  # would write over the column `answer`
+        ("{{q}}", {"into": "x", "concurrency": 0}),
+        ("{{q}}", {"into": "x", "images": "nope"}),
+        ("{{q}}", {"into": "x", "missing": "drop"}),
+        ("{{q}}", {"into": "x", "errors": "ignore"}),
+        ("{{q}}", {"into": "x", "max_cost": -1}),
+        ("{{q.upper}}", {"into": "x"}),
+        (lambda row: row.nope, {"into": "x"}),
+    ]
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        for template, options in wrong:
+            with pytest.raises(hx.ConfigError):
+                frame.helix.ask(template, **{**QUIET, **options})
+        again = frame.helix.ask("{{q}}", into="x", **QUIET).helix.ask("{{q}}", into="x", **QUIET)
+    assert server.count == 1 and again["x"].tolist() == ["echo: a"]
+
+
+def test_equal_rows_are_sent_once_unless_told_otherwise() -> None:
+    """Duplicates share one exchange and one link each; `dedupe=False` sends each, and each is reused."""
+    frame = pd.DataFrame({"q": ["a", "b", "a", "a"]})
+    count = iter(range(100))
+    with BatchServer(answer=lambda body: f"number {next(count)}") as server:
+        hx.connect(server.url, name="s")
+        once = frame.helix.ask("{{q}}", name="once", temperature=1.0, **QUIET)
+        each = frame.helix.ask("{{q}}", name="each", dedupe=False, **QUIET)
+        again = frame.helix.ask("{{q}}", name="each", dedupe=False, **QUIET)
+        fresh = frame.helix.ask("{{q}}", name="once", temperature=1.0, fresh=True, **QUIET)
+    assert once["answer"].nunique() == 2 and each["answer"].nunique() == 4
+    assert sorted(again["answer"]) == sorted(each["answer"]) and again.attrs["batch"]["requests"] == 0
+    assert not set(fresh["answer"]) & set(once["answer"])
+    assert server.count == 2 + 4 + 0 + 2
+    linked = hx.batch("once")
+    assert linked["exchange_id"].nunique() == 2 and linked["answer"].tolist() == fresh["answer"].tolist()
+
+
+def test_reuse_stays_within_batch_and_request() -> None:
+    """Another name, model or endpoint is asked anew; cut answers too, unless `reuse_cut=True`."""
+    frame = pd.DataFrame({"q": ["a"]})
+    with BatchServer() as server, BatchServer() as other:
+        hx.connect(other.url, name="o")
+        hx.connect(server.url, name="s")
+        sent = []
+        for options in [
+            {"name": "n"},
+            {"name": "n"},
+            {"name": "n2"},
+            {"name": "n", "model": "m2"},
+            {"name": "n", "seed": 1},
+            {"name": "n", "endpoint": "o"},
+        ]:
+            done = frame.helix.ask("{{q}}", **{**QUIET, **options})
+            sent.append(done.attrs["batch"]["requests"])
+        assert sent == [1, 0, 1, 1, 1, 1]
+    cut = {"endpoint": "demo", "name": "cut", "max_tokens": 3, "progress": False}
+    ask = "What is the capital of France?"
+    runs = [frame.helix.ask(ask, **cut, reuse_cut=reuse) for reuse in (False, False, True)]
+    assert [run.attrs["batch"]["requests"] for run in runs] == [1, 1, 0]
+    assert {run["answer_finish_reason"].iloc[0] for run in runs} == {"length"}
+
+
+@dataclass
+class Verdict:
+    mood: Literal["good", "bad"]
+    stars: int
+    price: float | None
+    words: list[str]
+    sure: bool
+
+
+VERDICT = '{"mood": "good", "stars": 4, "price": 1.5, "words": ["a", "b"], "sure": true}'
+
+
+def test_typed_columns_are_validated_and_repaired_once() -> None:
+    """Fields get their dtypes; a row that does not fit is repaired once, then keeps its raw text."""
+
+    def answer(body: dict[str, Any]) -> str:
+        first, last = body["messages"][0]["content"], body["messages"][-1]["content"]
+        if first == "hopeless":
+            return "no JSON"
+        return "wrong" if first == "repairable" and last == first else VERDICT
+
+    frame = pd.DataFrame({"q": ["fine", "repairable", "hopeless"]})
+    with BatchServer(answer=answer) as server:
+        hx.connect(server.url, name="s")
+        done = frame.helix.ask("{{q}}", schema=Verdict, name="typed", **QUIET)
+        assert server.count == 1 + 2 + 2
+        again = frame.helix.ask("{{q}}", schema=Verdict, name="typed", **QUIET)
+        assert server.count == 5 + 2  # only the hopeless row is asked again
+    assert done.dtypes.astype(str).to_dict() | {"q": "str"} == {
+        "q": "str",
+        **DTYPES,
+        "mood": "category",
+        "stars": "Int64",
+        "price": "Float64",
+        "words": "object",
+        "sure": "boolean",
+    }
+    assert done["stars"].tolist() == [4, 4, pd.NA] and done["words"].iloc[1] == ["a", "b"]
+    assert done["answer_status"].tolist() == ["ok", "ok", "error"] and done["answer"].iloc[2] == "no JSON"
+    assert done["answer_error"].iloc[2].startswith("SchemaMismatch")
+    pd.testing.assert_frame_equal(again, done, check_flags=False)
+
+
+def test_raising_waits_for_the_end_and_holds_the_frame() -> None:
+    """`errors="raise"` asks every row first; a Job in a pickle does the same as a chunk function."""
+    frame = pd.DataFrame({"q": ["a", "bad", "c"]})
+    with BatchServer(lambda seen: 400 if seen.prompt == "bad" else None) as server:
+        hx.connect(server.url, name="s")
+        with pytest.raises(RowsFailed, match="1 of 3 rows failed") as error:
+            frame.helix.ask("{{q}}", errors="raise", **QUIET)
+        assert error.value.frame["answer_status"].tolist() == ["ok", "error", "ok"]
+        assert "BadRequest" in error.value.frame["answer_error"].iloc[1]
+        chunk = pickle.loads(pickle.dumps(job("{{q}}", **QUIET)))
+        assert chunk(frame)["answer"].tolist()[::2] == ["echo: a", "echo: c"]
+
+
+async def _asked(frame: pd.DataFrame) -> pd.DataFrame:
+    return await frame.helix.aask("{{q}}", **QUIET)
+
+
+def test_the_awaited_face_and_the_log_off_do_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`aask` awaits on any loop; with the log off rows are answered, and it is said that nothing resumes."""
+    import asyncio
+
+    monkeypatch.setenv("HELIX_NB_LOG", "off")
+    frame = pd.DataFrame({"q": ["a", "a"]})
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        assert asyncio.run(_asked(frame))["answer"].tolist() == ["echo: a"] * 2
+        frame.helix.ask("{{q}}", model="m")
+    said = capsys.readouterr().err.splitlines()
+    assert "The log is off" in said[0] and "share" in said[0] and said[1] == "2 rows: 2 ok (1 shared)"
+
+
+def test_estimates_count_first_and_measure_on_a_pilot() -> None:
+    """Counts are exact before anything is sent; a pilot's answers belong to the batch; unknown is NA."""
+    frame = pd.DataFrame({"q": ["a", "b", "c", "a", None]})
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        before = frame.helix.estimate("{{q}}", **QUIET)
+        assert before["estimate"].tolist()[:5] == [5, 1, 3, 0, 3] and server.count == 0
+        assert before.loc["prompt_tokens":].isna().all(axis=None)
+        pilot = frame.helix.estimate("{{q}}", pilot=2, **QUIET)
+        assert pilot.loc[["answered", "to_send", "prompt_tokens"], "estimate"].tolist() == [2, 1, 10]
+        assert pilot.loc["cost"].isna().all() and pilot.loc["prompt_tokens", "source"] == "pilot of 2"
+        assert frame.helix.estimate("{{q}}", **QUIET).loc["completion_tokens", "low"] == 5
+        assert frame.helix.ask("{{q}}", **QUIET).attrs["batch"]["requests"] == 1
+
+
+def test_parquet_goes_chunk_by_chunk_and_resumes(tmp_path: Any) -> None:
+    """Parts hold all columns, positions run through the source, a rerun pays only what is missing."""
+    frame = pd.DataFrame({"n": range(25), "t": ["é{{n}}"] * 25})
+    (tmp_path / "in").mkdir()
+    frame.iloc[:13].to_parquet(tmp_path / "in" / "a.parquet")
+    frame.iloc[13:].to_parquet(tmp_path / "in" / "b.parquet")
+    broken = {"on": True}
+    fault = lambda seen: 400 if broken["on"] and seen.prompt.startswith("row 17 ") else None  # noqa: E731
+    with BatchServer(fault) as server:
+        hx.connect(server.url, name="s")
+        ask = ("row {{n}} {{t}}", "said")
+        parts = hx.ask_parquet(tmp_path / "in", tmp_path / "out", *ask, chunk_rows=10, name="p", **QUIET)
+        assert parts[["rows", "ok", "error"]].to_numpy().tolist() == [[10, 10, 0], [10, 9, 1], [5, 5, 0]]
+        broken["on"] = False
+        parts = hx.ask_parquet(tmp_path / "in", tmp_path / "out", *ask, chunk_rows=20, name="p", **QUIET)
+        assert parts["requests"].sum() == 1 and server.count == 26
+    done = pd.read_parquet(tmp_path / "out")
+    assert done["said"].tolist() == [f"echo: row {n} é{{{{n}}}}" for n in range(25)]
+    assert hx.batch("p").index.tolist() == list(range(25))
