@@ -148,7 +148,9 @@ class ChatPanel(anywidget.AnyWidget):
 
         show: Callable[..., Any] = display
         bundle: Any = self._repr_mimebundle_()
-        show(bundle[0], metadata=bundle[1], raw=True)
+        # Where a saved notebook is read without widgets, this is the heading of the transcript.
+        data = bundle[0] | {"text/plain": "A conversation in a chat panel:"}
+        show(data, metadata=bundle[1], raw=True)
         self._publish(html_of(self._conversation.items), update=False)
         self._displayed = True
 

@@ -18,7 +18,7 @@ from .panel_turns import Item
 _STYLE = (
     ".helix-transcript{border-left:3px solid var(--jp-border-color2,#ccc);padding:0 0 0 1em}"
     ".helix-transcript .hx-said{white-space:pre-wrap}"
-    ".helix-transcript .hx-about{color:var(--jp-ui-font-color2,#666);font-size:.85em}"
+    ".helix-transcript .hx-about{color:var(--jp-ui-font-color2,#666)}"
     ".jp-OutputArea:has(.helix-transcript) .jp-OutputArea-output.jupyter-widgets:not(:has(*)){display:none}"
 )
 
@@ -42,7 +42,7 @@ def _turn_html(item: Item) -> str:
     return (
         f'<p><strong>You</strong></p><p class="hx-said">{said}{files}</p>'
         f"<p><strong>{text(_who(item.reply))}</strong></p>{answer}"
-        f'<p class="hx-about">{text(_about(item.reply))}</p>'
+        f'<p class="hx-about"><small>{text(_about(item.reply))}</small></p>'
     )
 
 

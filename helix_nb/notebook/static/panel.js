@@ -404,6 +404,8 @@ class View {
     if (message.to && message.to !== this.id) return;
     clearTimeout(this.patient);
     this.waiting(false);
+    this.heard = true;
+    this.root.classList.remove("hx-dead");
     const handle = this[`on_${message.t}`];
     if (handle) handle.call(this, message);
     if (this.following) this.stick();
@@ -600,6 +602,7 @@ class View {
 
   waiting(yes) {
     if (yes === Boolean(this.kept)) return;
+    this.root.classList.toggle("hx-dead", yes && !this.heard);
     if (yes) this.kept = this.hint.textContent;
     this.hint.textContent = yes ? "Waiting for the kernel: a cell is running, or it has gone" : this.kept;
     if (!yes) this.kept = null;
