@@ -2,7 +2,7 @@
 
 Every frame holds the whole answer, so the pace is what keeps a long one from flooding the wire:
 an interval of max(50 ms, bytes of the last frame / 40,000 s). A slow model gets a slower pace too
-(1/24 of the time it has streamed, at most 1 s), so that an answer costs about 24 times its size
+(1/20 of the time it has streamed, at most 1 s), so that an answer costs about 20 times its size
 at any speed.
 """
 
@@ -17,7 +17,7 @@ from .surface import Surface
 SHORTEST_S = 0.05
 LONGEST_S = 1.0
 BYTES_PER_S = 40_000
-FRAMES = 24
+FRAMES = 20
 
 
 class Screen:
