@@ -221,6 +221,7 @@ NODE = {
 GUESTS = {
     "properties": {"score": {"type": "integer"}, "stars": {"type": "integer"}, "name": {"type": "string"}}
 }
+UNSAID = {"properties": {name: {"type": ["string", "null"]} for name in ("url", "date")}}
 FLAGS = {"properties": {"wants_refund": {"type": "boolean"}, "gift": {"type": "boolean"}}}
 LABEL = {"properties": {"sentiment": {"enum": ["positive", "negative"]}}}
 CODE = {"properties": {"code": {"type": "string", "pattern": "^[A-Z][a-z]{2} \\d{4}$"}}}
@@ -229,6 +230,7 @@ SCHEMAS: list[tuple[Body, Any]] = [
     ({"properties": {"score": {"type": "integer", "minimum": 1, "maximum": 5}}}, {"score": 2}),
     ({"properties": {"score": {"type": "number", "minimum": 3}}}, {"score": 3}),
     (GUESTS, {"score": 2, "stars": 0, "name": "Ann"}),
+    (UNSAID, {"url": None, "date": "3 May 2024"}),
     (FLAGS, {"wants_refund": True, "gift": False}),
     ({"properties": {"email": {"type": "string", "format": "email"}}}, {"email": "ann@x.org"}),
     ({"properties": {"dates": {"type": "array", "items": {"type": "string"}}}}, {"dates": ["3 May 2024"]}),

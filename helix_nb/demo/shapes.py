@@ -8,7 +8,9 @@ from typing import Any
 
 from . import reading
 
-_NAMED = re.compile(r"name|city|country|place|location|person|author|company|product|town|who|where", re.I)
+_NAMED = re.compile(
+    r"name|month|city|country|place|location|person|author|company|product|town|who|where", re.I
+)
 _DEEPEST = 6
 
 
@@ -114,7 +116,7 @@ class _Filler:
                 return read
         return reading.names if _NAMED.search(name) else None
 
-    def make_string(self, schema: Mapping[str, Any], name: str, depth: int) -> str:
+    def make_string(self, schema: Mapping[str, Any], name: str, depth: int) -> str | None:
         if pattern := schema.get("pattern"):
             try:
                 if match := re.search(str(pattern).strip("^$"), self.text):
@@ -122,7 +124,10 @@ class _Filler:
             except re.error:
                 pass  # a pattern of another dialect: the text as it comes
         read = self.readers(schema, name)
-        found = (read(self.text) if read else []) or reading.quoted(self.text)
+        found = read(self.text) if read else []
+        if read and not found and schema.get("nullable"):
+            return None
+        found = found or reading.quoted(self.text)
         text = found[0] if found else self.example(schema) or reading.first_sentence(self.text)
         text = text[: int(schema.get("maxLength", 2_000))]
         return text.ljust(int(schema.get("minLength", 0)), ".")
