@@ -22,6 +22,7 @@ from .runtime import run_sync
 from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
+    from .records.threads import Thread
     from .rounds import Outcome
 
 _last: Reply | None = None
@@ -321,6 +322,17 @@ class Chat:
 
     def __repr__(self) -> str:
         return f"<Chat of {len(self.turns)} turns, model {self.model or 'by the endpoint'}>"
+
+
+def turns_of(thread: Thread) -> list[Turn]:
+    """The turns of a conversation out of the log; rounds of tool calls belong to the turn they serve."""
+    turns: list[Turn] = []
+    for exchange in thread.exchanges:
+        messages, reply = exchange.messages, exchange.reply
+        if turns and not any(message.role == "user" for message in messages):
+            messages = (*turns.pop().messages, *messages)
+        turns.append(Turn(messages, reply.exchange_id, reply=reply))
+    return turns
 
 
 def _chat_origin() -> Origin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..chat import Chat, Turn
+from ..chat import Chat, turns_of
 from ..errors import ConfigError
 from ..markdown import plain, to_html
 from ..messages import Message
@@ -66,9 +66,5 @@ def resumed(name: str) -> Chat:
         raise ConfigError(f"The log holds no chat called {name!r} that could be taken up again.")
     chat = Chat(thread.model, endpoint=thread.endpoint, system=thread.system)
     chat.thread_id = thread.thread_id
-    for exchange in thread.exchanges:
-        messages = tuple(Message.of(message) for message in exchange.messages)
-        if chat.turns and messages[0].role == "tool":  # a round of tool calls goes on with its turn
-            messages = (*chat.turns.pop().messages, *messages)
-        chat.turns.append(Turn(messages, exchange.exchange_id))
+    chat.turns.extend(turns_of(thread))
     return chat

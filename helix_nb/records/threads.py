@@ -97,6 +97,8 @@ def _newest(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, Thread
     (row,) = exchange_rows(connection, "e.id = ?", [exchange_id])
     chain = [*ancestors(connection, row["parent_id"]), row]
     known = replies(connection, [each["id"] for each in chain])
+    if len(known) < len(chain):  # kept without its words: nothing to go on with
+        return None
     exchanges = tuple(_exchanged(connection, each, known[each["id"]]) for each in chain)
     endpoint, base_url, model, params = connection.execute(_SETTINGS, (exchange_id,)).fetchone()
     settings = json.loads(params or "{}")
