@@ -21,6 +21,7 @@ class ThinkSplitter:
         self._tagged = False
         self._thought = False
         self._opening = False
+        self._another = False
 
     def feed(self, piece: str) -> tuple[str, str]:
         """Return (answer, reasoning) that are certain by now."""
@@ -42,7 +43,7 @@ class ThinkSplitter:
         held, self._held = self._held, ""
         state, self._state = self._state, "answer"
         if state == "inside":
-            return "", held.rstrip()
+            return "", self._apart(held.rstrip())
         return held.lstrip() if self._tagged else held, ""
 
     def _before(self) -> str:
@@ -53,7 +54,7 @@ class ThinkSplitter:
                 self._held, self._tagged = body[len(CLOSE) :], True
             elif body.startswith(OPEN):
                 self._held, self._tagged = body[len(OPEN) :], True
-                self._state, self._opening = "inside", True
+                self._state, self._opening, self._another = "inside", True, self._thought
                 return ""
             elif OPEN.startswith(body) or CLOSE.startswith(body):
                 return ""
@@ -64,7 +65,6 @@ class ThinkSplitter:
 
     def _inside(self) -> str:
         """Return reasoning up to the closing tag, or up to what might become one."""
-        lead = ""
         if self._opening:
             body = self._held.lstrip()
             while body.startswith(OPEN):
@@ -73,15 +73,21 @@ class ThinkSplitter:
             if OPEN.startswith(body):
                 return ""
             self._opening = False
-            if not body.startswith(CLOSE):
-                lead, self._thought = ("\n" if self._thought else ""), True
         end = self._held.find(CLOSE)
         if end >= 0:
             thought, self._held = self._held[:end].rstrip(), self._held[end + len(CLOSE) :]
             self._state = "before"
-            return lead + thought
-        size = len(self._held[: len(self._held) - _begun(self._held, CLOSE)].rstrip())
-        thought, self._held = self._held[:size], self._held[size:]
+        else:
+            size = len(self._held[: len(self._held) - _begun(self._held, CLOSE)].rstrip())
+            thought, self._held = self._held[:size], self._held[size:]
+        return self._apart(thought)
+
+    def _apart(self, thought: str) -> str:
+        """A piece of reasoning, with a line end before it where it begins another thought."""
+        if not thought:
+            return ""
+        lead = "\n" if self._another else ""
+        self._another, self._thought = False, True
         return lead + thought
 
 
