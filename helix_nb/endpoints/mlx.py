@@ -17,7 +17,7 @@ from ..messages import Delta, Request, ToolCallDelta, Usage
 from . import ModelInfo
 from .mlx_models import cached_models, default_model, describe, memory_of_machine, name_of, size_of
 from .mlx_platform import obstacle
-from .mlx_process import Event
+from .mlx_process import Event, Worker
 from .mlx_request import job_of
 from .mlx_workers import loaded, unload, worker_for
 
@@ -49,10 +49,10 @@ class LocalEndpoint:
         wire = self.wire(request)
         if (sentence := obstacle()) is not None:
             raise LocalModelError(sentence)
-        worker = self._worker(wire["model"])
+        worker = self._worker(wire["model"], shown := _shown(request.model, wire["model"]))
         ticket = worker.run(wire)
         try:
-            yield Delta(model=wire["model"], response_id=f"local-{ticket.id}", note=self._choice(request))
+            yield Delta(model=shown, response_id=f"local-{ticket.id}", note=self._choice(request))
             while not ticket.finished:
                 delta = _delta(await ticket.events.get())
                 ticket.finished = delta.finished
@@ -64,7 +64,7 @@ class LocalEndpoint:
         """List the language models in the Hub's cache, and the folders that are loaded now."""
         found = await asyncio.to_thread(cached_models)
         known = {model.id for model in found}
-        folders = [describe(name, Path(name)) for name in loaded() if name not in known]
+        folders = [describe(shown, Path(model)) for model, shown in loaded() if model not in known]
         return [*found, *(folder for folder in folders if folder is not None)]
 
     def wire(self, request: Request) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class LocalEndpoint:
         model = default_model(memory_of_machine())
         return f"No model given: using {model}, the default for a machine with this much memory."
 
-    def _worker(self, model: str) -> Any:
+    def _worker(self, model: str, shown: str) -> Worker:
         settings = self.connection.settings
         memory_bytes = settings.get("memory_bytes")
         order = {"cache_bytes": settings.get("cache_bytes"), "memory_bytes": memory_bytes}
@@ -90,9 +90,15 @@ class LocalEndpoint:
             model,
             settings.get("revision"),
             order,
+            shown=shown,
             needs_bytes=needs,
             memory_bytes=memory_bytes or memory_of_machine(),
         )
+
+
+def _shown(asked: str | None, model: str) -> str:
+    """How to call the model: a folder as it was named, not where that is on this machine."""
+    return asked if asked and Path(asked).expanduser().is_dir() else model
 
 
 def _delta(event: Event) -> Delta:

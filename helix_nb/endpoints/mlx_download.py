@@ -30,8 +30,8 @@ def download(name: str, revision: str | None, say: Say) -> Path:
     except errors.HFValidationError:
         raise Refused(f"{name!r} is neither a folder here nor a Hub id (owner/name).") from None
     try:
-        say("progress", what="download", model=name, done=0, total=None)
-        return Path(snapshot_download(**known, tqdm_class=_bar(name, say)))
+        say("progress", what="download", done=0, total=None)
+        return Path(snapshot_download(**known, tqdm_class=_bar(say)))
     except Exception as error:
         raise Refused(_why_not_downloaded(error, name, revision)) from error
 
@@ -58,7 +58,7 @@ def _why_not_downloaded(error: Exception, name: str, revision: str | None) -> st
     return f"{name} could not be downloaded: {first_line(error)}."
 
 
-def _bar(name: str, say: Say) -> type:
+def _bar(say: Say) -> type:
     """A tqdm that draws nothing and tells the kernel how far the download is."""
     from tqdm.asyncio import tqdm_asyncio
 
@@ -70,7 +70,7 @@ def _bar(name: str, say: Say) -> type:
 
         def display(self, *_: Any, **__: Any) -> bool:
             if self._bytes:
-                say("progress", what="download", model=name, done=int(self.n), total=self.total)
+                say("progress", what="download", done=int(self.n), total=self.total)
             return True
 
     return Bar

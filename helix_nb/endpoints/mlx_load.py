@@ -39,6 +39,7 @@ def load(name: str, revision: str | None, memory_bytes: int | None, say: Say) ->
     path = folder or download(name, revision, say)
     config = config or _checked(name, path)
     _weigh(name, path, memory_bytes or _device_memory(), say)
+    say("progress", what="load")
     model, tokenizer = _read(name, path)
     if not tokenizer.has_chat_template:
         raise Refused(f"{name} has no chat template, so it cannot chat: choose an instruct or chat model.")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from . import mlx_place as place
-from . import mlx_progress
+from . import mlx_progress as progress
 from .mlx_models import GB
 
 END_S = 1.0  # how long a worker may take to end by itself
@@ -53,8 +53,8 @@ class Ticket:
 class Worker:
     """A child process with one model. `run` and `release` belong to the background loop."""
 
-    def __init__(self, model: str, revision: str | None, order: Mapping[str, Any]) -> None:
-        self.model = model
+    def __init__(self, model: str, revision: str | None, order: Mapping[str, Any], shown: str) -> None:
+        self.model, self.shown = model, shown
         self.size_bytes: int | None = None
         self.ended = False
         self._memory_bytes = 0
@@ -65,6 +65,7 @@ class Worker:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.log = place.folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', model).strip('-')}.log"
         self.process = self._spawn()
+        progress.loading(shown)
         self._send({"model": model, "revision": revision, **order})
         for target in (self._write, self._read):
             threading.Thread(target=target, name=f"helix_nb {target.__name__}", daemon=True).start()
@@ -148,6 +149,7 @@ class Worker:
             self._take(event)
         self.process.wait()
         self.ended = True
+        progress.over(self.shown)
         self._outbox.put(None)
         for ticket in list(self._tickets.values()):
             ticket.deliver({"event": "died", "message": self._epitaph()})
@@ -166,13 +168,21 @@ class Worker:
         if ticket is not None:
             ticket.deliver(event)
         elif event["event"] == "progress":
-            mlx_progress.show(event["model"], event["done"], event["total"])
+            self._progress(event)
+        elif event["event"] == "ready":
+            progress.over(self.shown)
         elif event["event"] == "size":
             self.size_bytes, self._memory_bytes = event["bytes"], event["memory"]
         elif event["event"] in ("note", "failed"):
             self.ended = self.ended or event["event"] == "failed"
             for waiting in list(self._tickets.values()):
                 waiting.deliver(event)
+
+    def _progress(self, event: Event) -> None:
+        if event["what"] == "download":
+            progress.downloading(self.shown, event["done"], event["total"])
+        else:
+            progress.loading(self.shown)
 
     def _epitaph(self) -> str:
         """One sentence on why the process is gone."""

@@ -1,29 +1,44 @@
-"""How far a model's download is: told to whoever listens, else drawn where someone can see it."""
+"""What local models are busy with before they can answer: for whoever shows that somebody waits."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
-Listener = Callable[[str, int, int | None], None]
+from .mlx_models import GB
 
-listener: Listener | None = None
+_doing: dict[str, str] = {}
 _bars: dict[str, Any] = {}
 
 
-def listen(new: Listener | None) -> None:
-    """Tell `new(model, done_bytes, total_bytes)` from now on, on a thread of its own; None stops that."""
-    global listener
-    listener = new
+def doing() -> str | None:
+    """Return what is going on now, as "downloading NAME, 1.2 of 4.3 GB" or "loading NAME"; else None.
+
+    May be called at any time, from any thread.
+    """
+    return "; ".join(list(_doing.values())) or None
 
 
-def show(model: str, done_bytes: int, total_bytes: int | None) -> None:
-    """Pass on how far the download of a model is."""
-    if listener is not None:
-        listener(model, done_bytes, total_bytes)
-    elif sys.stderr.isatty():
+def loading(model: str) -> None:
+    """A model is being read into memory."""
+    _doing[model] = f"loading {model}"
+    _close(model)
+
+
+def downloading(model: str, done_bytes: int, total_bytes: int | None) -> None:
+    """So much of a model is here; a terminal shows a bar."""
+    size = (
+        f"{done_bytes / GB:.1f} of {total_bytes / GB:.1f} GB" if total_bytes else f"{done_bytes / GB:.1f} GB"
+    )
+    _doing[model] = f"downloading {model}, {size}"
+    if sys.stderr.isatty():
         _draw(model, done_bytes, total_bytes)
+
+
+def over(model: str) -> None:
+    """A model is ready, or will never be."""
+    _doing.pop(model, None)
+    _close(model)
 
 
 def _draw(model: str, done_bytes: int, total_bytes: int | None) -> None:
@@ -34,6 +49,8 @@ def _draw(model: str, done_bytes: int, total_bytes: int | None) -> None:
         bar = _bars[model] = tqdm(desc=model, unit="B", unit_scale=True)
     bar.total, bar.n = total_bytes, done_bytes
     bar.refresh()
-    if total_bytes and done_bytes >= total_bytes:
+
+
+def _close(model: str) -> None:
+    if (bar := _bars.pop(model, None)) is not None:
         bar.close()
-        del _bars[model]

@@ -7,7 +7,7 @@ JSON lines on its pipes. In, the first line is the order to load, then requests:
 
 Out:
 
-    {"event": "progress", "what", "model", "done", "total"}    bytes of a download
+    {"event": "progress", "what": "download", "done", "total"} bytes of a download; "what": "load" follows it
     {"event": "note", "text"}                                  worth telling the user once
     {"event": "size", "bytes", "memory"}                       what the model needs, what there is
     {"event": "ready", "model"}                                loaded; requests are served from now on

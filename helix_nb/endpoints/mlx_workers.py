@@ -18,32 +18,38 @@ _lock = threading.Lock()
 
 
 def worker_for(
-    model: str, revision: str | None, order: Mapping[str, Any], *, needs_bytes: int | None, memory_bytes: int
+    model: str,
+    revision: str | None,
+    order: Mapping[str, Any],
+    *,
+    shown: str,
+    needs_bytes: int | None,
+    memory_bytes: int,
 ) -> Worker:
     """Return the running worker of a model, starting it if there is none."""
     with _lock:
         worker = _workers.get((model, revision))
         if worker is None or worker.ended or worker.stopping:
             _make_room(needs_bytes, memory_bytes)
-            worker = _workers[model, revision] = Worker(model, revision, order)
+            worker = _workers[model, revision] = Worker(model, revision, order, shown)
         return worker
 
 
-def loaded() -> list[str]:
-    """Return the models that have a process now."""
+def loaded() -> list[tuple[str, str]]:
+    """Return the models that have a process now: the folder or Hub id, and the name it was asked by."""
     with _lock:
-        return [key[0] for key, worker in _workers.items() if not worker.ended]
+        return [(worker.model, worker.shown) for worker in _workers.values() if not worker.ended]
 
 
 def unload(model: str | None = None) -> list[str]:
-    """End the processes of a model, or of all models, and return which models they held."""
+    """End the processes of a model, or of all models, and return the names of what they held."""
     with _lock:
-        keys = [key for key in _workers if model is None or key[0] == model]
+        keys = [key for key, worker in _workers.items() if model in (None, key[0], worker.shown)]
         workers = [_workers.pop(key) for key in keys]
     held = [worker for worker in workers if not worker.ended]
     for worker in held:
         worker.stop()
-    return [worker.model for worker in held]
+    return [worker.shown for worker in held]
 
 
 def _make_room(needs_bytes: int | None, memory_bytes: int) -> None:

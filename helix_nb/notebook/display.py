@@ -28,6 +28,7 @@ class View:
         self.screen, self.look = Screen(surface), look
         self._started = time.monotonic()
         self._terminal = Terminal(look)
+        self._said: str | None = None
 
     def update(self, running: Running) -> None:
         """Show the answer so far, if it is time to."""
@@ -39,8 +40,9 @@ class View:
             self.screen.rest(SHORTEST_S)
         elif reply.text or reply.reasoning or running.tool_calls:
             self.screen.frame(html(reply, self.look, calls(running), last=False))
-        elif not self.screen.opened and time.monotonic() - self._started > PATIENCE_S:
-            self.screen.publish({"text/html": html(reply, self.look, [_waiting(running)], last=False)}, {})
+        elif time.monotonic() - self._started > PATIENCE_S and (said := _waiting(running)) != self._said:
+            self._said = said
+            self.screen.publish({"text/html": html(reply, self.look, [said], last=False)}, {})
 
     def finish(self, running: Running, reply: Reply) -> None:
         """Show the last frame, with both kinds of text, the quiet line and the facts."""
@@ -101,8 +103,13 @@ def _short(said: str) -> str:
 
 
 def _waiting(running: Running) -> str:
-    asked = running.asked
-    return " · ".join(part for part in (f"waiting for {asked.connection.name}", asked.request.model) if part)
+    asked, busy = running.asked, None
+    if asked.connection.kind == "local":
+        from ..endpoints.mlx_progress import doing
+
+        busy = doing()
+    waiting = f"waiting for {asked.connection.name}"
+    return " · ".join(part for part in (waiting, busy or asked.request.model) if part)
 
 
 def watch(running: Running, view: View | None, finished: Callable[[Reply], Reply]) -> Reply:
