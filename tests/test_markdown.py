@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helix_nb.markdown import Growing, blocks, plain, to_html
@@ -22,6 +22,7 @@ def inside(text: str, **options) -> str:
 
 
 SEEN = [
+    ("a <b>x</b> &amp; &lt;", "<p>a &lt;b&gt;x&lt;/b&gt; &amp; &lt;</p>"),
     ("a *b* **c** ~~d~~ `e`", "<p>a <em>b</em> <strong>c</strong> <s>d</s> <code>e</code></p>"),
     ("# T\n\n- a\n- b", "<h1>T</h1>\n<ul>\n<li>a</li>\n<li>b</li>\n</ul>"),
     ("3. a\n4. b", '<ol start="3">\n<li>a</li>\n<li>b</li>\n</ol>'),
@@ -270,6 +271,8 @@ def test_closed_blocks_never_change(text, data):
 
 
 @given(LINES)
+@example("$$\n- a\n- b\n$$\ntext")
+@example("\\[\n# h\n\\]\ntext")
 def test_growing_ends_where_the_whole_text_does(text):
     """Fed character by character or at once, the finished blocks are the same."""
     growing = Growing()

@@ -1,9 +1,10 @@
 """Markdown that is still being written, block by block: what is finished is rendered once.
 
-A block is closed when a blank line and the first whole line of another block stand behind it, so
-that nothing written later can change it; an item of a list when the next item has begun. To make
-that hold, a block is read for itself: reference definitions (`[1]: https://...`) are shown as
-written instead of reaching back into earlier blocks.
+A block is closed when the first whole line of another one stands behind it, so that nothing
+written later can change it; the items of a list are blocks of their own. An unclosed formula,
+which may yet swallow what follows, keeps everything open up to the next blank line. To make that
+hold, a block is read for itself: reference definitions (`[1]: https://...`) are shown as written
+instead of reaching back into earlier blocks.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ class _Piece:
 
     first: int
     end: int
-    kind: str
     start: int | None = None
 
 
@@ -134,9 +134,9 @@ def _cut(source: str, number: int | None) -> list[_Piece]:
             else:
                 number = None
             if not token.type.endswith("_list_open"):
-                pieces.append(_Piece(token.map[0], token.map[1], token.type))
+                pieces.append(_Piece(token.map[0], token.map[1]))
         elif token.level == 1 and token.type == "list_item_open" and token.map:
-            pieces.append(_Piece(token.map[0], token.map[1], token.type, number))
+            pieces.append(_Piece(token.map[0], token.map[1], number))
             number = None if number is None else number + 1
     return pieces
 
@@ -144,13 +144,8 @@ def _cut(source: str, number: int | None) -> list[_Piece]:
 def _final(whole: str, pieces: list[_Piece]) -> int:
     """How many pieces nothing written later can change."""
     lines = whole.split("\n")
-    for at in range(len(pieces) - 1, 0, -1):
-        piece, before = pieces[at], pieces[at - 1]
-        if not lines[piece.first - 1].strip():
-            return at
-        if piece.kind == before.kind == "list_item_open" and not _in_formula(lines, piece.first):
-            return at
-    return 0
+    final = (at for at in range(len(pieces) - 1, 0, -1) if not _in_formula(lines, pieces[at].first))
+    return next(final, 0)
 
 
 def _in_formula(lines: list[str], number: int) -> bool:
