@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).parent / "static"
 
 
+class _Busy(traitlets.Bool[bool, bool]):
+    """Reads as things stand now; observers hear of it a moment later."""
+
+    def get(self, obj: Any, cls: Any = None) -> bool:
+        conversation = getattr(obj, "_conversation", None)
+        return conversation is not None and conversation.busy
+
+
 class ChatPanel(anywidget.AnyWidget):
     """Show a chat that streams from the current endpoint; every turn is a row of the log.
 
@@ -58,7 +66,7 @@ class ChatPanel(anywidget.AnyWidget):
 
     _esm = _STATIC / "panel.js"
     _css = (_STATIC / "panel.css").read_text(encoding="utf-8") + LAYOUT + CODE
-    busy = traitlets.Bool(False, help="Whether an answer is under way.")
+    busy = _Busy(False, help="Whether an answer is under way.")
 
     def __init__(
         self,

@@ -11,6 +11,9 @@ from ..endpoints import ModelInfo, endpoint_for
 from ..errors import ConfigError, HelixError
 from ..markdown import plain
 
+# What an empty panel offers to begin with; the demo endpoint has canned answers to the first three.
+_CANNED = ["What is the capital of France?", "Show me a table and some code", "Tell me a story"]
+_IDEAS = ["Explain this error: ", "Write a pandas one-liner that ", "Review this function:\n"]
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "max_tokens": (1, 10_000_000)}
 
 
@@ -51,6 +54,7 @@ def described(chat: Chat) -> dict[str, Any]:
             "tip": problem or _tip(connection),
         },
         "greeting": {"title": "What are you working on?", "text": problem or _greeting(connection, model)},
+        "ideas": _CANNED if connection and connection.kind == "demo" else _IDEAS,
         "settings": {
             "endpoint": connection.name if chat.endpoint and connection else None,
             "model": chat.model,

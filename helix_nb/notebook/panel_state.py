@@ -26,7 +26,6 @@ from .panel_stream import interval_s
 from .panel_turns import Item
 
 SHOWN = 20  # turns in a snapshot; older ones are sent when asked for
-IDEAS = ("Explain what a list comprehension does", "Write a haiku about data", "Show me a table of planets")
 
 
 class Conversation:
@@ -248,7 +247,6 @@ class Conversation:
             "busy": self.busy,
             "title": redact(plain(first.splitlines()[0][:80])) if first else "New conversation",
             "totals": totals_of(item.reply for item in self.items if not item.pending),
-            "ideas": list(IDEAS),
             "height": self.height,
             **panel_settings.described(self.chat),
         }
