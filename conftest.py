@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.util import find_spec
 
 import pytest
 
@@ -15,3 +16,13 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = tempfile.TemporaryDirectory(prefix="helix_nb-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ["HELIX_NB_LOG"] = os.path.join(folder.name, "log.db")  # noqa: PTH118 - an environment value
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count the notebook about local models among the `local` tests: it needs their extra."""
+    for item in items:
+        if item.path.name == "local.ipynb":
+            item.add_marker("local")
+            if find_spec("mlx_lm") is None:
+                item.add_marker(pytest.mark.skip("local models need the extra: pip install 'helix-nb[local]'"))
