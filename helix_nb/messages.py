@@ -16,6 +16,7 @@ from typing import Any, Literal
 from .errors import ConfigError
 
 Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
 ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -135,7 +136,7 @@ class Request:
 
     def digest(self, endpoint_identity: str = "") -> str:
         """The identity of this request (hex SHA-256); without an endpoint part, the one replay matches."""
-        canonical = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=False, default=str)
+        canonical = _canonical(self.to_json())
         return hashlib.sha256(
             f"{endpoint_identity}\0{canonical}".encode("utf-8", "surrogatepass")
         ).hexdigest()
