@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from json import loads
 from typing import Any, NoReturn
 
@@ -96,7 +97,7 @@ def cell_options(line: str, what: str = "%%helix") -> Options:
 def parse(line: str, options: Sequence[Option], what: str) -> tuple[argparse.Namespace, list[str]]:
     """Split a line into its options and its other words; ConfigError is one sentence."""
     refuse_keys(line)
-    parser = _Parser(what, options)
+    parser = _parser(what, tuple(options))
     found, rest = parser.parse_known_args(_words(line, what))
     for word in rest:
         if word.startswith("-") and len(word) > 1:
@@ -158,6 +159,12 @@ class _Parser(argparse.ArgumentParser):
         message = re.sub(r"^argument (\S+): ignored explicit argument .*", r"\1 takes no value", message)
         message = re.sub(r"^argument (\S+):", r"\1", message)
         raise ConfigError(f"{self.prog}: {message}.")
+
+
+@cache
+def _parser(what: str, options: tuple[Option, ...]) -> _Parser:
+    """Making a parser takes a millisecond, which an answer would come later."""
+    return _Parser(what, options)
 
 
 def _words(line: str, what: str) -> list[str]:
