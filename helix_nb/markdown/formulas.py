@@ -24,7 +24,7 @@ _DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _ENVIRONMENT = re.compile(
     r"\\begin\{((?:equation|multline|gather|align|alignat|flalign|eqnarray|[pbBvV]?matrix|cases)\*?)\}"
 )
-_LONGEST_INLINE, _LONGEST, _MOST_LINES, _MOST_CLOSERS, _DEEPEST = 2_000, 8_000, 100, 8, 60
+_LONGEST_INLINE, _LONGEST, _MOST_LINES, _MOST_CLOSERS, _DEEPEST = 2_000, 8_000, 50, 8, 60
 
 # Macros that carry links, styles, ids, classes or attributes, load code, or outlive their formula.
 _UNSAFE = re.compile(
