@@ -25,4 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.name == "local.ipynb":
             item.add_marker("local")
             if find_spec("mlx_lm") is None:
-                item.add_marker(pytest.mark.skip("local models need the extra: pip install 'helix-nb[local]'"))
+                item.add_marker(
+                    pytest.mark.skip("local models need the extra: pip install 'helix-nb[local]'")
+                )
