@@ -45,6 +45,7 @@ class BatchServer:
         self.answer = answer or (lambda body: f"echo: {body['messages'][-1]['content']}")
         self.seen: list[Seen] = []
         self.remember = remember
+        self.talks: set[_Talk] = set()
         self.count = self.in_flight = self.most_in_flight = 0
         self.arrived = threading.Condition()
         self.loop = asyncio.new_event_loop()
@@ -66,6 +67,9 @@ class BatchServer:
         server = self.loop.run_until_complete(self.loop.create_server(lambda: _Talk(self), sock=self.socket))
         self.loop.run_forever()
         server.close()
+        for talk in list(self.talks):
+            talk.transport.abort()
+        self.loop.run_until_complete(asyncio.sleep(0))
 
     def wait_for(self, requests: int, timeout_s: float = 30.0) -> None:
         """Block until that many requests came in."""
@@ -83,8 +87,13 @@ class _Talk(asyncio.Protocol):
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.server.talks.add(self)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connection_lost(self, problem: Exception | None) -> None:
+        self.server.talks.discard(self)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
