@@ -82,7 +82,7 @@ class Conversation:
             item.files = tuple(files())
             self._start(item)
         except HelixError as error:
-            item.reply = Reply(status="error", error=redact(str(error)), error_type=type(error).__name__)
+            item.kept = Reply(status="error", error=redact(str(error)), error_type=type(error).__name__)
 
     def add(self, item: Item) -> None:
         """Show one more turn."""
@@ -143,7 +143,6 @@ class Conversation:
     def _start(self, item: Item) -> Running:
         prompt = prompt_with(item.prompt, item.files)
         item.running = self.chat.start(prompt, images=images_of(item.files), origin=Origin(source="chat"))
-        item.reply = item.running.reply
         self._watch(item, item.running)
         return item.running
 
@@ -164,14 +163,14 @@ class Conversation:
         if running is None or item not in self.items:
             return
         done = running.done
-        item.reply = running.reply
-        step = item.rendering.step(item.reply, last=done)
+        step = item.rendering.step(running.reply, last=done)
         size = 0
         if step is not None:
             self.emit(cast(Message, step) | {"id": item.id})
             size = sum(map(len, step.get("blocks", ()))) + len(step.get("tail", {"add": ""})["add"])
         item.due_s = runtime.loop().time() + interval_s(size)
         if done:
+            item.ended = True
             self.sync()
             self.emit({"t": "turn", "turn": item.view(whole=False)})
             self.told()

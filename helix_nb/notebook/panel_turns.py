@@ -31,13 +31,14 @@ class Item:
 
     prompt: str
     files: Sequence[File] = ()
-    reply: Reply = field(default_factory=Reply)
+    kept: Reply = field(default_factory=Reply)
     running: Running | None = None
     turn: Turn | None = None
     id: str = field(default_factory=new_id)
     rendering: Rendering = field(default_factory=Rendering)
     due_s: float = 0.0
     scheduled: bool = False
+    ended: bool = False  # the views have been told the end of the stream
 
     @classmethod
     def of_turn(cls, turn: Turn) -> Item:
@@ -49,7 +50,12 @@ class Item:
     def of_running(cls, running: Running) -> Item:
         """An exchange that a cell has started on the same Chat."""
         prompt, files = prompt_of(running.asked.request.messages[-1])
-        return cls(prompt, files, running.reply, running)
+        return cls(prompt, files, running=running)
+
+    @property
+    def reply(self) -> Reply:
+        """The Reply as it stands now: the exchange may be further than the views were told."""
+        return self.running.reply if self.running is not None else self.kept
 
     @property
     def pending(self) -> bool:
@@ -65,7 +71,7 @@ class Item:
         }
 
     def _answer(self, *, whole: bool) -> Answer:
-        reply, pending = self.reply, self.pending
+        reply, pending = self.reply, self.running is not None and not self.ended
         if whole and not pending:
             self.rendering.step(reply, last=True)
         answer: Answer = self.rendering.whole(reply) if whole else {}

@@ -71,7 +71,7 @@ class Wishes:
         item = Item(str(message.get("text") or ""))
         item.id = str(message.get("id") or item.id)
         if item.id in self._stopped_early:
-            item.reply = Reply(status="interrupted")
+            item.kept = Reply(status="interrupted")
         else:
             self._conversation.ask(item, lambda: received(message.get("files") or (), buffers))
         self._conversation.add(item)
