@@ -141,7 +141,7 @@ def test_comments_and_slow_bytes_keep_a_stream_alive() -> None:
 
 def test_the_idle_timeout_may_be_longer_than_the_one_for_the_first_byte() -> None:
     """A pause in mid-answer is measured by the idle timeout alone."""
-    with WireServer(Answer(sse(say("Paris"), STOP), piece_bytes=120, pause_s=1.2)) as server:
+    with WireServer(Answer(sse(say("Paris"), STOP), piece_bytes=200, pause_s=1.1)) as server:
         connect(server, first_byte_timeout_s=1, idle_timeout_s=5)
         assert str(hx.ask("Where?", model="m")) == "Paris"
     with WireServer(Answer(sse(say("Paris"), STOP), piece_bytes=60, pause_s=0.6)) as server:

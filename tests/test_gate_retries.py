@@ -125,7 +125,7 @@ BEGUN = {
         "keep",
         "StreamFailed",
     ),
-    "text, then a break": (sse(say("Par")), "reset", "TruncatedReply"),
+    "text, then a break": (sse(say("Par")), "drop", "TruncatedReply"),
     "text, then a raw 429": (sse(say("Par")) + AGENT_429.encode() + b"\n", "keep", "StreamFailed"),
     "a thought, then an error": (
         sse(chunk({"reasoning_content": "hm"}), {"error": {"message": "busy", "code": 503}}),

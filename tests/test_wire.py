@@ -20,8 +20,8 @@ def _answer(wire: Wire, piece_bytes: int | None) -> Answer:
         wire.content_type,
         wire.headers,
         wire.framing,
-        # a body of megabytes in pieces of one byte would test the patience only
-        piece_bytes if len(wire.body) < 100_000 else None,
+        # a long body in pieces of one byte would test the patience only
+        piece_bytes if len(wire.body) < 4_000 else None,
         wire.end,
     )
 

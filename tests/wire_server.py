@@ -32,7 +32,8 @@ class Answer:
     """What is sent for one request.
 
     `framing` is "chunked", "length" or "close". `piece_bytes` cuts the body (None: one piece).
-    `end` says what happens then: "keep" the connection, "close" it, "reset" it, or "hang".
+    `end` says what happens then: "keep" the connection, "close" it, "drop" it (closed without the end
+    of a chunked body), "reset" it (which may cost the client what it has not read), or "hang".
     `hang_at` is how many bytes are sent before it, None for all.
     """
 
