@@ -1,0 +1,181 @@
+"""A magic's line of options, its names, its context: what is read and what is refused, without a kernel."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helix_nb import ConfigError
+from helix_nb.messages import Reply, Usage
+from helix_nb.notebook.arguments import cell_options, split_prompt
+from helix_nb.notebook.commands import BY_NAME, COMMANDS
+from helix_nb.notebook.context import attach, tokens_of
+from helix_nb.notebook.facts import quiet_line
+from helix_nb.notebook.frames import Look, code_of, html
+from helix_nb.notebook.interpolate import interpolate
+from helix_nb.notebook.options import OPTIONS
+from helix_nb.notebook.question import parsed_json
+
+
+def test_every_option_is_read() -> None:
+    """One line with everything on it becomes the data it says."""
+    line = (
+        "qwen3:8b -m other -e lab -s 'Be brief.' -o answer -f json --insert -t 0 --max-tokens 9 --top-p 0.5"
+        " -p seed=7 -p note=text -i a.png -i b -a df -a c.md --attach-tokens 50 --schema City --rounds 2"
+        " --raw --dry-run -q --no-stream --no-log --timeout 2.5"
+    )
+    options = cell_options(line)
+    assert options.models == ("qwen3:8b", "other")
+    assert (options.endpoint, options.system, options.out, options.format) == (
+        "lab",
+        "Be brief.",
+        "answer",
+        "json",
+    )
+    assert options.params == {"temperature": 0, "max_tokens": 9, "top_p": 0.5, "seed": 7, "note": "text"}
+    assert (options.images, options.attach, options.attach_tokens) == (("a.png", "b"), ("df", "c.md"), 50)
+    assert (options.schema, options.rounds, options.timeout) == ("City", 2, 2.5)
+    assert options.insert and options.raw and options.dry_run and options.quiet
+    assert not options.stream and not options.log
+    assert cell_options("-t 0 qwen3:8b -c").chat == "default" and cell_options("-c trip").chat == "trip"
+    assert cell_options("--tool a --tool b").tools == ("a", "b")
+
+
+KEYS = [
+    "--key abc",
+    "--api-key=abc",
+    "-e x hl-abcdefgh",
+    "-m sk-proj-0123456789abcdef",
+    "-p api_key=abc",
+    "-s 'Bearer abcdefghijkl'",
+]
+
+
+@pytest.mark.parametrize("line", KEYS)
+def test_a_key_on_the_line_is_refused_and_not_repeated(line: str) -> None:
+    """Whatever looks like a key is refused, with a sentence that does not contain it."""
+    with pytest.raises(ConfigError, match="A key does not belong") as caught:
+        cell_options(line)
+    assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["-m sk-learn-helper", "-s 'the key idea'", "-o token", "-e my-key-box"])
+def test_words_that_only_sound_like_keys_pass(line: str) -> None:
+    """Names with `key` or `sk-` in them are no keys."""
+    cell_options(line)
+
+
+@given(st.text(max_size=60))
+def test_a_line_is_read_or_refused_with_a_sentence(line: str) -> None:
+    """No line whatever raises anything but ConfigError, in one line of text."""
+    try:
+        cell_options(line)
+    except ConfigError as refused:
+        assert str(refused)
+
+
+@given(st.text(max_size=40))
+def test_a_prompt_after_two_dashes_is_verbatim(text: str) -> None:
+    """What follows the first `--` outside quotes is the prompt, to the character."""
+    assert split_prompt(f"-s 'a -- b' -- {text}", "%helix ask") == ("-s 'a -- b' ", text)
+
+
+def test_the_tables_are_whole() -> None:
+    """No flag stands for two things, every option explains itself, every command can be run."""
+    flags = [flag for option in OPTIONS for flag in option.flags]
+    assert len(flags) == len(set(flags))
+    assert all(option.help.endswith(".") and option.example.startswith("%%helix") for option in OPTIONS)
+    contract = "ask use connect models alias fix explain reset chats chat log usage panel unload replay help"
+    assert set(BY_NAME) == set(contract.split())
+    for command in COMMANDS:
+        module, _, function = command.where.partition(":")
+        found = __import__(f"helix_nb.notebook.{module}", fromlist=[function])
+        assert callable(getattr(found, function))
+
+
+@given(st.text(alphabet=st.sampled_from(list("{}x'\"([)] ")), max_size=30))
+def test_values_are_never_read_again(value: str) -> None:
+    """A value goes in as it is, whatever braces it holds."""
+    assert interpolate("<{{value}}>", {"value": value}) == f"<{value}>"
+
+
+def test_names_are_guessed() -> None:
+    """An undefined name is an error that knows a close one."""
+    with pytest.raises(ConfigError, match="did you mean 'frame'"):
+        interpolate("{{frmae}}", {"frame": 1})
+
+
+ANSWERS = [
+    ('{"a": 1}', {"a": 1}),
+    ("```json\n[1, 2]\n```", [1, 2]),
+    ('Here: {"a": {"b": 2}} and so on', {"a": {"b": 2}}),
+    ("3", 3),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), ANSWERS)
+def test_json_is_found_in_an_answer(text: str, value: object) -> None:
+    """JSON counts alone, fenced, or with words around it."""
+    assert parsed_json(text) == value
+
+
+def test_code_is_found_in_an_answer() -> None:
+    """The code blocks of an answer, joined; an unclosed one too; all of it when there is none."""
+    assert code_of("Do:\n```python\na = 1\n```\nthen\n~~~\nb = 2\n~~~\n") == "a = 1\n\nb = 2"
+    assert code_of("```py\nunclosed = 1") == "unclosed = 1"
+    assert code_of("x = 1\n") == "x = 1"
+
+
+def test_the_quiet_line_tells_what_is_known() -> None:
+    """Unknown tokens are called unknown, cuts are named, and times never stand there."""
+    reply = Reply(endpoint="lab", model="m", status="ok", duration_ms=12345.0)
+    assert quiet_line(reply) == "lab · m · tokens unknown"
+    cut = reply.having(finish_reason="length", usage=Usage(1200, 3, 1203), cost=0.00123, currency="USD")
+    assert quiet_line(cut) == "lab · m · 1,200 tokens in, 3 out · 0.00123 USD · cut at max_tokens"
+    assert quiet_line(reply.having(status="interrupted"), ["df (frame)"]).endswith(
+        "· interrupted · df (frame)"
+    )
+
+
+def test_thinking_is_folded_and_nothing_a_model_writes_is_live() -> None:
+    """Reasoning stands in a folded block, escaped; so do notes, calls and the model's name."""
+    evil = "<img src=x onerror=alert(1)>"
+    reply = Reply(text=evil, reasoning=evil, model=evil, endpoint="e", notes=(evil,), status="ok")
+    for look in (Look(), Look("text"), Look("code"), Look("json")):
+        shown = html(reply, look, [evil], last=True)
+        assert "<details" in shown and "&lt;img" in shown
+        assert not re.search(r"<img|onerror=(?![^<]*&gt;)", shown)
+
+
+def test_files_are_read_by_what_they_hold(tmp_path: Path) -> None:
+    """Text is read in UTF-8 and UTF-16, notebooks by their cells, pictures as such; the rest is refused."""
+    (tmp_path / "a.txt").write_text("héllo", encoding="utf-16")
+    (tmp_path / "b.ipynb").write_text(
+        '{"cells": [{"cell_type": "code", "source": ["x = 1"], "outputs": [1]}]}'
+    )
+    (tmp_path / "c.bin").write_bytes(b"\x00\x01\x02")
+    (tmp_path / "d.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "e.txt").write_text("x" * 400_001)
+    assert attach(str(tmp_path / "a.txt"), {}).text == "héllo"
+    assert attach(str(tmp_path / "b.ipynb"), {}).text == "# %% [code]\nx = 1"
+    assert attach(str(tmp_path / "d.png"), {}).kind == "picture"
+    for name, why in (("c.bin", "neither text nor a picture"), ("e.txt", "larger than"), ("", "is a folder")):
+        with pytest.raises(ConfigError, match=why):
+            attach(str(tmp_path / name), {})
+
+
+def test_objects_keep_to_their_budget() -> None:
+    """Any object's text is cut to its budget and says so; one whose repr fails is refused."""
+
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    made = attach("data", {"data": {"key": list(range(10_000))}}, 100)
+    assert tokens_of(made.text) <= 110 and "[cut after about 100 tokens]" in made.text
+    with pytest.raises(ConfigError, match="its repr failed with RuntimeError"):
+        attach("broken", {"broken": Broken()})
