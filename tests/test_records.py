@@ -14,7 +14,7 @@ import pytest
 from records_fixtures import begun, ended, record, request
 
 from helix_nb import config
-from helix_nb.errors import ConfigError
+from helix_nb.errors import ConfigError, HelixError
 from helix_nb.messages import Origin, ToolCall, Usage
 from helix_nb.records import current_log, frames, schema
 from helix_nb.records.place import is_network, wanted
@@ -372,6 +372,17 @@ def test_a_file_that_cannot_grow_is_left_with_one_warning() -> None:
     assert len(warned) == 1
     assert set(frame["prompt"]) == {"early", *(f"late {number}" for number in range(20))}
     assert (frame["status"] == "ok").all() and frame["id"].is_unique
+
+
+def test_a_log_that_was_taken_away_is_one_sentence() -> None:
+    """Reading after somebody deleted the file says so instead of showing an empty log."""
+    log = current_log()
+    run_sync(record(log))
+    log.flush()
+    assert log.path is not None
+    log.path.unlink()
+    with pytest.raises(HelixError, match=r"log\.db cannot be read .*: is it still there"):
+        frames.log()
 
 
 def test_where_locks_cannot_be_trusted_each_kernel_has_a_file(

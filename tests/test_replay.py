@@ -136,7 +136,11 @@ def test_a_miss_shows_what_came_nearest(server: str) -> None:
     """`only` raises ReplayMiss with a diff against the nearest recording, and records the miss."""
     asked("What is the capital of France?", temperature=0.5)
     asked("something else entirely")
+    chat = hx.Chat(endpoint="counting", model="m", system="Be brief.")
+    talk = [chat.ask("one").text, chat.ask("two").text]
     logbook.replay("only")
+    again = hx.Chat(endpoint="counting", model="m", system="Be brief.")
+    assert [again.ask("one").text, again.ask("two").text] == talk
     with pytest.raises(hx.ReplayMiss) as miss:
         asked("What is the capital of Spain?", temperature=0.5)
     text = str(miss.value)

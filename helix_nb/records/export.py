@@ -46,7 +46,6 @@ def _write_jsonl(log: Log, path: Path, wanted: Filter) -> int:
 
 
 def _lines(connection: sqlite3.Connection, file: IO[str], wanted: Filter) -> int:
-    prepare(connection)
     written = 0
     for row in rows_of(connection, wanted):
         times = {name: _iso(row[name]) for name in _TIMES}

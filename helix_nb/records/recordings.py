@@ -13,7 +13,7 @@ from .. import errors
 from ..errors import ConfigError, HelixError
 from ..messages import Delta, Reply, ToolCallDelta
 from . import conversation
-from .filters import FROM_WITH_TEXT, Filter
+from .filters import FROM_WITH_TEXT, Filter, prepare
 from .rows import reply_of
 from .schema import COLUMNS, EXCHANGE_FIELDS
 from .store import Log
@@ -122,6 +122,7 @@ class Cassette:
 
 def rows_of(connection: sqlite3.Connection, wanted: Filter) -> Iterator[dict[str, Any]]:
     """Exchanges with all that is stored of them, `request` (as JSON data) included."""
+    prepare(connection)
     columns = [f"e.{name}" for name in EXCHANGE_FIELDS if name != "process"]
     stored = "w.prompt, w.messages, w.response, w.reasoning, w.tool_calls, w.notes, w.response_schema"
     cursor = connection.execute(

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from ..errors import HelixError
 from ..messages import Reply, Request
 from . import batches, rows
 from .opening import Store, is_alone, open_reader
@@ -123,7 +124,10 @@ class Log:
         return self._writer.do(lambda store: run(store.connection)).result()
 
     def read(self, query: Callable[[sqlite3.Connection], T]) -> list[T]:
-        """Flush, then run a query over each file that holds rows of this log; first this process's own."""
+        """Flush, then run a query over each file that holds rows of this log, this process's own first.
+
+        Raises HelixError where its own file cannot be read (any more).
+        """
         if self._writer is None:
             return []
         self.flush()
@@ -132,8 +136,9 @@ class Log:
         for path in self._others(own):
             try:
                 results.append(_read_file(path, query))
-            except sqlite3.Error:  # a sibling that is no log, or was torn while being read
-                continue
+            except sqlite3.Error as failure:
+                if path != self.place.path:  # what is wrong with that one was said already
+                    warn(f"{path} could not be read ({failure}); its exchanges are left out.")
         return results
 
     def outside_transaction(self, run: Callable[[sqlite3.Connection], None]) -> None:
@@ -148,7 +153,10 @@ class Log:
 
     def _read_own(self, own: Store, query: Callable[[sqlite3.Connection], T]) -> T:
         if own.shared and own.path is not None:
-            return _read_file(own.path, query)
+            try:
+                return _read_file(own.path, query)
+            except sqlite3.Error as failure:
+                raise HelixError(f"{own.path} cannot be read ({failure}): is it still there?") from failure
         result = self.do(query)
         assert self._writer is not None
         return result  # type: ignore[return-value]  # None only when there is no writer
