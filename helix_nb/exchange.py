@@ -24,11 +24,10 @@ Watch = Callable[[Delta, Draft], Awaitable[None] | None]
 async def exchange(request: Request, endpoint: Endpoint, log: Log, watch: Watch | None = None) -> Reply:
     """Send one request, record it, and return the finished Reply or raise a HelixError holding it."""
     draft = Draft(request, endpoint.connection)
-    identity = request.digest(endpoint.connection.identity(log.salt))
     if watch is not None:
         watch(Delta(), draft)
     try:
-        await log.begin(request, draft.reply(), identity)
+        await log.begin(request, draft.reply(), endpoint.connection.identity)
         async with asyncio.timeout(request.timeout_s):
             async with aclosing(gate_for(endpoint.connection).deltas(endpoint, request, draft)) as deltas:
                 async for delta in deltas:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
-from records_fixtures import begun, ended, record, request
+from records_fixtures import begun, demo, ended, record, request
 
 import helix_nb as hx
 from helix_nb.messages import Origin, Usage
@@ -25,7 +25,7 @@ async def many(count: int, currencies: tuple[str, ...]) -> None:
         asked = request(f"prompt {number % 4}", origin=origin)
         started = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=chance.uniform(0, 60))
         reply = begun(started_at=started)
-        await log.begin(asked, reply, "i")
+        await log.begin(asked, reply, demo)
         if number % 13 == 0:
             continue
         known = chance.random() < 0.7

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from records_fixtures import begun, ended, record, request
+from records_fixtures import begun, demo, ended, record, request
 
 from helix_nb import config
 from helix_nb.errors import ConfigError, HelixError
@@ -49,7 +49,7 @@ def test_columns_and_dtypes_are_the_contracts_with_and_without_rows() -> None:
     """Order and dtypes hold for an empty log, for a row that knows nothing, and for a full one."""
     assert dtypes(frames.log()) == DTYPES
     log = current_log()
-    run_sync(log.begin(request(), begun(started_at=None), "i"))
+    run_sync(log.begin(request(), begun(started_at=None), demo))
     assert dtypes(frames.log()) == DTYPES
     run_sync(record(log, cost=0.5, currency="USD", cost_source="user"))
     assert dtypes(frames.log()) == DTYPES
@@ -62,7 +62,7 @@ def test_an_exchange_is_pending_then_finished_with_every_fact() -> None:
     origin = Origin("chat", "t1", "p1", 0, "b1", "[1]", "a.ipynb", "c1", {"team": "x"})
     asked = request("Why?", system="Be brief.", origin=origin, params={"temperature": 0.5}, stream=False)
     reply = begun(exchange_id="e1")
-    run_sync(log.begin(asked, reply, "i"))
+    run_sync(log.begin(asked, reply, demo))
     pending = frames.log().iloc[0]
     assert (pending["status"], pending["prompt"], pending["system"]) == ("pending", "Why?", "Be brief.")
     assert pd.isna(pending["total_tokens"]) and pending["response"] == ""
@@ -124,7 +124,7 @@ def test_an_exchange_is_pending_then_finished_with_every_fact() -> None:
 def test_partial_text_is_kept_while_a_stream_runs() -> None:
     """`keep` brings text and facts into the pending row."""
     log, asked, reply = current_log(), request(), begun()
-    run_sync(log.begin(asked, reply, "i"))
+    run_sync(log.begin(asked, reply, demo))
     log.keep(reply.having(text="half an ans", model="m2"))
     row = frames.log().iloc[0]
     assert (row["status"], row["response"], row["model"]) == ("pending", "half an ans", "m2")
@@ -141,7 +141,7 @@ def test_filters_work_in_sql_and_newest_is_last() -> None:
     ]
     for prompt, facts, started, tags in table:
         asked, reply = request(prompt, origin=Origin(tags=tags)), begun(started_at=started)
-        run_sync(log.begin(asked, reply, prompt))
+        run_sync(log.begin(asked, reply, demo))
         log.finish(asked, ended(reply, **facts))
 
     def found(**kw: object) -> list[str]:
@@ -426,12 +426,15 @@ def test_paused_and_unlogged_requests_leave_no_row() -> None:
 def test_batches_share_exchanges_through_links_and_work_through_claims() -> None:
     """Rows link to the exchange that answers them; what a living process claimed is not granted again."""
     log = current_log()
-    one = run_sync(record(log, request("a", origin=Origin("batch", batch_id="b")), identity="ia"))
-    run_sync(record(log, request("b", origin=Origin("batch", batch_id="b")), identity="ib", status="error"))
-    reused = run_sync(record(log, request("c"), identity="ic"))
-    log.link("b", [(0, "0", one.exchange_id, "ia", None), (1, "1", reused.exchange_id, "ic", None)])
-    found = log.answered("b", ["ia", "ib", "ic"])
-    assert found == {"ia": [one.exchange_id], "ic": [reused.exchange_id]}
+    batched = Origin("batch", batch_id="b")
+    asked = [request("a", origin=batched), request("b", origin=batched), request("c")]
+    first, _, reused = (
+        run_sync(record(log, one, status=status))
+        for one, status in zip(asked, ("ok", "error", "ok"), strict=True)
+    )
+    ids = [one.digest("demo") for one in asked]
+    log.link("b", [(0, "0", first.exchange_id, ids[0], None), (1, "1", reused.exchange_id, ids[2], None)])
+    assert log.answered("b", ids) == {ids[0]: [first.exchange_id], ids[2]: [reused.exchange_id]}
     assert log.claim("b", ["x", "y"]) == {"x", "y"} == log.claim("b", ["x", "y"])
     log.release("b", ["x"])
     log.do(lambda c: c.execute("INSERT INTO processes VALUES (98, 'elsewhere', 1, 1, 'k', '0')"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from records_fixtures import begun, child, ended, output, record, request
+from records_fixtures import begun, child, demo, ended, output, record, request
 
 import helix_nb as hx
 from helix_nb.messages import Origin
@@ -61,7 +61,7 @@ def test_forgetting_goes_by_thread_batch_and_time_and_by_several_at_once() -> No
     def put(prompt: str, age: timedelta, **origin: str) -> str:
         asked = request(prompt, origin=Origin(**origin))  # type: ignore[arg-type]
         reply = begun(started_at=now - age)
-        run_sync(log.begin(asked, reply, prompt))
+        run_sync(log.begin(asked, reply, demo))
         log.finish(asked, ended(reply))
         return str(reply.exchange_id)
 
@@ -84,7 +84,7 @@ def test_pruning_goes_by_age_and_by_size() -> None:
     log, now = current_log(), datetime.now(UTC)
     for days in range(40):
         asked, reply = request(f"{days} days"), begun(started_at=now - timedelta(days=days, minutes=1))
-        run_sync(log.begin(asked, reply, "i"))
+        run_sync(log.begin(asked, reply, demo))
         log.finish(asked, ended(reply, "x" * 20_000))
     assert hx.logbook.prune(older_than="30d") == 10
     assert log.path is not None

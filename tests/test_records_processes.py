@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from records_fixtures import begun, child, output, record, request
+from records_fixtures import begun, child, demo, output, record, request
 
 from helix_nb.records import current_log, frames
 from helix_nb.runtime import run_sync
@@ -91,10 +91,10 @@ def test_a_stream_whose_process_died_is_lost_with_its_partial_text(
     path = tmp_path / "log.db"
     monkeypatch.setenv("HELIX_NB_LOG", str(path))
     code = """
-from records_fixtures import begun, request
+from records_fixtures import begun, demo, request
 async def main():
     reply = begun()
-    await log.begin(request("long story"), reply, "i")
+    await log.begin(request("long story"), reply, demo)
     log.keep(reply.having(text="Once upon"))
     await log.flushed()
     print("streaming", flush=True)
@@ -107,7 +107,7 @@ asyncio.run(main())
     assert running["status"].tolist() == ["pending"] and running["response"].tolist() == ["Once upon"]
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
-    run_sync(current_log().begin(request("mine"), begun(), "j"))
+    run_sync(current_log().begin(request("mine"), begun(), demo))
     frame = frames.log("all")
     assert frame["status"].tolist() == ["lost", "pending"] and frame["response"].iloc[0] == "Once upon"
     assert pd.isna(frame["ended_at"].iloc[0])
@@ -159,12 +159,12 @@ def test_what_ends_while_the_interpreter_leaves_is_written(tmp_path: Path) -> No
     """A stream cut by the end of the script is `interrupted`, not `pending`."""
     path = tmp_path / "log.db"
     code = """
-from records_fixtures import begun, ended, request
+from records_fixtures import begun, demo, ended, request
 from helix_nb import runtime
 started = __import__("threading").Event()
 async def stream():
     reply = begun()
-    await log.begin(request(), reply, "i")
+    await log.begin(request(), reply, demo)
     started.set()
     try:
         await asyncio.sleep(600)

@@ -61,8 +61,9 @@ def hash_of(text: str | bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def insert(store: Store, request: Request, reply: Reply, identity: str, keeping: Keeping) -> None:
-    """Write an exchange for the first time."""
+def insert(store: Store, request: Request, reply: Reply, endpoint: str, keeping: Keeping) -> None:
+    """Write an exchange for the first time; `endpoint` is its part of the request's identity."""
+    identity = request.digest(endpoint)
     row = _exchange(store.process, request, reply, keeping)
     cursor = store.connection.execute(_INSERT, [row[name] for name in EXCHANGE_FIELDS])
     assert cursor.lastrowid is not None
@@ -70,14 +71,14 @@ def insert(store: Store, request: Request, reply: Reply, identity: str, keeping:
     store.connection.execute(_INSERT_PAYLOAD, (*payload, *_answer(reply, keeping)))
 
 
-def update(store: Store, request: Request, reply: Reply, identity: str, keeping: Keeping) -> None:
+def update(store: Store, request: Request, reply: Reply, endpoint: str, keeping: Keeping) -> None:
     """Bring the row of an exchange up to date; insert it where it never got into the file."""
     row = _exchange(store.process, request, reply, keeping)
     found = store.connection.execute(_UPDATE, [*(row[name] for name in _CHANGING), row["id"]]).fetchall()
     if found:
         store.connection.execute(_UPDATE_PAYLOAD, (*_answer(reply, keeping), found[0][0]))
     else:
-        insert(store, request, reply, identity, keeping)
+        insert(store, request, reply, endpoint, keeping)
 
 
 # What may change after the beginning; none of it is indexed, so an update touches no index.

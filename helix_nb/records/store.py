@@ -22,6 +22,7 @@ from .warning import warn
 from .writer import Writer
 
 T = TypeVar("T")
+Identify = Callable[[bytes], str]
 
 
 class Log:
@@ -33,7 +34,7 @@ class Log:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._writer = Writer(place) if place.kept else None
-        self._begun: dict[str, tuple[Request, str]] = {}
+        self._begun: dict[str, tuple[Request, Identify]] = {}
         self._paused = 0
         self._salt: bytes | None = None
 
@@ -59,14 +60,17 @@ class Log:
             self._salt = self._writer.store.salt if self._writer else secrets.token_bytes(32)
         return self._salt
 
-    async def begin(self, request: Request, reply: Reply, identity: str) -> None:
-        """Write the `pending` row; it is in the file when this returns."""
+    async def begin(self, request: Request, reply: Reply, endpoint: Identify) -> None:
+        """Write the `pending` row; it is in the file when this returns.
+
+        `endpoint` gives the endpoint's part of the request's identity, from the log's salt.
+        """
         if not self.enabled or not request.origin.log or reply.exchange_id is None:
             return
         assert self._writer is not None
-        self._begun[reply.exchange_id] = (request, identity)
+        self._begun[reply.exchange_id] = (request, endpoint)
         kept = keeping()
-        job = self._writer.do(lambda store: rows.insert(store, request, reply, identity, kept))
+        job = self._writer.do(lambda store: rows.insert(store, request, reply, endpoint(store.salt), kept))
         try:
             await asyncio.wrap_future(job)
         except (sqlite3.Error, ValueError, TypeError) as failure:
@@ -80,13 +84,15 @@ class Log:
     def finish(self, request: Request, reply: Reply) -> None:
         """Write the final row; returns at once. What `begin` did not record is not recorded here."""
         if reply.exchange_id in self._begun:
-            _, identity = self._begun.pop(reply.exchange_id)
-            self._update(request, identity, reply)
+            _, endpoint = self._begun.pop(reply.exchange_id)
+            self._update(request, endpoint, reply)
 
-    def _update(self, request: Request, identity: str, reply: Reply) -> None:
+    def _update(self, request: Request, endpoint: Identify, reply: Reply) -> None:
         assert self._writer is not None
         kept = keeping()
-        job = self._writer.do(lambda store: rows.update(store, request, reply, identity, kept), urgent=False)
+        job = self._writer.do(
+            lambda store: rows.update(store, request, reply, endpoint(store.salt), kept), urgent=False
+        )
         job.add_done_callback(lambda done: self._not_kept(done.exception()))
 
     def _not_kept(self, failure: BaseException | None) -> None:
