@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helix_nb.markdown import Growing, blocks, plain, to_html
@@ -141,6 +141,7 @@ def test_plain_keeps_what_can_be_read(text, wanted):
     assert plain(text) == wanted
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text(st.characters(codec=None)))
 def test_plain_is_safe_for_any_text(text):
     """Whatever comes in, nothing a terminal obeys comes out, and cleaning twice changes nothing."""
@@ -253,6 +254,7 @@ PIECES = [
 LINES = st.lists(st.sampled_from([*PIECES, "", "", "\n", "\n\n"]), max_size=14).map("\n".join)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(LINES, st.data())
 def test_closed_blocks_never_change(text, data):
     """The closed blocks of any prefix stand, unchanged and in place, in all that is written after."""
@@ -270,6 +272,7 @@ def test_closed_blocks_never_change(text, data):
     assert [block.key for block in growing.blocks] == list(range(len(growing.blocks)))
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(LINES)
 @example("$$\n- a\n- b\n$$\ntext")
 @example("\\[\n# h\n\\]\ntext")
@@ -282,6 +285,7 @@ def test_growing_ends_where_the_whole_text_does(text):
     assert growing.blocks == blocks(text)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(LINES)
 def test_blocks_lose_no_words(text):
     """What can be read in the source can be read in the blocks."""

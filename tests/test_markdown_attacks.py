@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import html5lib
 import pytest
 from attacks import ATTACKS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helix_nb.markdown import Growing, blocks, to_html
@@ -160,6 +160,7 @@ _MARKS = r"$ $$ \( \) \[ \] ` ``` > - 1. | |-| [ ]( ) * < > & &# ; \ ! { } \href
 MARKS = st.sampled_from([*_MARKS.split(), "\n", "\n\n", "\n> ", "\n- ", "\n1. ", "\x1b[", "\t", "    ", " "])
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(
     st.lists(st.one_of(MARKS, st.text(max_size=8), SNIPPETS.map(lambda text: text[:40])), max_size=30).map(
         "".join
