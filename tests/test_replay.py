@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
 
 import helix_nb as hx
 from helix_nb import config
@@ -233,3 +237,39 @@ def test_a_damaged_cassette_names_its_line(tmp_path: Path) -> None:
             hx.ask("a", endpoint="demo")
     finally:
         replay.choose(None)
+
+
+NOTEBOOK = [
+    "%load_ext helix_nb\nimport helix_nb as hx",
+    "%%helix -m m -o first\nWhat is **this**?",
+    "%%helix -c -m m\na",
+    "%%helix -c -m m\na",
+    "str(hx.ask('a', model='m')), first.usage.total_tokens",
+    "try:\n    hx.ask('fail', model='m')\nexcept hx.BadRequest as error:\n    print(error)",
+]
+
+
+@pytest.mark.slow
+def test_a_recorded_notebook_passes_strict_nbval_without_key_or_network(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run once against a server with a key; then only its cassette: the same outputs, 0 requests."""
+    monkeypatch.setenv("HELIX_URL", server)
+    monkeypatch.setenv("HELIX_API_KEY", "hl-canary-0123456789abcdef")
+    monkeypatch.setenv("HELIX_NB_LOG", str(tmp_path / "recorded.db"))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in NOTEBOOK])
+    NotebookClient(notebook, timeout=60, record_timing=False).execute()
+    nbformat.write(notebook, tmp_path / "run.ipynb")
+    assert hx.logbook.export(tmp_path / "run.jsonl", scope="all").read_text().count("\n") == 5
+    sent = Counting.asked
+    for name in ("HELIX_URL", "HELIX_API_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HELIX_NB_LOG", str(tmp_path / "replayed.db"))
+    monkeypatch.setenv("HELIX_NB_REPLAY", f"only:{tmp_path / 'run.jsonl'}")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "run.ipynb"]
+    checked = subprocess.run(
+        [*command, "-p", "no:cacheprovider"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert Counting.asked == sent
+    assert hx.log("all")["usage_source"].tolist()[:4] == ["replay"] * 4
