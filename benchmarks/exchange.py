@@ -149,9 +149,8 @@ def main() -> None:
         base = statistics.median(times["raw httpx"])
         print("time to first text, ms (median)")
         for name, values in times.items():
-            print(
-                f"  {name:10} {statistics.median(values):7.2f}   {statistics.median(values) - base:+.2f} over raw"
-            )
+            median = statistics.median(values)
+            print(f"  {name:10} {median:7.2f}   {median - base:+.2f} over raw")
         print("CPU per exchange, ms")
         print(f"  raw httpx  {cpu_ms(lambda: raw(client, url), rounds):7.2f}")
         print(f"  hx.ask     {cpu_ms(lambda: hx.ask('hi', model='bench'), rounds):7.2f}")

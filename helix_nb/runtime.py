@@ -13,7 +13,7 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import HelixError
 
@@ -25,6 +25,7 @@ LEAVE_S = 2.0  # how long a cancelled exchange may take to close its socket and 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _at_exit: list[Callable[[], Awaitable[None]]] = []
+_tasks: set[asyncio.Task[Any]] = set()  # asyncio itself holds a task only weakly
 
 
 def loop() -> asyncio.AbstractEventLoop:
@@ -52,16 +53,16 @@ def call_soon(callback: Callable[..., object], *args: Any) -> None:
     loop().call_soon_threadsafe(callback, *args)
 
 
-class Task:
+class Task(Generic[T]):
     """A coroutine under way on the background loop, cancellable from any thread."""
 
     def __init__(self, coro: Coroutine[Any, Any, T], then: Callable[[], None] | None = None) -> None:
-        self.future = concurrent.futures.Future[Any]()
+        self.future = concurrent.futures.Future[T]()
         self._coro = coro
         self._then = then
         self._ended = threading.Event()
         self._begun = False
-        self._task: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[T] | None = None
 
     def begin(self) -> None:
         """Start it, once. Apart from making it, so that an interrupt in between can still cancel it."""
@@ -72,9 +73,11 @@ class Task:
 
     def _start(self) -> None:
         self._task = self._loop.create_task(self._coro)
+        _tasks.add(self._task)
         self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[Any]) -> None:
+        _tasks.discard(task)
         if not self.future.cancelled():
             if task.cancelled():
                 self.future.cancel()
@@ -98,7 +101,7 @@ class Task:
             return concurrent.futures.CancelledError("stopped")
         return self.future.exception()
 
-    def wait(self) -> Any:
+    def wait(self) -> T:
         # A bounded wait: on some platforms an unbounded one is not interruptible.
         while not self._ended.wait(0.1):
             pass
@@ -197,6 +200,7 @@ def _forget() -> None:
     global _loop, _lock
     _lock = threading.Lock()
     _loop = None
+    _tasks.clear()
 
 
 atexit.register(stop)
