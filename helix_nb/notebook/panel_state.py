@@ -196,7 +196,7 @@ class Conversation:
         joined = {turn.exchange_id: turn for turn in self.chat.turns if turn.exchange_id}
         for item in self.items:
             if item.turn is None and item.running is not None:
-                item.turn = joined.get(item.running.reply.exchange_id)
+                item.turn = joined.get(item.running.reply.exchange_id or "")
 
     def _adopt(self) -> bool:
         """Show turns and a running exchange that are not ours; whether there were any."""
