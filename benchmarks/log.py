@@ -27,6 +27,7 @@ from helix_nb.records import rows
 from helix_nb.records.opening import open_store
 from helix_nb.records.place import Place
 from helix_nb.records.schema import EXCHANGE_FIELDS
+from helix_nb.records.words import Keeping
 
 INSERTS = 2000
 DAY_US = 86_400_000_000
@@ -58,7 +59,7 @@ def inserts(path: Path) -> tuple[float, float]:
         for write, reply, times in ((rows.insert, begun, pending), (rows.update, done, finished)):
             started = time.perf_counter()
             store.connection.execute("BEGIN IMMEDIATE")
-            write(store, asked, reply, "bench", rows.Keeping())
+            write(store, asked, reply, "bench", Keeping())
             store.connection.execute("COMMIT")
             times.append((time.perf_counter() - started) * 1000)
     store.connection.close()

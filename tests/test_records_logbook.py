@@ -15,7 +15,7 @@ from records_fixtures import begun, child, demo, ended, output, record, request
 import helix_nb as hx
 from helix_nb.messages import Origin
 from helix_nb.records import current_log, store
-from helix_nb.records.rows import Keeping
+from helix_nb.records.words import Keeping
 from helix_nb.runtime import run_sync
 
 PICTURE = "data:image/png;base64,UElDVFVSRS1CWVRFUy1DQU5BUlk="  # PICTURE-BYTES-CANARY

@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from .filters import STATUS, prepare
-from .rows import with_attachments
+from .words import with_attachments
 
 _COLUMNS = (
     f"e.id, e.thread_id, e.parent_id, {STATUS} AS status, coalesce(e.model, e.model_requested) AS model, "

@@ -55,7 +55,11 @@ class Logbook:
 
     @property
     def text(self) -> bool:
-        """Whether prompts and answers are stored; set it to False to keep only numbers and hashes."""
+        """Whether prompts and answers are stored; set it to False to keep only numbers and hashes.
+
+        HELIX_NB_LOG_TEXT=off does the same from the start. What was not stored cannot be replayed,
+        and a batch cannot resume from it.
+        """
         return store.keeping().text
 
     @text.setter

@@ -17,8 +17,8 @@ from ..messages import Reply, Request
 from . import batches, rows
 from .opening import Store, is_alone, open_reader
 from .place import Place, wanted
-from .rows import Keeping
 from .warning import warn
+from .words import Keeping
 from .writer import Writer
 
 T = TypeVar("T")
