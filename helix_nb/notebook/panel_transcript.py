@@ -19,7 +19,7 @@ _STYLE = (
     ".helix-transcript{border-left:3px solid var(--jp-border-color2,#ccc);padding:0 0 0 1em}"
     ".helix-transcript .hx-said{white-space:pre-wrap}"
     ".helix-transcript .hx-about{color:var(--jp-ui-font-color2,#666)}"
-    ".jp-OutputArea:has(.helix-transcript) .jp-OutputArea-output.jupyter-widgets:not(:has(*)){display:none}"
+    ".jp-OutputArea:has(.helix-transcript) .jp-OutputArea-output.jupyter-widgets{display:none}"
 )
 
 

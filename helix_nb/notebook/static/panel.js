@@ -112,6 +112,8 @@ function withCopyButtons(block) {
   return block;
 }
 
+const isList = (node) => node?.localName === "ul" || node?.localName === "ol";
+
 function bytes(size) {
   return size < 1024 ? `${size} B` : size < 1048576 ? `${Math.round(size / 1024)} kB` : `${(size / 1048576).toFixed(1)} MB`;
 }
@@ -216,12 +218,16 @@ class Turn {
   }
 
   block(html) {
-    return withCopyButtons(put(h("div", { class: "hx-block" }), html));
+    const node = withCopyButtons(put(h("div", { class: "hx-block" }), html));
+    if (isList(node.firstElementChild)) node.classList.add("hx-listed");
+    return node;
   }
 
   setTail(html) {
     this.tailHtml = html;
     put(this.tail, html);
+    const goesOn = isList(this.tail.firstElementChild) && this.closed.lastElementChild?.classList.contains("hx-listed");
+    this.tail.classList.toggle("hx-goes-on", Boolean(goesOn));
   }
 
   // A step of the stream: finished blocks, and how the open tail's HTML changed.
@@ -363,7 +369,7 @@ class View {
     this.composer = h("div", { class: "hx-composer" }, this.chips,
       h("div", { class: "hx-line" }, button("clip", "Attach images or text files", () => this.picker.click()), this.input, this.go));
     this.live = h("div", { class: "hx-away", role: "status", "aria-live": "polite" });
-    this.root = h("section", { class: "hx-panel", "aria-label": "Chat", "data-lm-suppress-shortcuts": "true" },
+    this.root = h("section", { class: "hx-panel hx-alive", "aria-label": "Chat", "data-lm-suppress-shortcuts": "true" },
       head, h("div", { class: "hx-main" }, this.log, this.jump, this.sheet), this.notice,
       h("div", { class: "hx-bottom" }, this.composer, h("div", { class: "hx-under" }, this.hint, this.totals)), this.picker, this.live);
     this.el.classList.add("hx-host");
@@ -405,7 +411,7 @@ class View {
     clearTimeout(this.patient);
     this.waiting(false);
     this.heard = true;
-    this.root.classList.remove("hx-dead");
+    this.answers(true);
     const handle = this[`on_${message.t}`];
     if (handle) handle.call(this, message);
     if (this.following) this.stick();
@@ -600,9 +606,14 @@ class View {
     this.patient = setTimeout(() => this.waiting(true), 1500);
   }
 
+  answers(yes) {
+    this.root.classList.toggle("hx-alive", yes);
+    this.root.classList.toggle("hx-dead", !yes);
+  }
+
   waiting(yes) {
     if (yes === Boolean(this.kept)) return;
-    this.root.classList.toggle("hx-dead", yes && !this.heard);
+    this.answers(!yes || this.heard);
     if (yes) this.kept = this.hint.textContent;
     this.hint.textContent = yes ? "Waiting for the kernel: a cell is running, or it has gone" : this.kept;
     if (!yes) this.kept = null;
