@@ -56,17 +56,44 @@ def test_the_wheel_is_small_and_holds_the_package_alone(built: Path) -> None:
     assert any(name.endswith("LICENSE") for name in names)
 
 
+@pytest.fixture(scope="module")
+def alone(built: Path) -> Path:
+    """The Python of an environment with nothing in it but the wheel and what it needs."""
+    run(sys.executable, "-m", "venv", built.parent / "venv", cwd=built)
+    python = built.parent / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "install", "--quiet", *built.glob("*.whl"), cwd=built)
+    return python
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
-def test_it_installs_and_runs_in_an_environment_of_its_own(kind: str, built: Path, tmp_path: Path) -> None:
-    """Installed alone, it asks, logs and says kindly where the quickstart is."""
-    (package,) = built.glob(kind)
-    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
-    python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package, cwd=tmp_path)
-    log = str(tmp_path / "log.db")
-    said = run(python, "-m", "helix_nb", "demo", cwd=tmp_path, HELIX_NB_LOG=log)
+def test_the_wheel_runs_in_an_environment_of_its_own(alone: Path, tmp_path: Path) -> None:
+    """Installed alone, it asks, logs and says kindly where the quickstart is; nothing conflicts."""
+    said = run(alone, "-m", "helix_nb", "demo", cwd=tmp_path, HELIX_NB_LOG=str(tmp_path / "log.db"))
     assert "The capital of France is Paris." in said
     assert "comes with the repository" in said
     assert "%load_ext helix_nb" in said
-    run(python, "-m", "pip", "check", cwd=tmp_path)
+    run(alone, "-m", "pip", "check", cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_sdist_installs_to_the_same(alone: Path, built: Path, tmp_path: Path) -> None:
+    """Built from the sdist, the package has the same files as the wheel, and answers."""
+    (wheel,) = built.glob("*.whl")
+    run(
+        alone,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--force-reinstall",
+        *built.glob("*.tar.gz"),
+        cwd=tmp_path,
+    )
+    where = Path(run(alone, "-c", "import helix_nb; print(helix_nb.__file__)", cwd=tmp_path).strip()).parents[
+        1
+    ]
+    packed = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("helix_nb/")]
+    assert all((where / name).is_file() for name in packed)
+    log = str(tmp_path / "log.db")
+    assert "Paris" in run(alone, "-m", "helix_nb", "ask", "capital of France", cwd=tmp_path, HELIX_NB_LOG=log)
