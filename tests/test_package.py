@@ -97,3 +97,29 @@ def test_the_sdist_installs_to_the_same(alone: Path, built: Path, tmp_path: Path
     assert all((where / name).is_file() for name in packed)
     log = str(tmp_path / "log.db")
     assert "Paris" in run(alone, "-m", "helix_nb", "ask", "capital of France", cwd=tmp_path, HELIX_NB_LOG=log)
+
+
+@pytest.mark.slow
+def test_the_api_reference_is_whole_and_needs_no_network(tmp_path: Path) -> None:
+    """Each public name and `df.helix` have their entry; the pages load nothing from elsewhere."""
+    pytest.importorskip("pdoc", reason="the docs extra is not installed")
+    modules = ("helix_nb", "helix_nb.dataframes.accessor")
+    run(
+        sys.executable,
+        "-m",
+        "pdoc",
+        "-d",
+        "google",
+        "--no-show-source",
+        "-o",
+        tmp_path,
+        *modules,
+        cwd=tmp_path,
+    )
+    page = (tmp_path / "helix_nb.html").read_text(encoding="utf-8")
+    assert [name for name in hx.__all__ if f'id="{name}"' not in page] == []
+    assert 'id="FrameAccessor.ask"' in (tmp_path / "helix_nb" / "dataframes" / "accessor.html").read_text()
+    for path in tmp_path.rglob("*.html"):
+        assert not re.search(
+            r"<(?:script|link|img)[^>]+(?:src|href)=.https?:", path.read_text(encoding="utf-8")
+        )
