@@ -5,6 +5,7 @@ Both are in lockstep with the exchange: it reads on only when the reader asks fo
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -28,6 +29,7 @@ class Stream:
     def __enter__(self) -> Self:
         self._running = running = self._make()
         running.lockstep = True
+        _stop_when_forgotten(self, running)
         try:
             running.begin()
             while not running.done and not running._pieces:
@@ -78,6 +80,7 @@ class AsyncStream:
     async def __aenter__(self) -> Self:
         self._running = running = self._make()
         running.lockstep = True
+        _stop_when_forgotten(self, running)
         try:
             running.begin()
             while not running.done and not running._pieces:
@@ -112,3 +115,9 @@ class AsyncStream:
     ) -> None:
         if self._running is not None:
             self._running.cancel()
+
+
+def _stop_when_forgotten(stream: Stream | AsyncStream, running: Running) -> None:
+    """Stop the exchange of a stream that nobody can read on and nobody left."""
+    forgotten = weakref.finalize(stream, running.cancel, wait=False)
+    forgotten.atexit = False  # what runs then is stopped with the loop

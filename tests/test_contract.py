@@ -1,0 +1,108 @@
+"""The public contract where it is easily broken: what nobody closed, what no server would take, odd input."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from wire_server import Answer, WireServer
+from wire_transcripts import ROLE, say, sse
+
+import helix_nb as hx
+
+
+@pytest.fixture
+def endless() -> Iterator[WireServer]:
+    """An endpoint whose answers begin and never end."""
+    with WireServer(Answer(sse(ROLE, say("Par"), say("is")), end="hang")) as server:
+        hx.connect(server.url, name="endless")
+        yield server
+
+
+def test_a_stream_that_nobody_holds_is_stopped(endless: WireServer) -> None:
+    """Forgetting an entered stream closes its socket and its row says interrupted."""
+    stream = hx.stream("hi", model="m").__enter__()
+    ended = threading.Event()
+    stream._running.on_change(ended.set)  # type: ignore[union-attr]
+    assert stream.reply.status == "pending"
+    del stream
+    gc.collect()
+    assert endless.hung_up.wait(5) and ended.wait(5)
+    assert hx.log()["status"].tolist() == ["interrupted"]
+
+
+def test_a_loop_left_early_without_with_is_stopped(endless: WireServer) -> None:
+    """`for piece in hx.stream(...)` with a break leaves the exchange as `with` does."""
+    for piece in hx.stream("hi", model="m"):
+        assert piece == "Par"
+        break
+    gc.collect()
+    assert endless.hung_up.wait(5)
+    assert hx.log()["status"].tolist() == ["interrupted"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"url": "http://[::1"},
+        {"url": "http://exa mple"},
+        {"key": 3},
+        {"key_env": 3},
+        {"name": 3},
+        {"app_id": 3},
+        {"model": 3},
+        {"headers": 3},
+        {"headers": {"X-Team": 3}},
+    ],
+)
+def test_connect_refuses_what_is_no_text(settings: dict[str, Any]) -> None:
+    """A setting of a wrong type is a sentence about that setting, and registers nothing."""
+    with pytest.raises(hx.ConfigError, match=rf"{next(iter(settings))}=|not a URL"):
+        hx.connect(**{"url": "http://127.0.0.1:9", "name": "odd"} | settings)
+    assert hx.use().endpoint == "demo"
+
+
+def test_a_default_model_is_a_name() -> None:
+    """hx.use refuses a model that no request could name."""
+    with pytest.raises(hx.ConfigError, match="model="):
+        hx.use(3)  # type: ignore[arg-type]
+    assert str(hx.ask("What is the capital of France?")) == "The capital of France is Paris."
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"since": pd.NaT},
+        {"since": "99999999999999d"},
+        {"since": timedelta.max},
+        {"last": 10**30},
+        {"tags": 3},
+        {"search": 3},
+        {"status": 3},
+        {"model": 3},
+    ],
+)
+def test_the_log_refuses_filters_that_mean_nothing(filters: dict[str, Any]) -> None:
+    """A filter of a wrong type or size is a sentence about that filter."""
+    with pytest.raises(hx.ConfigError, match=next(iter(filters))):
+        hx.log(**filters)
+
+
+def test_since_takes_the_moments_pandas_makes() -> None:
+    """A Timestamp counts as any datetime: without a zone it is local time."""
+    hx.ask("hello")
+    started = hx.log()["started_at"].iloc[0]
+    local = pd.Timestamp(datetime.fromtimestamp(started.timestamp()))
+    assert [len(hx.log(since=moment)) for moment in (started, local, local + pd.Timedelta("1s"))] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("question", [hx.usage, hx.latency, hx.compare])
+def test_questions_want_a_frame(question: Callable[[Any], object]) -> None:
+    """What is no DataFrame is told so."""
+    with pytest.raises(hx.ConfigError, match="int"):
+        question(3)
