@@ -218,6 +218,8 @@ def _with_text(keys: Sequence[str]) -> bool:
 
 def _with_keys(frame: pd.DataFrame, keys: Sequence[str], needed: Sequence[str]) -> pd.DataFrame:
     """Those columns of a frame, each exchange once, with "day", "hour" and "cell" worked out."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ConfigError(f"Give rows of hx.log(), not {type(frame).__name__}.")
     made = {key: KEYS[key].of(frame) for key in keys if key in KEYS and KEYS[key].column in frame}
     missing = [name for name in (*keys, *needed) if name not in frame and name not in made]
     if missing:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
@@ -65,15 +65,17 @@ def filter_of(
     if since is not None:
         parts.append(("e.started_at >= ?", [since_us(since)]))
     if model is not None:
-        globs = _listed(model)
+        globs = _listed("model", model)
         one = "(e.model GLOB ? OR e.model_requested GLOB ?)"
         parts.append((f"({' OR '.join([one] * len(globs))})", [glob for glob in globs for _ in range(2)]))
     if status is not None:
-        wanted = [_one_of("status", each, STATUSES) for each in _listed(status)]
+        wanted = [_one_of("status", each, STATUSES) for each in _listed("status", status)]
         parts.append((f"({STATUS}) IN ({', '.join('?' * len(wanted))})", wanted))
     if tags is not None:
         parts.append(("e.tags IS NOT NULL AND tagged(e.tags, ?)", [json.dumps(_tags(tags))]))
     if search is not None:
+        if not isinstance(search, str):
+            raise ConfigError(f"search= takes text, not {type(search).__name__}.")
         columns = "e.error, w.prompt, w.response, w.reasoning, w.messages, t.text"
         parts.append((f"found_in(?, {columns})", [search.casefold()]))
     conditions = [condition for condition, _ in parts]
@@ -97,14 +99,17 @@ def _scope(scope: str) -> tuple[str, list[Any]]:
 def since_us(since: str | date | timedelta) -> int:
     """The moment `since` means, in microseconds since 1970 UTC; naive times are local ones."""
     if isinstance(since, timedelta):
-        moment = datetime.now(UTC) - since
+        moment = _ago(since, since)
     elif isinstance(since, datetime):
         moment = since
     elif isinstance(since, date):
         moment = datetime(since.year, since.month, since.day).astimezone()
     else:
         moment = _parsed(str(since))
-    us = microseconds(moment)
+    try:  # to a plain datetime in UTC first: pandas' Timestamp has rules of its own
+        us = microseconds(datetime.fromtimestamp(moment.timestamp(), UTC))
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(f"since={since!r} is no moment in time.") from None
     assert us is not None
     return us
 
@@ -112,7 +117,7 @@ def since_us(since: str | date | timedelta) -> int:
 def _parsed(text: str) -> datetime:
     span = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", text)
     if span:
-        return datetime.now(UTC) - timedelta(seconds=float(span[1]) * _UNITS_S[span[2]])
+        return _ago(text, float(span[1]) * _UNITS_S[span[2]])
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError:
@@ -121,8 +126,19 @@ def _parsed(text: str) -> datetime:
         ) from None
 
 
-def _listed(value: str | Sequence[str]) -> list[str]:
-    return [value] if isinstance(value, str) else [str(each) for each in value]
+def _ago(since: object, span: timedelta | float) -> datetime:
+    try:
+        return datetime.now(UTC) - (span if isinstance(span, timedelta) else timedelta(seconds=span))
+    except (ValueError, OverflowError):
+        raise ConfigError(f"since={since!r} is longer ago than any log.") from None
+
+
+def _listed(what: str, value: str | Sequence[str]) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise ConfigError(f"{what}= takes text or a list of texts, not {type(value).__name__}.")
+    return [str(each) for each in value]
 
 
 def _one_of(what: str, value: str, known: Sequence[str]) -> str:
@@ -134,7 +150,7 @@ def _one_of(what: str, value: str, known: Sequence[str]) -> str:
 
 
 def _tags(tags: str | Mapping[str, Any] | Sequence[str]) -> Any:
-    return dict(tags) if isinstance(tags, Mapping) else _listed(tags)
+    return dict(tags) if isinstance(tags, Mapping) else _listed("tags", tags)
 
 
 def _tagged(stored: str, wanted: str) -> bool:

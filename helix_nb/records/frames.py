@@ -86,7 +86,7 @@ def log(
     >>> frame["prompt"].iloc[0], int(frame["total_tokens"].iloc[0]) == reply.usage.total_tokens
     ('What is the capital of France?', True)
     """
-    if last is not None and (isinstance(last, bool) or not isinstance(last, int) or last < 0):
+    if last is not None and (isinstance(last, bool) or not isinstance(last, int) or not 0 <= last < 2**63):
         raise ConfigError(f"last={last!r} is not a number of rows.")
     wanted = filter_of(scope, since=since, model=model, status=status, search=search, tags=tags)
     return frame_of(current_log(), wanted, text=text, last=last)
