@@ -143,6 +143,7 @@ def connect(
     'demo'
     """
     parts = split(url)
+    _texts(key=key, key_env=key_env, name=name, app_id=settings.get("app_id"), model=settings.get("model"))
     name = name or parts.hostname or "endpoint"
     if name in RESERVED:
         raise ConfigError(f"The name {name!r} is reserved; give the endpoint another with name=.")
@@ -175,6 +176,7 @@ def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
     >>> hx.use("demo", endpoint="demo").model
     'demo'
     """
+    _texts(model=model)
     if endpoint is not None:
         _session.current = resolve(endpoint).name
     connection = resolve(None)
@@ -320,7 +322,16 @@ def _positive(name: str, settings: Mapping[str, Any]) -> None:
         raise ConfigError(f"{name} is a number of seconds above 0, not {value!r}.")
 
 
+def _texts(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"{name}= takes text, not {type(value).__name__}.")
+
+
 def _headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    pairs = headers.items() if isinstance(headers, Mapping) else [("", None)]
+    if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
+        raise ConfigError('headers= takes names and texts, such as {"X-Team": "hut"}.')
     for name, value in headers.items():
         if name.lower() in ("authorization", "api-key", "x-api-key", "cookie"):
             Secret(value.removeprefix("Bearer ").strip())  # known from now on, so that it is redacted

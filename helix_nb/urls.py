@@ -29,8 +29,12 @@ def split(url: str) -> SplitResult:
     if not isinstance(url, str) or not url.strip():
         raise ConfigError("An endpoint needs a URL, such as https://app.tryhelix.ai/v1.")
     url = url.strip()
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket too few, say
+        parts = SplitResult("", "", "", "", "")
+    odd = not parts.hostname or any(sign.isspace() or sign in "\"'<>\\" for sign in parts.hostname)
+    if parts.scheme not in ("http", "https") or odd:
         shown = redact(url.rpartition("@")[2].partition("?")[0])
         raise ConfigError(f"{shown!r} is not a URL: it needs http:// or https:// and a host.")
     try:
