@@ -4,9 +4,10 @@ usage: python benchmarks/local.py [ROUNDS]
 
 A random model of 3 layers x 128 (0.5 M parameters, float32, heads of 64) stands for a real one; what
 counts is the ratios, taken in one run. On Linux MLX multiplies with a reference BLAS, so a larger
-model would measure that alone. Prints the median of ROUNDS (3) and exits with 1 where a goal is missed: the first
-token of turn 20 at most 1.7 times that of turn 1, and 32 prompts batched at least 4 times as fast as
-one by one. CPU is that of kernel and worker together; it holds on a busy machine, where times do not.
+model would measure that alone. Prints the median of ROUNDS (3) and exits with 1 where a goal is
+missed: the first token of turn 20 at most 1.7 times that of turn 1, and 32 prompts batched at least 4
+times as fast as one by one. CPU is that of kernel and worker together; it holds on a busy machine,
+where times do not.
 """
 
 from __future__ import annotations
