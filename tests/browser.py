@@ -29,7 +29,7 @@ PAGE_MS = 60_000
 class Lab:
     """A running JupyterLab: its URL, its notebooks, and what its page can be told to do."""
 
-    def __init__(self, root: Path, **environ: str) -> None:
+    def __init__(self, root: Path, app: str = "jupyterlab", **environ: str) -> None:
         self.root = root / "notebooks"
         self.runtime = root / "runtime"
         self.token = secrets.token_hex(16)
@@ -40,7 +40,7 @@ class Lab:
         self.environ = _environment(root) | {"HELIX_NB_LOG": str(self.log)} | environ
         self._output = (root / "lab.log").open("wb")
         self._process = subprocess.Popen(
-            _command(self.root, self.token),
+            _command(app, self.root, self.token),
             env=self.environ,
             cwd=self.root,
             stdout=self._output,
@@ -136,7 +136,7 @@ def _quiet(settings: Path) -> None:
     (folder / "notification.jupyterlab-settings").write_text(json.dumps(choice))
 
 
-def _command(root: Path, token: str) -> list[str]:
+def _command(app: str, root: Path, token: str) -> list[str]:
     options = {
         "ServerApp.ip": "127.0.0.1",
         "ServerApp.port": "0",
@@ -145,8 +145,9 @@ def _command(root: Path, token: str) -> list[str]:
         "ServerApp.allow_root": "True",
         "IdentityProvider.token": token,
         "LabApp.expose_app_in_browser": "True",
+        "JupyterNotebookApp.expose_app_in_browser": "True",
     }
-    return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
+    return [sys.executable, "-m", app, *(f"--{name}={value}" for name, value in options.items())]
 
 
 def _environment(root: Path) -> dict[str, str]:

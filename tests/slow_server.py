@@ -21,6 +21,8 @@ class SlowServer:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.delta: dict[str, Any] = {}  # said before the pieces, as it is
+        self.hold_at: int | None = None  # how many pieces are sent before `release` is set
+        self.release = threading.Event()
         self.left = threading.Event()
         self.left_at = 0.0
         self._closing = threading.Event()
@@ -78,6 +80,8 @@ class SlowServer:
         if self.delta:
             write(_event({"choices": [{"index": 0, "delta": self.delta}], "model": body["model"]}))
         for number, piece in enumerate(pieces):
+            if number == self.hold_at:
+                self.release.wait(60)
             write(_event({"choices": [{"index": 0, "delta": {"content": piece}}], "model": body["model"]}))
             if self.pause_s:
                 time.sleep(max(0.0, started + (number + 1) * self.pause_s - time.monotonic()))

@@ -6,13 +6,14 @@ lightness, readable on white and on black.
 
 from __future__ import annotations
 
+# The class twice: JupyterLab's own rules for pre and td are as specific as class, class, element.
 LAYOUT = (
     ".helix-nb{overflow-wrap:anywhere}"
-    ".helix-nb pre{overflow-x:auto;white-space:pre;overflow-wrap:normal;padding:.5em .75em;margin:.5em 0;"
-    "background:var(--jp-layout-color2,rgba(128,128,128,.12));border-radius:3px}"
-    ".helix-nb pre code{background:none;padding:0;color:inherit}"
-    ".helix-nb th,.helix-nb td{text-align:left}"
-    ".helix-nb [align=right]{text-align:right}.helix-nb [align=center]{text-align:center}"
+    ".helix-nb.helix-nb pre{overflow-x:auto;white-space:pre;overflow-wrap:normal;padding:.5em .75em;"
+    "margin:.5em 0;background:var(--jp-layout-color2,rgba(128,128,128,.12));border-radius:3px}"
+    ".helix-nb.helix-nb pre code{background:none;padding:0;color:inherit}"
+    ".helix-nb.helix-nb th,.helix-nb.helix-nb td{text-align:left}"
+    ".helix-nb.helix-nb [align=right]{text-align:right}.helix-nb.helix-nb [align=center]{text-align:center}"
 )
 
 
