@@ -82,7 +82,7 @@ class Draft:
         ended_ms = (time.monotonic() - self._started) * 1000
         self._facts.update(status=status, ended_at=datetime.now(UTC), duration_ms=ended_ms)
         if error is not None:
-            error.args = (redact(str(error)),)
+            error.args = (_clean(str(error)),)
             self._facts.update(error_type=type(error).__name__, error=str(error))
             if error.status_code is not None:
                 self._facts["http_status"] = error.status_code
@@ -94,7 +94,7 @@ class Draft:
 
     def reply(self) -> Reply:
         """The Reply so far."""
-        calls = tuple(ToolCall(*map(redact, astuple(self._calls[index]))) for index in sorted(self._calls))
+        calls = tuple(ToolCall(*map(_clean, astuple(self._calls[index]))) for index in sorted(self._calls))
         return Reply(text=str(self._text), reasoning=str(self._reasoning), tool_calls=calls, **self._facts)
 
     def _price(self) -> None:
@@ -120,10 +120,10 @@ class Draft:
         for name in _FACTS:
             value = getattr(delta, name)
             if value is not None:
-                self._facts[name] = redact(value) if isinstance(value, str) else value
+                self._facts[name] = _clean(value) if isinstance(value, str) else value
         notes = self._facts.get("notes", ())
         if delta.note and delta.note not in notes:
-            self._facts["notes"] = (*notes, redact(delta.note))
+            self._facts["notes"] = (*notes, _clean(delta.note))
 
 
 def _answer_of_forced_call(delta: Delta) -> Delta:
@@ -132,16 +132,34 @@ def _answer_of_forced_call(delta: Delta) -> Delta:
     return replace(delta, text=delta.text + arguments, tool_calls=()) if delta.tool_calls else delta
 
 
+def _clean(text: str) -> str:
+    return redact(_whole(text))
+
+
+def _whole(text: str) -> str:
+    """Join surrogates to characters, and replace half ones: no front end and no file takes those."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
 class _Text:
-    """Text that grows by pieces, cleaned of keys even when one is split over pieces."""
+    """Text that grows by pieces, cleaned of keys and joined to characters even when split over pieces."""
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._filter = KeyFilter()
         self._any = False
+        self._half = ""  # of a character: the second half comes with the next piece
 
     def feed(self, piece: str, *, last: bool) -> str:
         self._any = self._any or bool(piece)
+        piece, self._half = self._half + piece, ""
+        if not last and "\ud800" <= piece[-1:] <= "\udbff":
+            piece, self._half = piece[:-1], piece[-1]
+        piece = _whole(piece)
         shown = (self._filter.feed(piece) if piece else "") + (self._filter.flush() if last else "")
         if shown:
             self._pieces.append(shown)
