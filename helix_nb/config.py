@@ -280,7 +280,14 @@ def _profile(parts: SplitResult) -> str:
 
 def _configured_origin() -> tuple[str, str | None, int | None] | None:
     url = os.environ.get("HELIX_URL")
-    return origin(urlsplit(url)) if url else None
+    return origin(_helix_url(url, "the environment")) if url else None
+
+
+def _helix_url(url: str, source: str) -> SplitResult:
+    try:
+        return split(url)
+    except ConfigError as error:
+        raise ConfigError(f"HELIX_URL, from {source}: {error}") from None
 
 
 def _key_of(key: str | None, key_env: str | None) -> tuple[Secret, str | None]:
@@ -352,7 +359,7 @@ def _helix() -> Connection | None:
     base = _session.endpoints.get("helix") or Connection("helix", "", profile="helix")
     return replace(
         base,
-        base_url=normalise(url or HELIX_ROOT),
+        base_url=normalise(_helix_url(url, source).geturl() if url else HELIX_ROOT),
         _key=secret,
         key_hint=source if secret else None,
         verify=_verify(base.verify),

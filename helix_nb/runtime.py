@@ -24,23 +24,28 @@ LEAVE_S = 2.0  # how long a cancelled exchange may take to close its socket and 
 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_thread: threading.Thread | None = None
 _at_exit: list[Callable[[], Awaitable[None]]] = []
 _tasks: set[asyncio.Task[Any]] = set()  # asyncio itself holds a task only weakly
 
 
 def loop() -> asyncio.AbstractEventLoop:
     """Return the background loop, starting its thread if there is none in this process."""
-    global _loop
+    global _loop, _thread
     with _lock:
         if _loop is None or _loop.is_closed():
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_serve, args=(_loop,), name="helix_nb", daemon=True).start()
+            _thread = threading.Thread(target=_serve, args=(_loop,), name="helix_nb", daemon=True)
+            _thread.start()
         return _loop
 
 
 def _serve(current: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(current)
-    current.run_forever()
+    try:
+        current.run_forever()
+    finally:
+        current.close()
 
 
 def submit(coro: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
@@ -115,7 +120,10 @@ class Task(Generic[T]):
             self.future.cancel()
             self._ended.set()
             return
-        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        try:
+            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+        except RuntimeError:  # the loop is closed: this process is leaving, and has stopped everything
+            return
         if wait and not on_loop_thread():
             self._ended.wait(LEAVE_S)
 
@@ -185,7 +193,7 @@ def stop() -> None:
     """Cancel what still runs, close what is open, and stop the loop; the next use starts another."""
     global _loop
     with _lock:
-        current, _loop = _loop, None
+        current, thread, _loop = _loop, _thread, None
     if current is None or current.is_closed() or not current.is_running():
         return
     try:
@@ -193,6 +201,8 @@ def stop() -> None:
     except Exception:  # noqa: BLE001, S110 - leaving is best effort; the thread is a daemon
         pass
     current.call_soon_threadsafe(current.stop)
+    if thread is not None:
+        thread.join(timeout=0.5)
 
 
 def _forget() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from wire_server import Answer, WireServer
-from wire_transcripts import ROLE, say, sse
+from wire_transcripts import ROLE, STOP, say, sse
 
 import helix_nb as hx
+from helix_nb import runtime
 
 
 @pytest.fixture
@@ -106,3 +107,46 @@ def test_questions_want_a_frame(question: Callable[[Any], object]) -> None:
     """What is no DataFrame is told so."""
     with pytest.raises(hx.ConfigError, match="int"):
         question(3)
+
+
+@pytest.mark.parametrize("piece_bytes", [None, 1])
+def test_half_characters_are_joined_or_replaced(piece_bytes: int | None) -> None:
+    """A character that a server cut in two is whole again; a half one is U+FFFD, which every file takes."""
+    body = sse(say("a \ud83d"), say("\ude00 b \ud83d"), say("c \ude00"), say("d\ud83d"), STOP)
+    with WireServer(Answer(body, piece_bytes=piece_bytes)) as server:
+        hx.connect(server.url, name="halves")
+        with hx.stream("hi", model="m") as stream:
+            pieces = "".join(stream)
+    assert pieces == str(stream.reply) == "a \U0001f600 b \ufffdc \ufffdd\ufffd"
+    assert hx.log()["response"].tolist() == [pieces]
+
+
+def test_half_characters_in_an_error_are_replaced() -> None:
+    """What a server says in its error can be printed, whatever it is."""
+    refusal = Answer(
+        b'{"error": {"message": "no \\ud83d here"}}', 400, content_type="application/json", framing="length"
+    )
+    with WireServer(refusal) as server:
+        hx.connect(server.url, name="halves")
+        with pytest.raises(hx.BadRequest, match="no \ufffd here"):
+            hx.ask("hi", model="m")
+    assert "no \ufffd here" in hx.log()["error"].iloc[0]
+
+
+def test_the_background_loop_is_closed_when_it_stops() -> None:
+    """Nothing is left open at exit, so a script under -W error is quiet; later calls still work."""
+    hx.ask("hello")
+    loop = runtime.loop()
+    runtime.stop()
+    assert loop.is_closed()
+    assert hx.ask("What is the capital of France?").status == "ok"
+
+
+@pytest.mark.parametrize("url", ["not a url", "http://[::1", "http://127.0.0.1:99999"])
+def test_a_wrong_helix_url_is_called_by_its_name(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence says which setting is wrong, and where it came from."""
+    monkeypatch.setenv("HELIX_URL", url)
+    with pytest.raises(hx.ConfigError, match="HELIX_URL, from the environment"):
+        hx.ask("hello")
+    with pytest.raises(hx.ConfigError, match="HELIX_URL, from the environment"):
+        hx.connect("http://127.0.0.1:9")

@@ -95,7 +95,7 @@ def _keywords(
         "schema": needed(options.schema, names, "--schema") if options.schema else None,
         "tools": [_tool(name, names) for name in options.tools],
         "max_rounds": options.rounds,
-        "timeout": options.timeout or defaults.timeout,
+        "timeout": defaults.timeout if options.timeout is None else options.timeout,
         "stream": options.stream and defaults.stream,
         **defaults.params,
         **options.params,
