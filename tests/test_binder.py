@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
 import tomllib
-import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
+from browser import CHROMIUM
 
 ROOT = Path(__file__).parent.parent
 PINNED = ("jupyterlab", "ipywidgets", "ipykernel", "jupyter_server", "notebook")
@@ -136,24 +138,59 @@ class Peak(threading.Thread):
         return self.bytes
 
 
-@pytest.mark.slow
-def test_jupyterlab_serves_the_badges_address(image: Path, checkout: Path) -> None:
-    """Under a base URL, as on Binder, the badge's path is served."""
-    options = ["--no-browser", "--allow-root", "--port=0", "--ServerApp.base_url=/user/someone/"]
-    command = [str(image / "jupyter"), "lab", *options, "--IdentityProvider.token=t"]
-    process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.PIPE, text=True)
+@pytest.fixture
+def served(image: Path, checkout: Path, tmp_path: Path) -> Iterator[str]:
+    """JupyterLab of the image under a base URL, as on Binder: its address, and a page that runs."""
+    with socket.socket() as probe:  # jupyter_server 2.17 writes "port 0" down as it is
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    names = (
+        "ip=127.0.0.1",
+        f"port={port}",
+        "open_browser=False",
+        "allow_root=True",
+        "base_url=/user/someone/",
+    )
+    options = [f"--ServerApp.{name}" for name in names] + ["--IdentityProvider.token=t"]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    environ |= {"HOME": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    with (tmp_path / "lab.log").open("wb") as output:
+        command = [str(image / "jupyter"), "lab", *options, "--LabApp.expose_app_in_browser=True"]
+        process = subprocess.Popen(command, cwd=checkout, env=environ, stdout=output, stderr=output)
     try:
-        assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")
-        address = next(
-            found[0] for line in lines if (found := re.search(r"http://127\.0\.0\.1:\d+/user/someone/", line))
-        )
-        page = urllib.request.urlopen(f"{address}lab/tree/notebooks/quickstart.ipynb?token=t", timeout=60)
-        assert page.status == 200
-        assert b"JupyterLab" in page.read()
+        while not answers(port):
+            assert process.poll() is None, (tmp_path / "lab.log").read_text()[-2000:]
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}/user/someone/"
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.wait(30)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+RUN = "() => { jupyterapp.commands.execute('notebook:run-all-cells') }"
+READY = "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+
+
+@pytest.mark.slow
+def test_the_badges_address_opens_and_runs_in_a_browser(served: str) -> None:
+    """Under Binder's base URL the badge's path opens the quickstart, and its cells answer."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the ci extra is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("no chromium")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = chromium.new_page()
+        page.goto(f"{served}lab/tree/notebooks/quickstart.ipynb?token=t", timeout=60_000)
+        page.wait_for_function(READY, timeout=60_000)
+        page.evaluate(RUN)
+        answer = page.locator(".jp-OutputArea-output", has_text="The capital of Italy is Rome.")
+        answer.first.wait_for(timeout=60_000)
+        chromium.close()
 
 
 def test_badges_lead_to_notebooks() -> None:
