@@ -18,12 +18,16 @@ def frame_text(frame: pd.DataFrame, budget: int) -> tuple[str, str]:
     from .context import cut, tokens_of
 
     kind = f"DataFrame, {len(frame):,} × {frame.shape[1]:,}"
-    text = ""
-    for columns, rows, described in _plans(frame.shape[1]):
-        text = _frame(frame, columns, rows, described=described)
-        if tokens_of(text) <= budget:
-            return kind, text
-    return kind, cut(text, budget)
+    widths = [frame.shape[1], *(count for count in (60, 25, 10, 4) if count < frame.shape[1])]
+    columns = ""
+    for width in widths:
+        columns = _columns(frame, width)
+        if tokens_of(columns) > budget:
+            continue
+        for text in _fuller(frame.iloc[:, :width], columns):
+            if tokens_of(text) <= budget:
+                return kind, text
+    return kind, cut(columns, budget)
 
 
 def series_text(series: pd.Series[Any], budget: int) -> tuple[str, str]:
@@ -32,31 +36,31 @@ def series_text(series: pd.Series[Any], budget: int) -> tuple[str, str]:
 
     kind = f"Series, {len(series):,}"
     frame = series.to_frame(str(series.name) if series.name is not None else "value")
-    return kind, cut(_frame(frame, 1, 20, described=True), budget)
+    _, text = frame_text(frame, budget)
+    return kind, cut(text, budget)
 
 
-def _plans(width: int) -> Iterator[tuple[int, int, bool]]:
-    """From the fullest description to the barest: columns, rows, whether with statistics."""
-    for columns in [width, *(count for count in (60, 25, 10, 4) if count < width)]:
-        for rows, described in ((10, True), (5, True), (5, False), (2, False), (0, False)):
-            yield columns, rows, described
-
-
-def _frame(frame: pd.DataFrame, columns: int, rows: int, *, described: bool) -> str:
-    some = frame.iloc[:, :columns]
+def _columns(frame: pd.DataFrame, width: int) -> str:
+    """The shape, and of the first columns their names, dtypes and how many values are missing."""
+    some = frame.iloc[:, :width]
     missing = some.isna().sum()
     lines = [
         f"{len(frame):,} rows, {frame.shape[1]:,} columns; index: {frame.index.dtype}",
         "column,dtype,missing",
     ]
     lines += [f"{name},{some.dtypes.iloc[at]},{missing.iloc[at]}" for at, name in enumerate(some.columns)]
-    if columns < frame.shape[1]:
-        lines.append(f"... and {frame.shape[1] - columns:,} more columns")
-    if rows and len(frame):
-        lines += ["", f"first {min(rows, len(frame))} rows:", _csv(some.head(rows))]
-    if described and (statistics := _statistics(some)):
-        lines += ["", "statistics:", statistics]
+    if width < frame.shape[1]:
+        lines.append(f"... and {frame.shape[1] - width:,} more columns")
     return "\n".join(lines)
+
+
+def _fuller(frame: pd.DataFrame, columns: str) -> Iterator[str]:
+    """From the fullest description to the barest."""
+    statistics = _statistics(frame)
+    for rows, described in ((10, True), (5, True), (2, False)):
+        head = f"{columns}\n\nfirst {min(rows, len(frame))} rows:\n{_csv(frame.head(rows))}"
+        yield f"{head}\n\nstatistics:\n{statistics}" if described and statistics else head
+    yield columns
 
 
 def _statistics(frame: pd.DataFrame) -> str:
