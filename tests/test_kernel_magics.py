@@ -253,6 +253,41 @@ def test_a_rerun_replaces_its_turn_where_the_cell_is_known(kernel: KernelSession
     assert "turn 3" in appended.plain and len(said.bodies[-1]["messages"]) == 5
 
 
+def test_one_final_output_without_streaming(kernel: KernelSession, said: SlowServer) -> None:
+    """--no-stream asks for one whole answer and shows exactly one output, also to a live front end."""
+    ran = kernel.run("%%helix --no-stream\nhello")
+    kinds = [message["header"]["msg_type"] for message in ran.messages]
+    assert kinds == ["status", "execute_input", "display_data", "status"]
+    assert said.bodies[-1].get("stream", False) is False
+
+
+def test_what_is_not_logged_and_who_asked(kernel: KernelSession, said: SlowServer) -> None:
+    """--no-log leaves no row, hx.ask in a cell one that knows the cell; a rerun loop replaces its turns."""
+    before = kernel.value("len(hx.log())")
+    kernel.run("%%helix --no-log\nhello")
+    assert kernel.value("len(hx.log())") == before and len(said.bodies) == 1
+    kernel.run("hx.ask('hello')", cell_id="the-cell")
+    assert last_row(kernel, "source cell_id") == ["api", "the-cell"]
+    for _ in range(2):
+        kernel.run("for i in range(2):\n    %helix ask -c loop -- {{i}}", cell_id="the-loop")
+    kernel.run("turns = %helix chat loop")
+    assert kernel.value("[message.text for message in turns.messages]") == ["0", "0", "1", "1"]
+
+
+def test_status_and_reload_never_fail(kernel_factory: Callable[..., KernelSession]) -> None:
+    """`%helix` tells what is wrong with the configuration; chats outlive a reload; unloading is whole."""
+    session = kernel_factory(HELIX_URL="no url")
+    told = session.run("%helix")
+    assert told.status == "ok" and "HELIX_URL" in told.printed and "log:" in told.printed
+    session.run("import os\ndel os.environ['HELIX_URL']")
+    session.run("%%helix -c kept\nhello")
+    session.run("%reload_ext helix_nb")
+    assert "kept (1)" in session.run("%helix").printed
+    session.run("%unload_ext helix_nb")
+    gone = session.run("%helix")
+    assert gone.status == "error" and "not found" in str(gone.reply)
+
+
 def test_a_key_is_found_nowhere(kernel_factory: Callable[..., KernelSession], tmp_path: Path) -> None:
     """A key in the environment, in a file and echoed by the server shows up in nothing that is kept."""
     key = "hl-CANARY0123456789abcdefghijklmnopqrstuvwxyzAB"

@@ -36,7 +36,9 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
         question.chats.add(question.chat_name, question.chat)
     view = None
     if shown and not question.quiet:
-        view = View(surface(shell), Look(question.format, tuple(extra)))
+        view = View(
+            surface(shell, streaming=question.keywords["stream"]), Look(question.format, tuple(extra))
+        )
     try:
         reply = watch(running, view, lambda final: _formatted(question, final))
     except HelixError as error:

@@ -54,6 +54,9 @@ class Chats(Mapping[str, Chat]):
         del self._chats[name]
 
 
+kernel_chats = Chats()
+
+
 def turns(count: int) -> str:
     """A number of turns in words."""
     return f"{count} turn{'s' * (count != 1)}"

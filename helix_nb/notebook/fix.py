@@ -66,7 +66,8 @@ def _failure(cells: Cells, names: Mapping[str, Any], what: str) -> Failure:
         return cells.failure
     error = getattr(sys, "last_value", None)
     sources = names.get("In") or []
-    if not isinstance(error, Exception) or len(sources) < 2:
+    magics_own = hasattr(error, "_render_traceback_")
+    if not isinstance(error, Exception) or magics_own or len(sources) < 2:
         raise ConfigError(NOTHING.format(what=what))
     return Failure(sources[-2], error)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
@@ -45,12 +44,12 @@ class HelixMagics(Magics):
         self.cells = Cells()
         self.completer = Completer(self)
 
-    @cached_property
+    @property
     def chats(self) -> Chats:
-        """The named chats of this kernel."""
-        from .chats import Chats
+        """The named chats of this kernel; they outlive `%reload_ext`."""
+        from .chats import kernel_chats
 
-        return Chats()
+        return kernel_chats
 
     @no_var_expand
     @cell_magic("helix")  # type: ignore[arg-type]  # IPython's own annotation says Never

@@ -41,7 +41,12 @@ def answers(shell: InteractiveShell, cells: Cells, question: Question) -> None:
     origin = cells.origin("cell", log=options.log, tags={"side_by_side": uuid4().hex[:12]})
     keywords = [{**question.keywords, "model": model, "origin": origin} for model in options.models]
     all_running = [chat.prepare(question.prompt, **one) for one in keywords]
-    columns = Columns(Screen(surface(shell)), all_running, Look(question.format), question.sent_along)
+    columns = Columns(
+        Screen(surface(shell, streaming=question.keywords["stream"])),
+        all_running,
+        Look(question.format),
+        question.sent_along,
+    )
     try:
         _watch(all_running, None if question.quiet else columns)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -11,19 +12,19 @@ if TYPE_CHECKING:
 Surface = Literal["live", "final", "terminal"]
 
 
-def surface(shell: InteractiveShell) -> Surface:
+def surface(shell: InteractiveShell, *, streaming: bool = True) -> Surface:
     """Say how an answer can be shown in this shell.
 
-    "live" updates one output while it streams; "final" shows one output at the end, because
-    nobody watches (nbclient, nbval, papermill, nbconvert) or `HELIX_NB_DISPLAY=final` says so;
-    "terminal" prints plain text.
+    "live" updates one output while it streams; "final" shows one output at the end: nobody
+    watches (nbclient, nbval, papermill, nbconvert), the host is Colab, whose updates are untested,
+    `HELIX_NB_DISPLAY=final` says so, or the answer is not `streaming`; "terminal" prints plain text.
     """
     kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return "terminal"
-    if os.environ.get("HELIX_NB_DISPLAY") == "final" or not front_end_listens(kernel):
+    if "google.colab" in sys.modules or os.environ.get("HELIX_NB_DISPLAY") == "final":
         return "final"
-    return "live"
+    return "live" if streaming and front_end_listens(kernel) else "final"
 
 
 def front_end_listens(kernel: Any) -> bool:
