@@ -132,18 +132,16 @@ class Running:
         """Await a change for up to 50 ms; True when there was one."""
         if self.changed(0):
             return True
-        woken = asyncio.Event()
         loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
 
         def wake() -> None:
-            loop.call_soon_threadsafe(woken.set)
+            loop.call_soon_threadsafe(_resolve, woken, None)
 
         self._callbacks.append(wake)
         try:
             if not self.changed(0):
-                await asyncio.wait_for(woken.wait(), WAKE_S)
-        except TimeoutError:
-            pass
+                await asyncio.wait({woken}, timeout=WAKE_S)  # wait_for can swallow a cancel (Python 3.11)
         finally:
             self._callbacks.remove(wake)
         return self.changed(0)

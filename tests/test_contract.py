@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from slow_server import SlowServer
 from wire_server import Answer, WireServer
 from wire_transcripts import ROLE, STOP, say, sse
 
@@ -150,3 +152,21 @@ def test_a_wrong_helix_url_is_called_by_its_name(url: str, monkeypatch: pytest.M
         hx.ask("hello")
     with pytest.raises(hx.ConfigError, match="HELIX_URL, from the environment"):
         hx.connect("http://127.0.0.1:9")
+
+
+def test_no_cancel_is_lost_while_pieces_arrive() -> None:
+    """Cancelled awaits end at once, wherever between two pieces the cancel meets them."""
+
+    async def cancelled() -> int:
+        tasks = [asyncio.create_task(hx.aask("hi", model="m")) for _ in range(30)]
+        await asyncio.sleep(0.3)
+        for task in tasks:
+            await asyncio.sleep(0.002)
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        return sum(isinstance(each, asyncio.CancelledError) for each in ended)
+
+    with SlowServer(["x "] * 400, 0.02) as server:
+        hx.connect(server.url, name="slow")
+        assert asyncio.run(cancelled()) == 30
+    assert set(hx.log()["status"]) == {"interrupted"}
