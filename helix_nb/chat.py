@@ -124,6 +124,7 @@ def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
     from .endpoints import endpoint_for
 
+    options["announce"] = False
     made = _ready(prompt, **options) if chat is None else chat._asked(prompt, None, options)
 
     async def wire() -> dict[str, Any]:
@@ -136,12 +137,13 @@ def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict
     return {"endpoint": made.connection.name, "url": url, "body": run_sync(wire())}
 
 
-def _ready(prompt: Prompt, *, origin: Origin | None = None, **options: Any) -> Asked:
+def _ready(prompt: Prompt, *, origin: Origin | None = None, announce: bool = True, **options: Any) -> Asked:
     origin = origin or provenance.origin()
     if origin.thread_id is None:
         origin = replace(origin, thread_id=new_id())
     made = asked(prompt, origin=origin, **options)
-    note = first_answer_note(made.connection, named=options.get("endpoint") is not None)
+    named = options.get("endpoint") is not None
+    note = first_answer_note(made.connection, named=named) if announce else None
     return replace(made, notes=(note,)) if note else made
 
 

@@ -280,7 +280,8 @@ def test_status_and_reload_never_fail(kernel_factory: Callable[..., KernelSessio
     told = session.run("%helix")
     assert told.status == "ok" and "HELIX_URL" in told.printed and "log:" in told.printed
     session.run("import os\ndel os.environ['HELIX_URL']")
-    session.run("%%helix -c kept\nhello")
+    session.run("%%helix --dry-run\nhello")
+    assert "Nothing is configured" in session.run("%%helix -c kept\nhello").plain
     session.run("%reload_ext helix_nb")
     assert "kept (1)" in session.run("%helix").printed
     session.run("%unload_ext helix_nb")
