@@ -55,7 +55,7 @@ def asked(
     request = Request(
         messages=tuple(_redacted(message) for message in messages),
         model=_model(model, connection),
-        params={name: redact_data(value) for name, value in params.items() if value is not None},
+        params=_params(params),
         schema=None,
         stream=bool(stream),
         timeout_s=_timeout(timeout),
@@ -150,6 +150,13 @@ def _model(model: str | None, connection: Connection) -> str | None:
         raise ConfigError(f"model= takes the name of a model, not {model!r}.")
     model = model or default_model(connection)
     return aliases().get(model, model) if model else None
+
+
+def _params(params: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return {name: redact_data(value) for name, value in params.items() if value is not None}
+    except RecursionError:
+        raise ConfigError("A parameter contains itself; nothing was sent.") from None
 
 
 def _timeout(timeout: float | None) -> float | None:

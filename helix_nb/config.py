@@ -199,10 +199,12 @@ def resolve(endpoint: str | Connection | None) -> Connection:
         raise ConfigError(f"endpoint= takes a name or a connection, not {type(endpoint).__name__}.")
     if endpoint and "://" in endpoint:
         return Connection(split(endpoint).netloc, normalise(endpoint), profile=_profile(split(endpoint)))
-    known = endpoints()
-    name = endpoint or _session.current or next(iter(known))
+    known, wrong = _known()
+    name = endpoint or _session.current or ("helix" if wrong else next(iter(known)))
     if name in known:
         return known[name]
+    if name == "helix" and wrong is not None:
+        raise wrong
     if name == "helix":
         raise ConfigError("Helix is not configured: set HELIX_API_KEY (and HELIX_URL for your own server).")
     close = difflib.get_close_matches(name, known, 1)
@@ -212,14 +214,23 @@ def resolve(endpoint: str | Connection | None) -> Connection:
 
 def endpoints() -> dict[str, Connection]:
     """Every endpoint known now, by name; the first is the default when none was chosen."""
-    helix = _helix()
+    return _known()[0]
+
+
+def _known() -> tuple[dict[str, Connection], ConfigError | None]:
+    """The endpoints, and what is wrong with the configuration of Helix: no reason to refuse the others."""
+    helix, wrong = None, None
+    try:
+        helix = _helix()
+    except ConfigError as error:
+        wrong = error
     known = {"helix": helix} if helix else {}
     known |= {name: c for name, c in _session.endpoints.items() if name not in RESERVED}
     known["demo"] = _builtin("demo")
     known["local"] = _builtin("local")
     if nothing_leaves():
         known.setdefault("helix", Connection("helix", normalise(HELIX_ROOT), profile="helix"))
-    return known
+    return known, wrong
 
 
 def nothing_leaves(always: bool | None = None) -> bool:
@@ -279,8 +290,10 @@ def _profile(parts: SplitResult) -> str:
 
 
 def _configured_origin() -> tuple[str, str | None, int | None] | None:
-    url = os.environ.get("HELIX_URL")
-    return origin(_helix_url(url, "the environment")) if url else None
+    try:
+        return origin(split(os.environ["HELIX_URL"]))
+    except (KeyError, ConfigError):  # asking Helix itself says what is wrong with it
+        return None
 
 
 def _helix_url(url: str, source: str) -> SplitResult:

@@ -158,3 +158,20 @@ def test_a_key_split_over_pieces_is_still_redacted(around: list[str], size: int)
     shown.append(stream.flush())
     assert "".join(shown) == config.redact(text)
     assert CANARY not in "".join(shown)
+
+
+def test_a_wrong_helix_url_stops_helix_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default would be Helix, so that fails with its reason; the other endpoints answer."""
+    monkeypatch.setenv("HELIX_URL", "nonsense")
+    with pytest.raises(hx.ConfigError, match="HELIX_URL"):
+        hx.ask("What is the capital of France?")
+    assert hx.ask("What is the capital of France?", endpoint="demo").status == "ok"
+    assert hx.connect("http://127.0.0.1:9", name="lab") == config.resolve(None)
+
+
+def test_a_parameter_that_contains_itself_is_refused() -> None:
+    """What cannot be written down cannot be sent; one sentence says so."""
+    circle: list[object] = []
+    circle.append(circle)
+    with pytest.raises(hx.ConfigError, match="contains itself"):
+        hx.ask("What is the capital of France?", logit_bias=circle)
