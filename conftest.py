@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from importlib.util import find_spec
 
@@ -13,6 +14,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Clear HELIX_* and point the log to a temporary file; kernels that run notebooks inherit both."""
     for name in [name for name in os.environ if name.startswith("HELIX_")]:
         del os.environ[name]
+    # Started in the background, a process ignores Ctrl-C, and so would everything tested here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tempfile.TemporaryDirectory(prefix="helix_nb-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ["HELIX_NB_LOG"] = os.path.join(folder.name, "log.db")  # noqa: PTH118 - an environment value
