@@ -273,6 +273,7 @@ def test_estimates_count_first_and_measure_on_a_pilot() -> None:
 
 def test_parquet_goes_chunk_by_chunk_and_resumes(tmp_path: Any) -> None:
     """Parts hold all columns, positions run through the source, a rerun pays only what is missing."""
+    pytest.importorskip("pyarrow", reason="the parquet extra is not installed")
     frame = pd.DataFrame({"n": range(25), "t": ["é{{n}}"] * 25})
     (tmp_path / "in").mkdir()
     frame.iloc[:13].to_parquet(tmp_path / "in" / "a.parquet")
