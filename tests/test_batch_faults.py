@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -195,39 +194,6 @@ def test_a_dead_server_ends_the_batch_instead_of_trying_every_row() -> None:
     counts = done["answer_status"].value_counts()
     assert counts["error"] <= 40 and counts["skipped"] >= 360
     assert "cannot be reached" in done.attrs["batch"]["stopped"]
-
-
-MEMORY = """
-import sys, resource, pandas as pd, helix_nb as hx
-hx.connect(sys.argv[1], name="s")
-rows = int(sys.argv[2])
-frame = pd.DataFrame({"n": range(rows), "text": ["x" * 500 + str(n) for n in range(rows)]})
-frame[:50].helix.ask("{{n}}", model="m", progress=False, name="warm")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-done = frame.helix.ask("{{n}} {{text}}", model="m", progress=False, concurrency=64)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((done["answer_status"] == "ok").sum(), (after - before) / 1024)
-"""
-
-
-@pytest.mark.slow
-def test_memory_stays_flat_over_many_rows() -> None:
-    """100,000 rows with 50 MB of prompts take less than 150 MB over the frame itself."""
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("batch_server.py")), "0"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None and server.stdin is not None
-    url = server.stdout.readline().strip()
-    try:
-        command = [sys.executable, "-c", MEMORY, url, "100000"]
-        ok, grown_mb = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    finally:
-        server.stdin.close()
-        server.wait(10)
-    assert int(ok) == 100_000 and float(grown_mb) < 150
 
 
 def test_a_batch_leaves_no_thread_or_claim_behind() -> None:
