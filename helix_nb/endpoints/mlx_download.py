@@ -83,5 +83,6 @@ class _Nowhere:
 
 
 def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its class where it says nothing."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -18,6 +18,7 @@ from .panel_stream import Rendering
 
 
 def new_id() -> str:
+    """Return an id for an item on screen; it means nothing outside its panel."""
     return f"k{secrets.token_hex(6)}"
 
 
