@@ -373,6 +373,22 @@ def test_lists_that_are_none() -> None:
         listed(connect(server))
 
 
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (Answer(b"", head=b"", end="hang", hang_at=0), hx.TimedOut, "first_byte_timeout_s"),
+        (Answer(b'{"data":[{"id":"m"}]}', hang_at=0), hx.TimedOut, "first_byte_timeout_s"),
+        (Answer(b'{"data":[{"id":"m"}]}', hang_at=9), hx.TimedOut, "first_byte_timeout_s"),
+        (Answer(b'{"data":[{"id":"m"}]}', hang_at=9, end="drop"), hx.ConnectionFailed, "hung up"),
+    ],
+)
+def test_a_list_that_never_comes_whole(answer: Answer, error: type[hx.HelixError], words: str) -> None:
+    """Silence before or within a list is a time that ran out, a hang-up is one: neither is a strange answer."""
+    with WireServer(answer) as server, pytest.raises(error, match=words):
+        connect(server, first_byte_timeout_s=0.3)
+        hx.models()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_uses_connections_of_its_own() -> None:
     """The parent's kept connection is not shared: both get their own answer."""

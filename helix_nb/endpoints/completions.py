@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from ..config import Connection, remember_model
-from ..errors import ConfigError, HelixError, StreamFailed
+from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed
 from ..messages import Delta, Request
 from . import ModelInfo
 from .carrier import Carrier, Response, silent
@@ -85,7 +85,7 @@ class Completions:
             if answered.error is not None:
                 self._answers_as_agent = self._answers_as_agent or agent_key(answered.error)
                 raise answered.error
-            return models_in(self.connection, await _all_of(answered.response, wait_s, MOST_LISTING_BYTES))
+            return models_in(self.connection, await self._listing(answered.response, wait_s))
         finally:
             await answered.response.aclose()
 
@@ -177,6 +177,17 @@ class Completions:
         from .. import demo
 
         return await demo.url()
+
+    async def _listing(self, response: Response, wait_s: float) -> bytes:
+        body = b""
+        try:
+            while len(body) < MOST_LISTING_BYTES and (chunk := await response.read(wait_s)):
+                body += chunk
+        except TimeoutError:
+            raise silent(self.connection, "first_byte_timeout_s", wait_s) from None
+        if response.cut:
+            raise ConnectionFailed(f"{self.connection.name} hung up before its list of models was whole.")
+        return body
 
     async def _next(self, response: Response, reader: AnswerReader, *, first: bool = False) -> bytes:
         """The next bytes; once the answer is complete, silence is just its end."""
