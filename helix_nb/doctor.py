@@ -55,7 +55,7 @@ def findings(*, offline: bool = False) -> Iterator[Finding]:
 
 
 def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterator[Finding]:
-    key = f"key from {connection.key_hint}" if connection.has_key else "no key"
+    key = f"key from {connection.key_source}" if connection.has_key else "no key"
     where = {"demo": "embedded: canned text, not a model", "local": "models on this machine (MLX)"}
     model = f", model {default_model(connection)}" if default_model(connection) else ""
     about = where.get(connection.kind, f"{connection.base_url}, {key}{model}")

@@ -1,6 +1,6 @@
 """Keys that cannot be seen: a Secret never prints itself, and every known one is redacted.
 
-Only `config.py` makes and reveals Secrets.
+Only `connection.py` reveals Secrets; it, `config.py` and `environment.py` make them.
 """
 
 from __future__ import annotations

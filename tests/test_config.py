@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
+import certifi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wire_server import Answer, WireServer
+from wire_transcripts import PARIS, ROLE, STOP, say, sse
 
 import helix_nb as hx
 from helix_nb import config
+from helix_nb.connection import PROFILES
+from helix_nb.endpoints import profiles
 
 CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"
 
@@ -106,6 +112,95 @@ def test_settings_are_checked_with_a_suggestion() -> None:
         hx.connect("http://127.0.0.1:9", idle_timeout_s=0)
     with pytest.raises(hx.ConfigError, match="retries"):
         hx.connect("http://127.0.0.1:9", retries=-1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"verify": "nowhere.pem"}, "cannot be loaded"),
+        ({"verify": "empty.pem"}, "cannot be loaded"),
+        ({"verify": ""}, "path of a file"),
+        ({"verify": None}, "path of a file"),
+        ({"profile": "opneai"}, "known: openai, helix, demo"),
+        ({"concurrency": "many"}, "above 0"),
+        ({"rpm": 0}, "above 0"),
+        ({"connect_timeout_s": float("nan")}, "above 0"),
+        ({"headers": {"Authorization": "Bearer " + CANARY}, "key": CANARY}, "not both"),
+        ({"revision": "main"}, "no setting 'revision'"),
+        ({"name": "http://other"}, "cannot be called"),
+        ({"model": 3}, "takes text"),
+    ],
+)
+def test_what_would_fail_at_the_first_ask_fails_at_connect(settings: dict[str, Any], words: str) -> None:
+    """Nothing is registered, and the sentence says what is wrong."""
+    Path("empty.pem").write_text("")
+    with pytest.raises(hx.ConfigError, match=words) as failed:
+        hx.connect("http://127.0.0.1:9", **settings)
+    assert "\n" not in str(failed.value)
+    assert set(config.endpoints()) == {"demo", "local"}
+
+
+def test_the_profiles_that_connect_knows_are_those_there_are() -> None:
+    """The list is written twice, since settings stand below the endpoints."""
+    assert set(PROFILES) == set(profiles.PROFILES)
+
+
+def test_a_file_of_certificates_is_taken_as_text_or_path() -> None:
+    """What requests' own bundle is made of loads; a Path is kept as text."""
+    bundle = Path(certifi.where())
+    assert hx.connect("https://127.0.0.1:9", verify=bundle).verify == str(bundle)
+    assert hx.connect("https://127.0.0.1:9", verify=str(bundle)).verify == str(bundle)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {CANARY}"},
+        {"authorization": CANARY},
+        {"X-Api-Key": CANARY},
+        {"CF-Access-Client-Secret": CANARY},
+        {"Cookie": f"lang=en; session={CANARY}"},
+    ],
+)
+def test_a_header_that_holds_a_key_is_a_key(headers: dict[str, str]) -> None:
+    """It is sent, reported as a key, and shown, pickled or logged by nobody."""
+    name, value = next(iter(headers.items()))
+    with WireServer(Answer(sse(ROLE, say(f"I read {CANARY}"), STOP))) as server:
+        connection = hx.connect(server.url, name="lab", headers={**headers, "X-Team": "hut"})
+        reply = hx.ask("Where?", model="m")
+        sent = server.asked()[0].headers
+    assert (sent[name.lower()], sent["x-team"]) == (value, "hut")
+    assert connection.has_key
+    assert repr(hx.use()).startswith(f"endpoint: lab ({connection.base_url}, key from the header {name})")
+    assert CANARY not in f"{connection!r}{hx.use()!r}{reply!r}{reply.text}{hx.log().to_csv()}"
+    with pytest.raises(hx.ConfigError, match="does not travel"):
+        pickle.dumps(connection)
+    other = hx.connect(connection.base_url, name="lab", headers={name: value[::-1]})
+    assert other.identity(b"salt") != connection.identity(b"salt")
+
+
+def test_the_three_built_in_endpoints_take_settings_by_name() -> None:
+    """`hx.connect("local", ...)` names what a URL cannot; what is not named stays as it was."""
+    local = hx.connect("local", idle_unload_s=0, revision="v9", model="tiny")
+    assert (hx.use().endpoint, hx.use().model) == ("local", "tiny")
+    assert hx.connect("local", memory_bytes=10).settings == {**local.settings, "memory_bytes": 10}
+    assert hx.connect("demo", retries=0).retries == 0
+    assert hx.ask("What is the capital of France?").status == "ok"
+    for wrong in ({"idle_unload_s": -1}, {"verify": False}, {"key": CANARY}, {"name": "mine"}):
+        with pytest.raises(hx.ConfigError):
+            hx.connect("local", **wrong)
+    with pytest.raises(hx.ConfigError, match="HELIX_API_KEY"):
+        hx.connect("helix", retries=0)
+
+
+def test_the_default_endpoint_may_be_a_url() -> None:
+    """`hx.use(endpoint=url)` goes on with that server; a password in it is refused, not logged."""
+    with WireServer(Answer(PARIS)) as server:
+        assert hx.use("m", endpoint=server.url).base_url == f"{server.url}/v1"
+        assert str(hx.ask("Where?")) == "Paris"
+    with pytest.raises(hx.ConfigError, match="user and password"):
+        hx.ask("Where?", endpoint="http://me:sesame123@127.0.0.1:9")
+    assert "sesame123" not in hx.log(scope="all").to_csv()
 
 
 def test_each_endpoint_remembers_its_own_model() -> None:

@@ -383,7 +383,7 @@ def test_lists_that_are_none() -> None:
     ],
 )
 def test_a_list_that_never_comes_whole(answer: Answer, error: type[hx.HelixError], words: str) -> None:
-    """Silence before or within a list is a time that ran out, a hang-up is one: neither is a strange answer."""
+    """Silence before or within a list is a time that ran out, and a hang-up is called one."""
     with WireServer(answer) as server, pytest.raises(error, match=words):
         connect(server, first_byte_timeout_s=0.3)
         hx.models()

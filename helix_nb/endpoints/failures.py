@@ -165,7 +165,7 @@ def _unauthorised(case: _Case) -> AuthError:
     if case.quoted and case.status == 401:
         return AuthError(f"The provider behind {name} refused {name}'s own key; tell whoever runs it.{said}")
     if connection.has_key:
-        source = f" (from {connection.key_hint})" if connection.key_hint else ""
+        source = f" (from {connection.key_source})" if connection.key_source else ""
         return AuthError(
             f"{name} does not know the key that was sent{source}; is it whole and current?{said}"
         )

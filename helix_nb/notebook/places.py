@@ -41,10 +41,10 @@ def connect(magics: HelixMagics, found: argparse.Namespace, words: list[str]) ->
         raise ConfigError("%helix connect needs a URL, such as https://app.tryhelix.ai.")
     settings = {"profile": found.profile, "app_id": found.app_id, "model": found.model}
     settings = {name: value for name, value in settings.items() if value is not None}
-    config.normalise(words[0])
-    key = None if found.key_env or found.no_key else _asked_key(magics, words[0], forced=found.ask_key)
+    keyless = found.key_env or found.no_key or words[0] in config.RESERVED
+    key = None if keyless else _asked_key(magics, config.normalise(words[0]), forced=found.ask_key)
     made = config.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
-    hint = f"key from {made.key_hint}" if made.has_key else "no key"
+    hint = f"key from {made.key_source}" if made.has_key else "no key"
     print(plain(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
 
 
@@ -86,7 +86,7 @@ def _where(magics: HelixMagics) -> list[str]:
     except HelixError as error:
         return [f"endpoint: {error}"]
     model = magics.model or config.default_model(connection) or "chosen by the endpoint"
-    key = f"key from {connection.key_hint or 'an argument'}" if connection.has_key else "no key"
+    key = f"key from {connection.key_source}" if connection.has_key else "no key"
     return [
         f"endpoint: {connection.name} ({connection.base_url}, {key})",
         f"model: {model}",

@@ -1,0 +1,86 @@
+"""Helix as the environment, else `.env` in the working directory, describes it.
+
+A URL and its key come from the same one of the two: a cloned repository's `.env` can never send a
+key from the environment somewhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from .connection import Connection
+from .errors import ConfigError
+from .keys import Secret
+from .urls import normalise, origin, split
+
+HELIX_ROOT = "https://app.tryhelix.ai"
+
+
+def helix(base: Connection | None) -> Connection | None:
+    """Helix with the settings of `base`, or None when nothing configures it; ConfigError on a wrong URL."""
+    found = None
+    for source, values in ((".env", _dotenv()), ("the environment", os.environ)):
+        url, key = values.get("HELIX_URL"), values.get("HELIX_API_KEY")
+        secret = Secret(key, "HELIX_API_KEY" if source != ".env" else None)
+        if url or key:
+            found = (source, url, secret)
+    if found is None:
+        return None
+    source, url, secret = found
+    base = base or Connection("helix", "", profile="helix")
+    return replace(
+        base,
+        base_url=normalise(_helix_url(url, source).geturl() if url else HELIX_ROOT),
+        _key=secret,
+        key_hint=source if secret else None,
+        verify=_verify(base.verify),
+    )
+
+
+def _verify(configured: bool | str) -> bool | str:
+    if os.environ.get("HELIX_TLS_SKIP_VERIFY", "").lower() not in ("1", "true", "yes"):
+        return configured
+    warnings.warn("HELIX_TLS_SKIP_VERIFY is set: the server's certificate is not checked.", stacklevel=2)
+    return False
+
+
+def _dotenv() -> Mapping[str, str | None]:
+    path = Path(".env").absolute()
+    try:
+        stat = path.stat()
+        return _parsed_dotenv(path, stat.st_mtime_ns, stat.st_size)
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+@lru_cache(maxsize=4)
+def _parsed_dotenv(path: Path, _changed_ns: int, _size: int) -> Mapping[str, str | None]:
+    from dotenv import dotenv_values
+
+    return dotenv_values(path, interpolate=False)
+
+
+def profile_of(parts: SplitResult) -> str:
+    """The profile of the server at a URL: Helix's own, for Helix itself and for HELIX_URL."""
+    helix = urlsplit(HELIX_ROOT).hostname
+    return "helix" if parts.hostname == helix or origin(parts) == _configured_origin() else "openai"
+
+
+def _configured_origin() -> tuple[str, str | None, int | None] | None:
+    try:
+        return origin(split(os.environ["HELIX_URL"]))
+    except (KeyError, ConfigError):  # asking Helix itself says what is wrong with it
+        return None
+
+
+def _helix_url(url: str, source: str) -> SplitResult:
+    try:
+        return split(url)
+    except ConfigError as error:
+        raise ConfigError(f"HELIX_URL, from {source}: {error}") from None

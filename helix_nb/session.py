@@ -1,0 +1,85 @@
+"""What this kernel has settled on: endpoints, models, aliases, and what was said once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from .connection import Connection
+
+
+@dataclass
+class Session:
+    """The defaults of this kernel: which endpoint is current, which model each one uses."""
+
+    endpoints: dict[str, Connection] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    current: str | None = None
+    aliases: dict[str, str] = field(default_factory=dict)
+    announced: bool = False
+    nothing_leaves: bool = False
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What `hx.use()` reports: the current endpoint, its model, and every endpoint known."""
+
+    endpoint: str
+    model: str | None
+    base_url: str
+    key: str | None
+    endpoints: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        model = self.model or "chosen by the endpoint"
+        key = f"key from {self.key}" if self.key else "no key"
+        known = ", ".join(self.endpoints)
+        return f"endpoint: {self.endpoint} ({self.base_url}, {key})\nmodel: {model}\nendpoints: {known}"
+
+
+_session = Session()
+
+
+def session() -> Session:
+    """The defaults of this process."""
+    return _session
+
+
+def nothing_leaves(always: bool | None = None) -> bool:
+    """Whether replay answers everything, so that no key is needed; a bool sets it for this process."""
+    if always is not None:
+        _session.nothing_leaves = always
+    return _session.nothing_leaves or os.environ.get("HELIX_NB_REPLAY", "").startswith("only")
+
+
+def default_model(connection: Connection) -> str | None:
+    """The model to ask for when none is named; None leaves the choice to the endpoint."""
+    chosen = _session.models.get(connection.name)
+    return chosen or ("demo" if connection.kind == "demo" else None)
+
+
+def remember_model(connection: Connection, model: str) -> None:
+    """Keep a model found out from the endpoint as its default, unless the user chose one."""
+    _session.models.setdefault(connection.name, model)
+
+
+def forget() -> None:
+    """Forget every endpoint connected, default chosen and alias made; configuration is read anew."""
+    global _session
+    _session = Session()
+
+
+def aliases() -> dict[str, str]:
+    """Short names of models (`%helix alias`), by name."""
+    return _session.aliases
+
+
+def first_answer_note(connection: Connection, *, named: bool) -> str | None:
+    """What the first answer of a kernel that has nothing configured should say, once."""
+    if connection.kind != "demo" or named or _session.current is not None or _session.announced:
+        return None
+    _session.announced = True
+    return (
+        "Nothing is configured, so the embedded demo endpoint answered: canned text, not a model. "
+        "Set HELIX_API_KEY, or hx.connect(url, key_env=...), to talk to a real one."
+    )
