@@ -85,13 +85,14 @@ class Writer:
     def _group(self) -> list[Job]:
         """Wait for a job, then take what comes with it: until one is urgent, 100, or 250 ms."""
         group = [self._jobs.get()]
-        deadline = time.monotonic() + GROUP_S
+        urgent, deadline = group[0].urgent, time.monotonic() + GROUP_S
         while len(group) < GROUP_JOBS:
-            wait_s = 0.0 if group[-1].urgent else deadline - time.monotonic()
+            wait_s = 0.0 if urgent else deadline - time.monotonic()
             try:
                 group.append(self._jobs.get(block=wait_s > 0, timeout=max(wait_s, 0)))
             except queue.Empty:
                 break
+            urgent = urgent or group[-1].urgent
         return group
 
     def _write(self, group: list[Job]) -> None:
