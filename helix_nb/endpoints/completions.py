@@ -26,8 +26,6 @@ AFTER_DONE_S = 0.02  # usually only the end of the body is missing; with it the 
 LISTING_S = 30.0
 REDIRECTS = 3
 
-_without_usage: set[str] = set()  # base URLs that refuse stream_options
-
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
@@ -47,6 +45,7 @@ class Completions:
         self._profile = profile_named(connection.profile)
         self._carrier = Carrier(connection)
         self._answers_as_agent = False
+        self._refuses_usage = False  # stream_options, that is
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the JSON body as it would be sent; ConfigError if it cannot be."""
@@ -95,8 +94,7 @@ class Completions:
 
     def _body(self, request: Request, model: str | None) -> dict[str, Any]:
         agent = self._answers_as_agent or self.connection.app_id is not None
-        usage = self.connection.base_url not in _without_usage
-        return body_of(request, self._profile, model=model, agent=agent, usage=usage)
+        return body_of(request, self._profile, model=model, agent=agent, usage=not self._refuses_usage)
 
     async def _model(self, request: Request) -> tuple[str | None, str | None]:
         """The model to ask for, and a sentence about it where it was not the caller's choice."""
@@ -127,7 +125,7 @@ class Completions:
         if not refused or "stream_options" not in body or "stream_options" in request.params:
             return answered
         await answered.response.aclose()
-        _without_usage.add(self.connection.base_url)
+        self._refuses_usage = True
         body = self._body(request, model)
         return await self._send("POST", url, encoded(body, self._profile), model, wait_s)
 
