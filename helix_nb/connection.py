@@ -15,9 +15,10 @@ from .errors import ConfigError
 from .keys import Secret, remember
 
 PROFILES = ("openai", "helix", "demo")
+CARRIERS = ("aiohttp", "httpx", None)
 _TIMEOUTS = ("connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s")
 _LIMITS = ("rpm", "tpm", "concurrency")
-_REMOTE = ("profile", "app_id", *_TIMEOUTS, "retries", "headers", "verify", *_LIMITS)
+_REMOTE = ("profile", "app_id", *_TIMEOUTS, "retries", "headers", "verify", "carrier", *_LIMITS)
 _LOCAL = ("revision", "idle_unload_s", "cache_bytes", "memory_bytes", "retries", *_LIMITS)
 _HOLDS_A_KEY = re.compile(r"auth|key|token|secret|cookie|passw", re.IGNORECASE)
 
@@ -114,6 +115,8 @@ def _checked(name: str, value: Any) -> None:
             raise ConfigError(f"{name} is a number above 0, or None, not {value!r}.")
     elif name == "profile" and value not in PROFILES:
         raise ConfigError(f"No profile is called {value!r}; known: {', '.join(PROFILES)}.")
+    elif name == "carrier" and value not in CARRIERS:
+        raise ConfigError(f'carrier is "aiohttp", "httpx" or None (whichever suits), not {value!r}.')
     elif name == "verify":
         _loads(value)
 

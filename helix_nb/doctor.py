@@ -19,6 +19,7 @@ PACKAGES = {
     "ipython": "",
     "ipywidgets": "",
     "anywidget": "",
+    "aiohttp": "",
     "httpx": "",
     "pandas": "",
     "ipykernel": "lab",

@@ -26,6 +26,7 @@ FLOORS = [
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ROOMS_OF = {
     "pandas": {"records", "dataframes", "notebook"},
+    "aiohttp": {"endpoints"},
     "httpx": {"endpoints"},
     "IPython": {"notebook", "__init__"},
     "mlx": {"endpoints/mlx_", "endpoints/tiny"},

@@ -11,7 +11,7 @@ from ..config import Connection, remember_model
 from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed
 from ..messages import Delta, Request
 from . import ModelInfo
-from .carrier import Carrier, Response, silent
+from .carrier import Carrier, Response, carrier_for, silent
 from .failures import agent_key, failure, web_page
 from .listing import models_in
 from .profiles import body_of, encoded, profile_named
@@ -25,6 +25,8 @@ AFTER_FINISH_S = 5.0  # how long to wait for token counts once the answer is com
 AFTER_DONE_S = 0.02  # usually only the end of the body is missing; with it the connection can be kept
 LISTING_S = 30.0
 REDIRECTS = 3
+
+_without_usage: set[str] = set()  # base URLs that refuse stream_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,9 @@ class Completions:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._profile = profile_named(connection.profile)
-        self._carrier = Carrier(connection)
+        self._carrier: Carrier | None = None
         self._answers_as_agent = False
-        self._refuses_usage = False  # stream_options, that is
+        self._closed = False
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the JSON body as it would be sent; ConfigError if it cannot be."""
@@ -90,11 +92,22 @@ class Completions:
 
     async def aclose(self) -> None:
         """Close idle connections, and every other one once its answer ends."""
-        await self._carrier.aclose()
+        self._closed = True
+        if self._carrier is not None:
+            await self._carrier.aclose()
+
+    async def _carried(self, url: str) -> Carrier:
+        """The carrier, made when the first request goes out."""
+        if self._carrier is None:
+            self._carrier = carrier_for(self.connection, url)
+            if self._closed:
+                await self._carrier.aclose()
+        return self._carrier
 
     def _body(self, request: Request, model: str | None) -> dict[str, Any]:
         agent = self._answers_as_agent or self.connection.app_id is not None
-        return body_of(request, self._profile, model=model, agent=agent, usage=not self._refuses_usage)
+        usage = self.connection.base_url not in _without_usage
+        return body_of(request, self._profile, model=model, agent=agent, usage=usage)
 
     async def _model(self, request: Request) -> tuple[str | None, str | None]:
         """The model to ask for, and a sentence about it where it was not the caller's choice."""
@@ -125,7 +138,7 @@ class Completions:
         if not refused or "stream_options" not in body or "stream_options" in request.params:
             return answered
         await answered.response.aclose()
-        self._refuses_usage = True
+        _without_usage.add(self.connection.base_url)
         body = self._body(request, model)
         return await self._send("POST", url, encoded(body, self._profile), model, wait_s)
 
@@ -134,7 +147,8 @@ class Completions:
     ) -> _Answered:
         """Send, follow redirects within the same place, and read the body where it is an error."""
         for _ in range(REDIRECTS + 1):
-            response = await self._carrier.send(method, url, self._headers(), body, first_byte_s=wait_s)
+            carrier = await self._carried(url)
+            response = await carrier.send(method, url, self._headers(), body, first_byte_s=wait_s)
             try:
                 target = _same_place(url, response)
                 if target is None:

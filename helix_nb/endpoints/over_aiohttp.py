@@ -1,0 +1,223 @@
+"""aiohttp carries: one pool of connections per endpoint, a quarter of httpx's CPU per request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
+from yarl import URL
+
+from ..config import Connection, redact
+from ..errors import HelixError, StreamFailed
+from .carrier import (
+    BAD_HEADER,
+    KEEP_IDLE_S,
+    hung_up,
+    no_connection,
+    silent,
+    ssl_context,
+    unreachable,
+    unsendable,
+)
+
+MOST_HEADER_BYTES = 64 * 1024
+_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+
+
+class _Attempt:
+    """One try at sending: whether its connection was kept from before, and how long the answer may take.
+
+    The clock for the first byte starts when there is a connection; until then `connect` limits.
+    """
+
+    def __init__(self, first_byte_s: float) -> None:
+        self.first_byte_s = first_byte_s
+        self.used = False
+        self.patience = asyncio.timeout(None)
+
+    def connected(self, *, used: bool) -> None:
+        self.used = used
+        self.patience.reschedule(asyncio.get_running_loop().time() + self.first_byte_s)
+
+
+class AiohttpResponse:
+    """See `carrier.Response`."""
+
+    def __init__(self, response: aiohttp.ClientResponse, carrier: AiohttpCarrier) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.cut = False
+        self._response, self._carrier = response, carrier
+        self._state = "open"
+
+    async def read(self, timeout_s: float | None) -> bytes:
+        """See `carrier.Response.read`."""
+        if self._state != "open":
+            return b""
+        self._state = "broken"
+        content = self._response.content
+        try:
+            async with asyncio.timeout(timeout_s):
+                chunk = await content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            if (said := _undecodable(error)) is not None:
+                raise StreamFailed(f"The server's answer cannot be decompressed: {redact(said)}.") from None
+            self.cut = True
+            # aiohttp raises before it hands out what had arrived; text is never dropped here.
+            return content._read_nowait(-1)
+        self._state = "open" if chunk else "whole"
+        return chunk
+
+    async def aclose(self) -> None:
+        """See `carrier.Response.aclose`."""
+        state, self._state = self._state, "closed"
+        if state == "closed":
+            return
+        if state != "whole":
+            self._response.close()
+        await self._carrier.left()
+
+
+class AiohttpCarrier:
+    """See `carrier.Carrier`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._context = ssl_context(connection)
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._open = 0
+        self._closed = False
+        _carriers.add(self)
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, first_byte_s: float
+    ) -> AiohttpResponse:
+        """See `carrier.Carrier.send`."""
+        self._open += 1
+        try:
+            response = await self._sent(method, url, headers, body, first_byte_s)
+        except BaseException as error:
+            await self.left()
+            if isinstance(error, aiohttp.ClientError | ValueError | OSError):
+                raise _explained(self._connection, error) from None
+            raise
+        return AiohttpResponse(response, self)
+
+    async def _sent(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, first_byte_s: float
+    ) -> aiohttp.ClientResponse:
+        if not all(value.isascii() for value in headers.values()):
+            raise ValueError(BAD_HEADER)
+        for kept in (True, False):
+            attempt = _Attempt(first_byte_s)
+            try:
+                async with attempt.patience:
+                    return await self._session(kept=kept).request(
+                        method,
+                        URL(url),
+                        headers=headers,
+                        data=body,
+                        allow_redirects=False,
+                        trace_request_ctx=attempt,
+                    )
+            except _BROKEN:
+                if not attempt.used:
+                    raise
+            except TimeoutError as error:
+                if isinstance(error, aiohttp.ClientError):  # about the connection, not about the answer
+                    raise
+                raise silent(self._connection, "first_byte_timeout_s", first_byte_s) from None
+        raise AssertionError("a fresh connection was never used before")
+
+    async def aclose(self) -> None:
+        """See `carrier.Carrier.aclose`."""
+        self._closed = True
+        if not self._open:
+            sessions, self._sessions = self._sessions, {}
+            for session in sessions.values():
+                await session.close()
+
+    async def left(self) -> None:
+        """Count an answer that ended; the last one closes what it would have been kept in."""
+        self._open -= 1
+        if self._closed:
+            await self.aclose()
+
+    def _session(self, *, kept: bool) -> aiohttp.ClientSession:
+        """Where connections are kept, or where each is used once."""
+        if kept not in self._sessions:
+            keeping: dict[str, Any] = {"keepalive_timeout": KEEP_IDLE_S} if kept else {"force_close": True}
+            self._sessions[kept] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._context, **keeping),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connection.connect_timeout_s),
+                trace_configs=[_traced()],
+                max_line_size=MOST_HEADER_BYTES,
+                max_field_size=MOST_HEADER_BYTES,
+            )
+        return self._sessions[kept]
+
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connections alone, closing them would end its answers."""
+        for session in self._sessions.values():
+            if session.connector is not None:
+                session.connector._conns.clear()  # its finaliser would take them out of the shared epoll
+            session.detach()
+        self._sessions = {}
+
+
+def _traced() -> aiohttp.TraceConfig:
+    """Tell each attempt when it has a connection, and which kind."""
+
+    async def reused(_session: object, context: Any, _params: object) -> None:
+        context.trace_request_ctx.connected(used=True)
+
+    async def made(_session: object, context: Any, _params: object) -> None:
+        context.trace_request_ctx.connected(used=False)
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_reuseconn.append(reused)
+    config.on_connection_create_end.append(made)
+    return config
+
+
+def _explained(connection: Connection, error: BaseException) -> HelixError:
+    """The HelixError that says what an exception of aiohttp means."""
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        return no_connection(connection)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return unreachable(connection, error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return unreachable(connection, error.os_error)
+    if isinstance(error, aiohttp.InvalidURL):
+        return unsendable(connection, "its URL is not valid")
+    if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
+        return unsendable(connection, BAD_HEADER)
+    return hung_up(connection, error.__cause__ or error)
+
+
+def _undecodable(error: BaseException) -> str | None:
+    """What aiohttp says where bytes are not in the encoding they claim; None for every other error."""
+    for cause in (error, error.__cause__):
+        if isinstance(cause, ContentEncodingError):
+            return cause.message.strip().rstrip(".")
+    return None
+
+
+_carriers: weakref.WeakSet[AiohttpCarrier] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for carrier in list(_carriers):
+        carrier.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

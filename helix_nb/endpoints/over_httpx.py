@@ -1,0 +1,146 @@
+"""httpx carries: through proxies of every kind, and where there is no wheel of aiohttp.
+
+Its pool of connections is scanned on every request, which costs quadratically many steps, so there
+is none: each request in flight has a client with a single connection, and clients are kept for the
+next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+
+import httpx
+
+from ..config import Connection, redact
+from ..errors import ConfigError, StreamFailed
+from . import carrier
+from .carrier import KEEP_IDLE_S, hung_up, no_connection, silent, ssl_context, unreachable, unsendable
+
+KEEP_MOST = 256
+_UNUSABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError)
+
+
+class HttpxResponse:
+    """See `carrier.Response`."""
+
+    def __init__(self, response: httpx.Response, client: httpx.AsyncClient, carrier: HttpxCarrier) -> None:
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.cut = False
+        self._response, self._client, self._carrier = response, client, carrier
+        self._chunks: AsyncIterator[bytes] = response.aiter_bytes()
+        self._state = "open"
+
+    async def read(self, timeout_s: float | None) -> bytes:
+        """See `carrier.Response.read`."""
+        if self._state != "open":
+            return b""
+        self._state = "broken"
+        try:
+            async with asyncio.timeout(timeout_s):
+                chunk = await anext(self._chunks, b"")
+        except httpx.DecodingError as error:
+            raise StreamFailed(f"The server's answer cannot be decompressed: {redact(str(error))}.") from None
+        except (httpx.TransportError, httpx.StreamError):
+            self.cut = True
+            return b""
+        self._state = "open" if chunk else "whole"
+        return chunk
+
+    async def aclose(self) -> None:
+        """See `carrier.Response.aclose`."""
+        state, self._state = self._state, "closed"
+        if state == "closed" or (state == "whole" and self._carrier.keep(self._client)):
+            return
+        await asyncio.shield(asyncio.ensure_future(_closed(self._client, self._response)))
+
+
+class HttpxCarrier:
+    """See `carrier.Carrier`. `proxied` heeds the proxies that the environment names."""
+
+    def __init__(self, connection: Connection, *, proxied: bool) -> None:
+        self._connection = connection
+        self._proxied = proxied
+        self._context: ssl.SSLContext | None = None
+        self._free: list[tuple[float, httpx.AsyncClient]] = []
+        self._closed = False
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, first_byte_s: float
+    ) -> HttpxResponse:
+        """See `carrier.Carrier.send`."""
+        # One dict is handed through to httpcore, which reads it again before the body.
+        timeout = {"connect": self._connection.connect_timeout_s, "write": first_byte_s, "read": first_byte_s}
+        client, used = await self._take()
+        while True:
+            try:
+                extensions = {"timeout": timeout}
+                request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
+                response = await client.send(request, stream=True, follow_redirects=False)
+            except BaseException as error:  # noqa: BLE001 - a cancelled one must close its socket too
+                await asyncio.shield(asyncio.ensure_future(_closed(client)))
+                if used and isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+                    client, used = self._client(), False
+                    continue
+                raise _explained(self._connection, error, first_byte_s) from None
+            timeout.pop("read")
+            return HttpxResponse(response, client, self)
+
+    def keep(self, client: httpx.AsyncClient) -> bool:
+        """Keep a client whose response was read to its end for the next request, if there will be one."""
+        if not self._closed:
+            self._free.append((time.monotonic(), client))
+        return not self._closed
+
+    async def aclose(self) -> None:
+        """See `carrier.Carrier.aclose`."""
+        self._closed = True
+        free, self._free = self._free, []
+        for _, client in free:
+            await _closed(client)
+
+    async def _take(self) -> tuple[httpx.AsyncClient, bool]:
+        """A client, and whether its connection was used before; old ones are closed on the way."""
+        now = time.monotonic()
+        while self._free and (len(self._free) > KEEP_MOST or now - self._free[0][0] > KEEP_IDLE_S):
+            await _closed(self._free.pop(0)[1])
+        return (self._free.pop()[1], True) if self._free else (self._client(), False)
+
+    def _client(self) -> httpx.AsyncClient:
+        self._context = self._context or ssl_context(self._connection)
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_IDLE_S)
+        try:
+            return httpx.AsyncClient(verify=self._context, limits=limits, trust_env=self._proxied)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise ConfigError(
+                f"The proxy set in the environment cannot be used: {redact(str(error))}"
+            ) from None
+
+
+def _explained(connection: Connection, error: BaseException, first_byte_s: float) -> BaseException:
+    """The HelixError that says what an exception of httpx means; others stay what they are."""
+    if isinstance(error, httpx.ConnectTimeout):
+        return no_connection(connection)
+    if isinstance(error, httpx.TimeoutException):
+        return silent(connection, "first_byte_timeout_s", first_byte_s)
+    if isinstance(error, httpx.ProxyError | httpx.ConnectError):
+        return unreachable(connection, error)
+    if isinstance(error, _UNUSABLE):
+        header = isinstance(error, httpx.LocalProtocolError | UnicodeError)
+        return unsendable(connection, carrier.BAD_HEADER if header else error)
+    if isinstance(error, httpx.HTTPError):
+        return hung_up(connection, error)
+    return error
+
+
+async def _closed(client: httpx.AsyncClient, response: httpx.Response | None = None) -> None:
+    """Close whatever is open; a broken connection may refuse even that."""
+    for closing in (response, client):
+        try:
+            if closing is not None:
+                await closing.aclose()
+        except (httpx.HTTPError, OSError, RuntimeError):
+            continue

@@ -1,0 +1,92 @@
+"""Either library carries the same bytes to the same Reply: the wire table over httpx, and its closing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from test_wire import _answer, _asked
+from wire_server import Answer, WireServer
+from wire_transcripts import TRANSCRIPTS, Wire
+
+import helix_nb as hx
+from helix_nb import runtime
+
+CARRIERS = ("aiohttp", "httpx")
+
+
+@pytest.mark.parametrize("wire", TRANSCRIPTS, ids=lambda wire: wire.name)
+def test_httpx_carries_a_transcript_to_the_same_reply(wire: Wire) -> None:
+    """Text, reasoning, status, usage, error and the number of requests are those of the wire table."""
+    with WireServer(_answer(wire, 3)) as server:
+        hx.connect(server.url, name="wire", retries=0, carrier="httpx")
+        reply, error = _asked(wire)
+        assert len(server.got) == wire.requests
+    usage = (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens)
+    assert (reply.text, reply.reasoning, reply.status) == (wire.text, wire.reasoning, wire.status)
+    assert (reply.finish_reason, usage) == (wire.finish_reason, wire.usage)
+    assert (type(error).__name__ if error else None) == wire.error
+    assert all(words in str(error) for words in wire.says)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_connection_is_used_again_and_replaced_when_the_server_closed_it(carrier: str) -> None:
+    """Two answers share a connection; one the server closed meanwhile costs no second request."""
+    body = b'{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}'
+    answers = [Answer(body, framing="length", content_type="application/json", end=end) for end in ENDS]
+    with WireServer(lambda _: answers.pop(0)) as server:
+        hx.connect(server.url, name="kept", retries=0, carrier=carrier)
+        assert [hx.ask("?", model="m", stream=False).text for _ in ENDS] == ["yes"] * len(ENDS)
+        assert (len(server.got), server.connections) == (len(ENDS), 2)
+
+
+ENDS = ("keep", "keep", "close", "keep")
+
+
+@dataclass(frozen=True)
+class _InTwoParts(Answer):
+    """The first piece, and after `go` the second one and the end of the connection."""
+
+    go: threading.Event = field(default_factory=threading.Event)
+    sent: threading.Event = field(default_factory=threading.Event)
+
+    def pieces(self) -> Iterator[bytes]:
+        chunk = b'data: {"choices": [{"delta": {"content": "half "}}]}\n\n'
+        for number in range(2):
+            yield b"%x\r\n%s\r\n" % (len(chunk), chunk)
+            assert number or self.go.wait(10)
+        self.sent.set()
+
+
+async def _turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_what_arrived_before_a_break_is_kept(carrier: str) -> None:
+    """Bytes that nobody had read when the connection broke are part of the answer all the same."""
+    answer = _InTwoParts(end="drop")
+    server = WireServer(answer)
+    try:
+        hx.connect(server.url, name="broken", retries=0, carrier=carrier)
+        stream = hx.stream("?", model="m")
+        pieces = iter(stream.__enter__())
+        next(pieces)
+        answer.go.set()
+        assert answer.sent.wait(10)
+    finally:
+        server.close()  # returns when the server's side is closed
+    runtime.run_sync(_turns())
+    with pytest.raises(hx.TruncatedReply):
+        list(pieces)
+    assert stream.reply.text == "half half " and stream.reply.status == "truncated"
+
+
+def test_a_carrier_that_does_not_exist_is_refused() -> None:
+    """connect(carrier=...) names the two there are."""
+    with pytest.raises(hx.ConfigError, match="aiohttp"):
+        hx.connect("http://127.0.0.1:1", carrier="curl")
