@@ -136,10 +136,13 @@ class Request:
 
     def digest(self, endpoint_identity: str = "") -> str:
         """The identity of this request (hex SHA-256); without an endpoint part, the one replay matches."""
+        return self.digests(endpoint_identity)[0]
+
+    def digests(self, *endpoint_identities: str) -> list[str]:
+        """`digest` for each of these: the request is encoded only once."""
         canonical = _canonical(self.to_json())
-        return hashlib.sha256(
-            f"{endpoint_identity}\0{canonical}".encode("utf-8", "surrogatepass")
-        ).hexdigest()
+        texts = (f"{part}\0{canonical}".encode("utf-8", "surrogatepass") for part in endpoint_identities)
+        return [hashlib.sha256(text).hexdigest() for text in texts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,38 +11,41 @@ from typing import Any
 
 from ..messages import Message, Reply, Request, ToolCall, Usage
 from .opening import Store
-from .schema import EXCHANGE_FIELDS
 from .words import Keeping, hash_of, plain, to_json, with_references
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def insert(store: Store, request: Request, reply: Reply, endpoint: str, keeping: Keeping) -> None:
     """Write an exchange for the first time; `endpoint` is its part of the request's identity."""
-    identity = request.digest(endpoint)
-    row = _exchange(store.process, request, reply, keeping)
-    cursor = store.connection.execute(_INSERT, [row[name] for name in EXCHANGE_FIELDS])
+    values = _stored((*_fixed(store.process, request, reply), *_changing(request, reply, keeping)))
+    cursor = store.connection.execute(_INSERT, values)
     assert cursor.lastrowid is not None
-    payload = _payload(store.connection, cursor.lastrowid, request, identity, keeping)
+    payload = _payload(store.connection, cursor.lastrowid, request, endpoint, keeping)
     store.connection.execute(_INSERT_PAYLOAD, (*payload, *_answer(reply, keeping)))
 
 
 def update(store: Store, request: Request, reply: Reply, endpoint: str, keeping: Keeping) -> None:
     """Bring the row of an exchange up to date; insert it where it never got into the file."""
-    row = _exchange(store.process, request, reply, keeping)
-    found = store.connection.execute(_UPDATE, [*(row[name] for name in _CHANGING), row["id"]]).fetchall()
+    values = (*_stored(_changing(request, reply, keeping)), reply.exchange_id)
+    found = store.connection.execute(_UPDATE, values).fetchall()
     if found:
         store.connection.execute(_UPDATE_PAYLOAD, (*_answer(reply, keeping), found[0][0]))
     else:
         insert(store, request, reply, endpoint, keeping)
 
 
+_FIXED = (
+    *("id", "process", "thread_id", "parent_id", "source", "base_url", "model_requested", "started_at"),
+    *("stream", "batch_id", "row_key", "notebook", "cell_id", "params"),
+)
 # What may change after the beginning; none of it is indexed, so an update touches no index.
 _CHANGING = (
     *("status", "endpoint", "model", "first_token_at", "ended_at", "time_to_first_token_ms"),
-    *("duration_ms", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
-    *("reasoning_tokens", "usage_source", "finish_reason", "cost", "currency", "cost_source"),
-    *("attempts", "http_status", "error_type", "error", "response_id", "tags"),
+    *("duration_ms", "finish_reason", "attempts", "http_status", "error_type", "error", "response_id"),
+    *("tags", "usage_source", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
+    *("reasoning_tokens", "cost", "currency", "cost_source"),
 )
 _PAYLOAD = ("number", "identity", "request_hash", "system_hash", "prompt_hash", "prompt", "messages")
 _ANSWER = ("response", "reasoning", "tool_calls", "notes")
@@ -56,82 +59,62 @@ def _set(names: tuple[str, ...]) -> str:
     return ", ".join(f"{name} = ?" for name in names)
 
 
-_INSERT = _insert_into("exchanges", EXCHANGE_FIELDS)
+_INSERT = _insert_into("exchanges", (*_FIXED, *_CHANGING))
 _INSERT_PAYLOAD = _insert_into("payloads", (*_PAYLOAD, "response_schema", *_ANSWER))
 _UPDATE = f"UPDATE exchanges SET {_set(_CHANGING)} WHERE id = ? RETURNING number"  # noqa: S608
 _UPDATE_PAYLOAD = f"UPDATE payloads SET {_set(_ANSWER)} WHERE number = ?"  # noqa: S608
 
 
-def _exchange(process: int, request: Request, reply: Reply, keeping: Keeping) -> dict[str, Any]:
+def _fixed(process: int, request: Request, reply: Reply) -> tuple[Any, ...]:
+    """The values of `_FIXED`, in its order."""
     origin = request.origin
-    error = reply.error
+    return (
+        *(reply.exchange_id, process, origin.thread_id or reply.exchange_id, origin.parent_id, origin.source),
+        *(reply.base_url, request.model or reply.model_requested, microseconds(reply.started_at)),
+        *(int(request.stream), origin.batch_id, origin.row_key),
+        *(origin.notebook or os.environ.get("JPY_SESSION_NAME"), origin.cell_id),
+        to_json(request.params) if request.params else None,
+    )
+
+
+def _changing(request: Request, reply: Reply, keeping: Keeping) -> tuple[Any, ...]:
+    """The values of `_CHANGING`, in its order."""
+    tags, error = request.origin.tags, reply.error
+    if reply.replay_of:
+        tags = {**tags, "replay_of": reply.replay_of}
     if error is not None and keeping.redact is not None:
         error = Keeping(redact=keeping.redact).clean(error)
-    tags = dict(origin.tags) | ({"replay_of": reply.replay_of} if reply.replay_of else {})
-    row = {
-        "id": reply.exchange_id,
-        "process": process,
-        "thread_id": origin.thread_id or reply.exchange_id,
-        "parent_id": origin.parent_id,
-        "status": reply.status,
-        "source": origin.source,
-        "endpoint": reply.endpoint,
-        "base_url": reply.base_url,
-        "model_requested": request.model or reply.model_requested,
-        "model": reply.model,
-        "started_at": microseconds(reply.started_at),
-        "first_token_at": microseconds(reply.first_token_at),
-        "ended_at": microseconds(reply.ended_at),
-        "time_to_first_token_ms": reply.time_to_first_token_ms,
-        "duration_ms": reply.duration_ms,
-        "finish_reason": reply.finish_reason,
-        "stream": int(request.stream),
-        "attempts": reply.attempts,
-        "http_status": reply.http_status,
-        "error_type": reply.error_type,
-        "error": error,
-        "response_id": reply.response_id,
-        "batch_id": origin.batch_id,
-        "row_key": origin.row_key,
-        "notebook": origin.notebook or os.environ.get("JPY_SESSION_NAME"),
-        "cell_id": origin.cell_id,
-        "tags": to_json(tags) if tags else None,
-        "params": to_json(request.params) if request.params else None,
-    }
-    row |= _numbers(reply)
-    texts = "\0".join(value for value in row.values() if isinstance(value, str))
-    if plain(texts) == texts:  # as good as always; one look is quicker than twenty
-        return row
-    return {name: plain(value) if isinstance(value, str) else value for name, value in row.items()}
+    return (
+        *(reply.status, reply.endpoint, reply.model, microseconds(reply.first_token_at)),
+        *(microseconds(reply.ended_at), reply.time_to_first_token_ms, reply.duration_ms),
+        *(reply.finish_reason, reply.attempts, reply.http_status, reply.error_type, error, reply.response_id),
+        *(to_json(tags) if tags else None, *_numbers(reply)),
+    )
 
 
-def _numbers(reply: Reply) -> dict[str, Any]:
+def _numbers(reply: Reply) -> tuple[Any, ...]:
     """Usage and cost; a replayed answer used nothing, whatever its Reply remembers."""
     if reply.replay_of is not None:
-        names = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
-        return dict.fromkeys(names) | {
-            "usage_source": "replay",
-            "cost": 0.0,
-            "currency": None,
-            "cost_source": "replay",
-        }
+        return "replay", None, None, None, None, None, 0.0, None, "replay"
     usage = reply.usage
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-        "usage_source": usage.source,
-        "cost": reply.cost,
-        "currency": reply.currency,
-        "cost_source": reply.cost_source,
-    }
+    return (
+        *(usage.source, usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
+        *(usage.cached_tokens, usage.reasoning_tokens, reply.cost, reply.currency, reply.cost_source),
+    )
+
+
+def _stored(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values without keys and half characters."""
+    texts = "\0".join([value for value in values if isinstance(value, str)])
+    if plain(texts) == texts:  # as good as always; one look is quicker than twenty
+        return values
+    return tuple(plain(value) if isinstance(value, str) else value for value in values)
 
 
 def _payload(
-    connection: sqlite3.Connection, number: int, request: Request, identity: str, keeping: Keeping
+    connection: sqlite3.Connection, number: int, request: Request, endpoint: str, keeping: Keeping
 ) -> tuple[Any, ...]:
+    identity, request_hash = request.digests(endpoint, "")
     system, rest = _split_system(request)
     prompt = next((_prompt(m) for m in reversed(request.messages) if m.role == "user"), None)
     messages = None
@@ -140,7 +123,7 @@ def _payload(
         messages = to_json(wire)
     response_schema = plain(to_json(request.schema)) if request.schema is not None else None
     return (
-        *(number, identity, bytes.fromhex(request.digest()), _keep_text(connection, system, keeping)),
+        *(number, identity, bytes.fromhex(request_hash), _keep_text(connection, system, keeping)),
         *(None if prompt is None else hash_of(prompt), keeping.clean(prompt), messages, response_schema),
     )
 
@@ -189,7 +172,9 @@ def _answer(reply: Reply, keeping: Keeping) -> tuple[str | None, ...]:
 
 def microseconds(moment: datetime | None) -> int | None:
     """Microseconds since 1970 UTC; a naive datetime is local time."""
-    return None if moment is None else (moment.astimezone(UTC) - EPOCH) // timedelta(microseconds=1)
+    if moment is None:
+        return None
+    return ((moment if moment.tzinfo else moment.astimezone(UTC)) - EPOCH) // _MICROSECOND
 
 
 def moment(us: int | None) -> datetime | None:

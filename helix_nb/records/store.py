@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,9 +70,10 @@ class Log:
         assert self._writer is not None
         self._begun[reply.exchange_id] = (request, endpoint)
         kept = keeping()
-        job = self._writer.do(lambda store: rows.insert(store, request, reply, endpoint(store.salt), kept))
         try:
-            await asyncio.wrap_future(job)
+            await self._writer.written(
+                lambda store: rows.insert(store, request, reply, _part(endpoint, store.salt), kept)
+            )
         except (sqlite3.Error, ValueError, TypeError) as failure:
             self._not_kept(failure)
 
@@ -90,19 +91,18 @@ class Log:
     def _update(self, request: Request, endpoint: Identify, reply: Reply) -> None:
         assert self._writer is not None
         kept = keeping()
-        job = self._writer.do(
-            lambda store: rows.update(store, request, reply, endpoint(store.salt), kept), urgent=False
+        self._writer.note(
+            lambda store: rows.update(store, request, reply, _part(endpoint, store.salt), kept),
+            self._not_kept,
         )
-        job.add_done_callback(lambda done: self._not_kept(done.exception()))
 
-    def _not_kept(self, failure: BaseException | None) -> None:
-        if failure is not None:
-            warn(f"An exchange could not be written to the log ({type(failure).__name__}: {failure}).")
+    def _not_kept(self, failure: BaseException) -> None:
+        warn(f"An exchange could not be written to the log ({type(failure).__name__}: {failure}).")
 
     async def flushed(self) -> None:
         """Return when everything queued so far is in the file."""
         if self._writer is not None:
-            await asyncio.wrap_future(self._writer.do(lambda store: None))
+            await self._writer.written(lambda store: None)
 
     def flush(self) -> None:
         """Block until everything queued so far is in the file."""
@@ -186,8 +186,7 @@ class Log:
         """Say which exchange answers which row of a batch; returns at once."""
         if self._writer is not None and links:
             kept = list(links)
-            job = self._writer.do(lambda store: batches.link(store.connection, batch_id, kept), urgent=False)
-            job.add_done_callback(lambda done: self._not_kept(done.exception()))
+            self._writer.note(lambda store: batches.link(store.connection, batch_id, kept), self._not_kept)
 
     def answered(self, batch_id: str, identities: Collection[str]) -> dict[str, list[str]]:
         """Identity -> ids of what a batch has answered `ok` (with its text), the best last."""
@@ -213,6 +212,12 @@ class Log:
         if self._writer is None:
             return set()
         return self._writer.do(lambda store: batches.claimed_elsewhere(store, batch_id)).result()
+
+
+@lru_cache(maxsize=64)
+def _part(endpoint: Identify, salt: bytes) -> str:
+    """An endpoint's part of its requests' identities, worked out once for all of them."""
+    return endpoint(salt)
 
 
 _keeping = Keeping(text=os.environ.get("HELIX_NB_LOG_TEXT", "").lower() not in ("off", "0"))

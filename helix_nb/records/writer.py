@@ -7,36 +7,24 @@ because its row could not be kept.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
-import queue
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from .jobs import Job, Jobs, Unwatched, tell, waited
 from .opening import LogProblem, Store, explained, open_memory, open_store
 from .place import Place
 from .warning import warn
 
-GROUP_JOBS = 100
-GROUP_S = 0.25
 FORK_WAIT_S = 5.0
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Job:
-    """Something to do with the open log; `urgent` when somebody waits for it."""
-
-    run: Callable[[Store], Any]
-    urgent: bool
-    done: Future[Any] = field(default_factory=Future)
 
 
 class Writer:
@@ -54,7 +42,7 @@ class Writer:
         atexit.register(_leave, weakref.ref(self))
 
     def _fresh(self) -> None:
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs = Jobs()
         self._busy = threading.RLock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -62,63 +50,59 @@ class Writer:
 
     def do(self, run: Callable[[Store], T], *, urgent: bool = True) -> Future[T]:
         """Queue a job; its future resolves once its transaction is in the file."""
-        job = Job(run, urgent)
-        job.done.set_running_or_notify_cancel()  # who waits may stop waiting; the row is written all the same
+        job, done = waited(run, urgent=urgent)
+        self._queue(job)
+        return done
+
+    async def written(self, run: Callable[[Store], T]) -> T:
+        """Return once a job's transaction is in the file; cheaper on a loop than `do`."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue(Job(run, True, done))
+        return await done
+
+    def note(self, run: Callable[[Store], object], failed: Callable[[BaseException], None]) -> None:
+        """Queue a job that nobody waits for; it is told only of a failure."""
+        self._queue(Job(run, False, Unwatched(failed)))
+
+    def _queue(self, job: Job) -> None:
         if self._exiting:
             self._write([job])
-            return job.done
+            return
         with self._starting:
             self._jobs.put(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="helix_nb log", daemon=True)
                 self._thread.start()
-        return job.done
 
     def _serve(self) -> None:
         while True:
-            self._write(self._group())
+            self._write(self._jobs.group())
             with self._starting:
-                if self._closing and self._jobs.empty():
+                if self._closing and not self._jobs:
                     self._thread, self._closing = None, False
                     return
-
-    def _group(self) -> list[Job]:
-        """Wait for a job, then take what comes with it: until one is urgent, 100, or 250 ms."""
-        group = [self._jobs.get()]
-        urgent, deadline = group[0].urgent, time.monotonic() + GROUP_S
-        while len(group) < GROUP_JOBS:
-            wait_s = 0.0 if urgent else deadline - time.monotonic()
-            try:
-                group.append(self._jobs.get(block=wait_s > 0, timeout=max(wait_s, 0)))
-            except queue.Empty:
-                break
-            urgent = urgent or group[-1].urgent
-        return group
 
     def _write(self, group: list[Job]) -> None:
         with self._busy:
             try:
-                store = self._opened()
-                results = _transaction(store, [job.run for job in group])
+                _transaction(self._opened(), group)
             except Exception:  # noqa: BLE001 - whatever it was, each job gets its own try
                 for job in group:
                     self._write_alone(job)
-                return
-        for job, result in zip(group, results, strict=True):
-            job.done.set_result(result)
+        tell(group)
 
     def _write_alone(self, job: Job) -> None:
         """Write one job; if the file refuses, carry on in memory."""
         try:
-            job.done.set_result(_transaction(self._opened(), [job.run])[0])
+            _transaction(self._opened(), [job])
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as failure:
             if self._store is None or self._store.path is None:
-                job.done.set_exception(failure)
+                job.failure = failure
                 return
             self._go_on_in_memory(explained(self._store.path, failure))
             self._write_alone(job)
         except Exception as failure:  # noqa: BLE001 - the one who waits decides
-            job.done.set_exception(failure)
+            job.failure = failure
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -171,9 +155,9 @@ class Writer:
         """Write what is queued; from now on jobs run where they are asked for."""
         self._exiting = True
         if self._thread is not None and self._thread.is_alive():
-            last = Job(_nothing, urgent=True)
+            last, done = waited(_nothing, urgent=True)
             self._jobs.put(last)
-            last.done.result(timeout=5)
+            done.result(timeout=5)
         if self._store is not None:
             self._store.connection.execute("PRAGMA busy_timeout = 1000")
 
@@ -195,17 +179,17 @@ def _nothing(_store: Store) -> None:
     return None
 
 
-def _transaction(store: Store, runs: list[Callable[[Store], Any]]) -> list[Any]:
+def _transaction(store: Store, jobs: list[Job]) -> None:
     connection = store.connection
     connection.execute("BEGIN IMMEDIATE")
     try:
-        results = [run(store) for run in runs]
+        for job in jobs:
+            job.result = job.run(store)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return results
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
