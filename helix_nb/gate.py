@@ -32,9 +32,9 @@ _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = 
 
 
 def gate_for(connection: Connection) -> Gate:
-    """The gate of that endpoint on the running loop."""
+    """The gate of that endpoint on the running loop; another key has a gate, and limits, of its own."""
     gates = _gates.setdefault(asyncio.get_running_loop(), {})
-    key = f"{connection.base_url} {connection.app_id or ''} {connection.name}"
+    key = f"{connection.identity(b'')}\n{connection.name}"
     if key not in gates:
         gates[key] = Gate()
     gates[key].configure(connection)

@@ -1,4 +1,4 @@
-"""Every test has a log of its own, no configuration from outside, and a forgotten session."""
+"""Every test has a log of its own, no configuration from outside, a forgotten session and a new loop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from helix_nb import config
+from helix_nb import config, runtime
+
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")  # a busy machine is no failure
 
 
 @pytest.fixture(autouse=True)
@@ -21,3 +25,5 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     config.forget()
     yield
     config.forget()
+    # What is known of a server goes with the loop: the next one may be given the same port.
+    runtime.stop()

@@ -77,6 +77,20 @@ def test_a_wait_nobody_would_sit_through_is_reported() -> None:
         assert len(server.got) == 1
 
 
+def test_a_wait_is_for_one_key() -> None:
+    """The server told one key to wait; the next question, with another key, is sent at once."""
+    with WireServer(first(refusal(429, Retry_After="3600"))) as server:
+        connect(server, key="sk-the-first-of-two")
+        with pytest.raises(hx.RateLimited):
+            hx.ask("Where?", model="m")
+        connect(server, key="sk-the-second-of-two")
+        assert str(hx.ask("Where?", model="m")) == "Paris"
+        connect(server, key="sk-the-first-of-two")
+        with pytest.raises(hx.RateLimited, match="asked everyone to wait"):
+            hx.ask("Where?", model="m")
+        assert len(server.got) == 2
+
+
 PASSING = {
     "500 quoting an upstream 429": refusal(500, AGENT_429),
     "503": refusal(503, "Authentication service temporarily unavailable"),

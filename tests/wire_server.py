@@ -87,8 +87,9 @@ class WireServer:
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._open: set[socket.socket] = set()
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        self._threads: list[threading.Thread] = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     @property
     def port(self) -> int:
@@ -104,7 +105,8 @@ class WireServer:
 
     def close(self) -> None:
         self._closing.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with socket.create_connection(self._listener.getsockname()):  # wakes the thread, on any system
+            self._accepting.join()
         self._listener.close()
         with self._lock:
             for connection in self._open:
@@ -123,21 +125,20 @@ class WireServer:
 
     def _accept(self) -> None:
         while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
+            connection, _ = self._listener.accept()
+            if self._closing.is_set():
+                connection.close()
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open.add(connection)
                 self.connections += 1
-                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
-                self._threads.append(thread)
-            thread.start()
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,), daemon=True))
+            self._threads[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            with connection, connection.makefile("rb") as reader:
+            with connection.makefile("rb") as reader:
                 while (got := _read(reader)) is not None:
                     with self._lock:
                         self.got.append(got)
@@ -151,8 +152,9 @@ class WireServer:
         except OSError:
             self.hung_up.set()
         finally:
-            with self._lock:
+            with self._lock:  # `close` must not meet the number of a socket that is no longer ours
                 self._open.discard(connection)
+                connection.close()
 
     def _next(self, answer: Answer, connection: socket.socket) -> bool:
         """End an answer as told; false when the connection is over."""
