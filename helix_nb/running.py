@@ -41,7 +41,7 @@ class Running:
         self._reply: Reply | None = None
         self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()
         self._callbacks: list[Callable[[], None]] = []
-        self._task = Task(self._run(), self._notify)
+        self._task = Task(self._run, self._notify)
 
     def begin(self) -> Self:
         """Send it, once; apart from making it, so that an interrupt in between can still stop it."""

@@ -61,9 +61,11 @@ def call_soon(callback: Callable[..., object], *args: Any) -> None:
 class Task(Generic[T]):
     """A coroutine under way on the background loop, cancellable from any thread."""
 
-    def __init__(self, coro: Coroutine[Any, Any, T], then: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, make: Callable[[], Coroutine[Any, Any, T]], then: Callable[[], None] | None = None
+    ) -> None:
         self.future = concurrent.futures.Future[T]()
-        self._coro = coro
+        self._make = make
         self._then = then
         self._ended = threading.Event()
         self._begun = False
@@ -77,7 +79,7 @@ class Task(Generic[T]):
             self._loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._coro)
+        self._task = self._loop.create_task(self._make())
         _tasks.add(self._task)
         self._task.add_done_callback(self._finish)
 
@@ -116,7 +118,7 @@ class Task(Generic[T]):
         """Cancel the task, and wait until its `finally` blocks have run."""
         if not self._begun:
             self._begun = True
-            self._coro.close()
+            self._make().close()
             self.future.cancel()
             self._ended.set()
             return
@@ -137,7 +139,7 @@ def run_sync(coro: Coroutine[Any, Any, T]) -> T:
     if on_loop_thread():
         coro.close()
         raise RuntimeError("A blocking call was made on helix_nb's background loop; await its async face.")
-    task = Task(coro)
+    task = Task(lambda: coro)
     try:
         task.begin()
         return task.wait()
@@ -150,7 +152,7 @@ async def run_here(coro: Coroutine[Any, Any, T]) -> T:
     """Await a coroutine that runs on the background loop; a cancelled await cancels it there."""
     if on_loop_thread():
         return await coro
-    task = Task(coro)
+    task = Task(lambda: coro)
     waiter = asyncio.wrap_future(task.future)
     try:
         task.begin()
@@ -177,16 +179,23 @@ def at_exit(closing: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _leave() -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=0.5)
+    """End our exchanges first, each with its own subtasks; then what is open, and whatever is left."""
+    await _cancelled(_tasks)
     for closing in _at_exit:
         try:
             await asyncio.wait_for(closing(), timeout=0.3)
         except Exception:  # noqa: BLE001, S112 - nothing may keep the interpreter from leaving
             continue
+    await _cancelled(asyncio.all_tasks())
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    tasks = tasks - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=0.5)
 
 
 def stop() -> None:

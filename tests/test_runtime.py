@@ -16,11 +16,11 @@ import pytest
 from helix_nb import runtime
 
 
-def script(code: str, **options: object) -> subprocess.CompletedProcess[str]:
+def script(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a script of its own process, as a user would."""
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=30, check=False
-    )
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    environment = {**os.environ, **environ}
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environment)
 
 
 async def echo(value: int) -> int:
@@ -108,6 +108,33 @@ def test_a_script_ends_by_itself() -> None:
     """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "answer\n", "")
     assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize("until", ["made", "sent", "connecting", "arriving"])
+def test_a_script_may_end_at_any_moment_of_an_ask(until: str) -> None:
+    """Whatever is under way when a script ends is ended with it, quietly, also under -W error."""
+    done = script(
+        """
+        import os, sys, threading
+        from helix_nb import chat
+        connects = threading.Event()
+        def see(event, args):
+            if event == "import" and args[0] in ("aiohttp", "httpx"):
+                connects.set()
+        sys.addaudithook(see)
+        until = os.environ["UNTIL"]
+        running = chat.prepare("Where?", model="demo-stalls")
+        if until != "made":
+            running.begin()
+        if until == "connecting":
+            connects.wait(30)
+        while until == "arriving" and not running.piece():
+            running.changed(0.1)
+        """,
+        UNTIL=until,
+        PYTHONWARNINGS="error",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

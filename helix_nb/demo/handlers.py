@@ -39,6 +39,14 @@ class Handler(RequestHandler):
         if typ is not StreamClosedError:  # a client that leaves is no failure of the server
             super().log_exception(typ, value, tb)
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        if (
+            self._headers_written
+        ):  # the server stops in the middle of an answer: its client sees that it broke
+            self.detach().close()
+        else:
+            super().send_error(status_code, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.fail(status_code, f"{self.request.method} {self.request.path} cannot be answered")
 
