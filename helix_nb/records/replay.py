@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import json
 import os
 import threading
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import nothing_leaves
 from ..errors import ConfigError, ReplayMiss
 from ..messages import Delta, Request
+from .differences import differences, likeness
 
 if TYPE_CHECKING:
     from ..config import Connection
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .store import Log
 
 MODES = ("off", "reuse", "only")
-DIFF_LINES = 30
 
 _chosen: tuple[str, str | None] | None = None
 _players: dict[tuple[str, str | None], Player] = {}
@@ -69,16 +68,16 @@ class Player:
     def miss(self, request: Request, log: Log) -> ReplayMiss:
         """Say what was asked and what came nearest among what was recorded."""
         where = f"{self._path}" if self._path else "the log"
-        asked = _as_lines(request.to_json())
-        recorded = [_as_lines(one.request) for one in self._source(log).newest()]
+        asked = request.to_json()
+        recorded = [one.request for one in self._source(log).newest()]
         if not recorded:
             return ReplayMiss(f"Replay is 'only', and {where} holds no recorded answer at all.")
-        nearest = max(recorded, key=lambda lines: _likeness(lines, asked))
-        diff = difflib.unified_diff(nearest, asked, "recorded", "asked", n=1, lineterm="")
-        shown = [line if len(line) <= 160 else line[:157] + "..." for line in diff][:DIFF_LINES]
+        nearest = max(recorded, key=lambda one: likeness(one, asked))
+        first, *others = differences(nearest, asked) or ["nothing that was stored of it"]
+        more = f"; and in {len(others)} more: {', '.join(map(_named, others))}" if others else ""
         return ReplayMiss(
-            f"Replay is 'only', and {where} holds no answer to this request. The nearest recorded one:\n"
-            + "\n".join(shown)
+            f"Replay is 'only', and {where} holds no answer to this request. "
+            f"The nearest recorded one differs in {first}{more}."
         )
 
     def _source(self, log: Log) -> Source:
@@ -174,11 +173,5 @@ def _known(mode: str) -> str:
     )
 
 
-def _as_lines(request: Any) -> list[str]:
-    return json.dumps(request, indent=1, sort_keys=True, ensure_ascii=False, default=str).splitlines()
-
-
-def _likeness(recorded: list[str], asked: list[str]) -> float:
-    whole = difflib.SequenceMatcher(None, recorded, asked, autojunk=False).ratio()
-    words = difflib.SequenceMatcher(None, " ".join(recorded)[:2000], " ".join(asked)[:2000]).quick_ratio()
-    return whole + words
+def _named(difference: str) -> str:
+    return difference.partition(":")[0]
