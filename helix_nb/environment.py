@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 from .connection import Connection
 from .errors import ConfigError
 from .keys import Secret
+from .session import first_time
 from .urls import normalise, origin, split
 
 HELIX_ROOT = "https://app.tryhelix.ai"
@@ -46,7 +47,8 @@ def helix(base: Connection | None) -> Connection | None:
 def _verify(configured: bool | str) -> bool | str:
     if os.environ.get("HELIX_TLS_SKIP_VERIFY", "").lower() not in ("1", "true", "yes"):
         return configured
-    warnings.warn("HELIX_TLS_SKIP_VERIFY is set: the server's certificate is not checked.", stacklevel=2)
+    if first_time("certificates"):
+        warnings.warn("HELIX_TLS_SKIP_VERIFY is set: the server's certificate is not checked.", stacklevel=2)
     return False
 
 

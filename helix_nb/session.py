@@ -16,7 +16,7 @@ class Session:
     models: dict[str, str] = field(default_factory=dict)
     current: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
-    announced: bool = False
+    said: set[str] = field(default_factory=set)
     nothing_leaves: bool = False
 
 
@@ -74,11 +74,17 @@ def aliases() -> dict[str, str]:
     return _session.aliases
 
 
+def first_time(what: str) -> bool:
+    """Whether this is the first time that something is to be said in this process."""
+    new = what not in _session.said
+    _session.said.add(what)
+    return new
+
+
 def first_answer_note(connection: Connection, *, named: bool) -> str | None:
     """What the first answer of a kernel that has nothing configured should say, once."""
-    if connection.kind != "demo" or named or _session.current is not None or _session.announced:
+    if connection.kind != "demo" or named or _session.current is not None or not first_time("the demo"):
         return None
-    _session.announced = True
     return (
         "Nothing is configured, so the embedded demo endpoint answered: canned text, not a model. "
         "Set HELIX_API_KEY, or hx.connect(url, key_env=...), to talk to a real one."

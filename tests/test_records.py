@@ -6,6 +6,7 @@ import base64
 import json
 import sqlite3
 import stat
+import warnings
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from records_fixtures import begun, demo, ended, record, request
 
+import helix_nb as hx
 from helix_nb import config
 from helix_nb.errors import ConfigError, HelixError
 from helix_nb.messages import Origin, ToolCall, Usage
@@ -157,13 +159,28 @@ def test_filters_work_in_sql_and_newest_is_last() -> None:
     )
     assert found(since="1h") == ["new"] and len(found(since=date(2000, 1, 1))) == 3
     assert found(since="2000-01-01", model="qwen3*") == ["old", "Str"]
-    assert found(model=["llama3", "qwen3:8b"]) == ["old", "new"]
+    assert found(model=["llama3", "qwen3:8b"]) == ["old", "new"] and found(model=[]) == []
     assert found(status="error") == ["new"] and found(status=["ok", "lost"]) == ["old", "Str"]
     assert found(search="STRASSE 100%") == ["Str"] and found(search="boom [") == ["new"]
     assert found(search="%") == ["Str"]
     assert found(tags="a") == ["Str", "new"] and found(tags={"a": 2}) == ["new"]
     assert found(tags=["a", "b"]) == ["new"] and found(tags={"b": None}) == ["new"]
     assert len(frames.log(search="new", text=False)) == 1
+
+
+def test_a_models_name_is_itself_and_two_signs_are_patterns() -> None:
+    """Brackets of local quantised names are brackets; an alias finds what it stands for."""
+    names = ["tiny[q4]", "tinyq", "tiny4", "[tiny]"]
+    for model in names:
+        hx.ask("Where", model=model, endpoint="demo")
+    config.aliases()["mine"] = "tiny[q4]"
+
+    def found(*models: str) -> list[str]:
+        return frames.log(model=models)["model_requested"].tolist()
+
+    assert [found(name) for name in names] == [[name] for name in names]
+    assert (found("tiny?"), found("tiny*"), found("mine")) == (names[1:3], names[:3], names[:1])
+    assert found("\ud800") == [] and frames.log(search="\ud800").empty
 
 
 def test_scopes_tell_processes_and_notebooks_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +193,10 @@ def test_scopes_tell_processes_and_notebooks_apart(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
     assert frames.log("notebook")["prompt"].tolist() == ["mine"]
     monkeypatch.delenv("JPY_SESSION_NAME")
-    with pytest.warns(UserWarning, match="does not know its notebook's name"):
-        assert frames.log("notebook").empty
+    with pytest.warns(UserWarning, match="does not know its notebook's name") as warned:
+        warnings.simplefilter("always")
+        assert frames.log("notebook").empty and frames.log("notebook").empty
+    assert len(warned) == 1
 
 
 @pytest.mark.parametrize(

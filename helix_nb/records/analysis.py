@@ -36,7 +36,8 @@ def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -
 
     Args:
         frame: rows of `hx.log()` that you filtered; None takes the log itself.
-        by: a column of the log, or "day", "hour" (UTC) or "cell", or several; None for one total.
+        by: a column of the log, or "day", "hour" or "cell", or several; None for one total. Days
+            and hours are those of UTC, like every time in the log, not those of this machine.
         **filters: without a frame, what `hx.log` takes: scope, since, model, status, search, tags.
 
     Returns:

@@ -12,11 +12,14 @@ from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
+from ..config import aliases
 from ..errors import ConfigError
+from ..session import first_time
 from .process import is_alive, this_process
 from .rows import microseconds
 from .schema import STATUSES
 from .warning import warn
+from .words import plain
 
 SCOPES = ("kernel", "notebook", "all")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -65,9 +68,9 @@ def filter_of(
     if since is not None:
         parts.append(("e.started_at >= ?", [since_us(since)]))
     if model is not None:
-        globs = _listed("model", model)
+        globs = [_glob(each) for each in _listed("model", model)]
         one = "(e.model GLOB ? OR e.model_requested GLOB ?)"
-        parts.append((f"({' OR '.join([one] * len(globs))})", [glob for glob in globs for _ in range(2)]))
+        parts.append((f"({' OR '.join(['0', *[one] * len(globs)])})", [glob for glob in globs for _ in "12"]))
     if status is not None:
         wanted = [_one_of("status", each, STATUSES) for each in _listed("status", status)]
         parts.append((f"({STATUS}) IN ({', '.join('?' * len(wanted))})", wanted))
@@ -77,7 +80,7 @@ def filter_of(
         if not isinstance(search, str):
             raise ConfigError(f"search= takes text, not {type(search).__name__}.")
         columns = "e.error, w.prompt, w.response, w.reasoning, w.messages, t.text"
-        parts.append((f"found_in(?, {columns})", [search.casefold()]))
+        parts.append((f"found_in(?, {columns})", [plain(search).casefold()]))
     conditions = [condition for condition, _ in parts]
     values = [value for _, some in parts for value in some]
     return Filter(" AND ".join(conditions), values, needs_text=search is not None)
@@ -91,7 +94,8 @@ def _scope(scope: str) -> tuple[str, list[Any]]:
         notebook = os.environ.get("JPY_SESSION_NAME")
         if notebook:
             return "e.notebook = ?", [notebook]
-        warn("This kernel does not know its notebook's name, so the log shows this kernel's exchanges.")
+        if first_time("no notebook's name"):
+            warn("This kernel does not know its notebook's name, so the log shows this kernel's exchanges.")
     me = this_process()
     return "p.host = ? AND p.pid = ? AND p.started_ms = ?", [me.host, me.pid, me.started_ms]
 
@@ -139,6 +143,11 @@ def _listed(what: str, value: str | Sequence[str]) -> list[str]:
     if isinstance(value, bytes) or not isinstance(value, Iterable):
         raise ConfigError(f"{what}= takes text or a list of texts, not {type(value).__name__}.")
     return [str(each) for each in value]
+
+
+def _glob(model: str) -> str:
+    """A pattern of SQLite in which `*` and `?` mean something and a bracket is a bracket."""
+    return plain(aliases().get(model, model)).replace("[", "[[]")
 
 
 def _one_of(what: str, value: str, known: Sequence[str]) -> str:

@@ -65,7 +65,9 @@ def log(
         scope: "kernel" (rows this process wrote), "notebook" (rows of this notebook, whichever
             kernel wrote them) or "all".
         since: "30m", "12h", "7d", "2w", an ISO date, a date, a datetime or a timedelta.
-        model: a name or a glob such as "qwen3*", or several; asked for or answered.
+        model: a name, an alias or a pattern such as "qwen3*", or several; asked for or answered.
+            In a pattern `*` is any text and `?` any character; everything else, brackets too, is
+            itself.
         status: one or several of ok, truncated, interrupted, error, pending, lost.
         search: text to find in prompts, answers, reasoning, system prompts or errors; case is
             ignored.
