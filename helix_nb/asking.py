@@ -57,7 +57,7 @@ def asked(
         model=_model(model, connection),
         params=_params(params),
         schema=None,
-        stream=bool(stream),
+        stream=_stream(stream),
         timeout_s=_timeout(timeout),
         origin=origin or Origin(),
     )
@@ -157,6 +157,14 @@ def _params(params: Mapping[str, Any]) -> dict[str, Any]:
         return {name: redact_data(value) for name, value in params.items() if value is not None}
     except RecursionError:
         raise ConfigError("A parameter contains itself; nothing was sent.") from None
+
+
+def _stream(stream: Any) -> bool:
+    """True or False, numpy's too; a text such as "no" would count as true."""
+    kind = type(stream)
+    if kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")):
+        return bool(stream)
+    raise ConfigError(f"stream= is True or False, not {stream!r}.")
 
 
 def _timeout(timeout: float | None) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
+from .errors import ConfigError
 from .messages import Reply
 from .running import Running
 
@@ -27,6 +28,7 @@ class Stream:
         return self._running.reply if self._running is not None else Reply()
 
     def __enter__(self) -> Self:
+        _first(self._running)
         self._running = running = self._make()
         running.lockstep = True
         _stop_when_forgotten(self, running)
@@ -78,6 +80,7 @@ class AsyncStream:
         return self._running.reply if self._running is not None else Reply()
 
     async def __aenter__(self) -> Self:
+        _first(self._running)
         self._running = running = self._make()
         running.lockstep = True
         _stop_when_forgotten(self, running)
@@ -115,6 +118,12 @@ class AsyncStream:
     ) -> None:
         if self._running is not None:
             self._running.cancel()
+
+
+def _first(running: Running | None) -> None:
+    """A stream is one exchange: entering it again would send, and pay for, another."""
+    if running is not None:
+        raise ConfigError("This stream was entered before; call hx.stream(...) again for another answer.")
 
 
 def _stop_when_forgotten(stream: Stream | AsyncStream, running: Running) -> None:

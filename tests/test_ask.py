@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import helix_nb as hx
@@ -148,6 +149,32 @@ def test_what_fails_later_raises_after_the_last_piece() -> None:
         pieces.extend(s)
         pytest.fail("the loop ended as if the answer were whole")
     assert "".join(pieces) == s.reply.text != ""
+
+
+def test_a_stream_is_entered_once() -> None:
+    """Entering again would send, and pay for, another exchange: it is an error, and nothing is sent."""
+    with hx.stream(FRANCE) as once:
+        text = "".join(once)
+    with pytest.raises(hx.ConfigError, match="entered before"):
+        once.__enter__()
+    assert (list(once), once.reply.text, len(hx.log())) == ([], text, 1)
+
+    async def twice() -> None:
+        async with hx.astream(FRANCE) as once:
+            with pytest.raises(hx.ConfigError, match="entered before"):
+                await once.__aenter__()
+
+    asyncio.run(twice())
+    assert len(hx.log()) == 2
+
+
+@pytest.mark.parametrize("stream", ["yes", "no", 0, 1, None])
+def test_whether_to_stream_is_a_truth_value(stream: object) -> None:
+    """A text would always count as true; numpy's booleans are as good as Python's."""
+    with pytest.raises(hx.ConfigError, match="stream= is True or False"):
+        hx.ask(FRANCE, stream=stream)
+    assert hx.log().empty
+    assert hx.ask(FRANCE, stream=np.bool_(False)).time_to_first_token_ms is None
 
 
 def test_leaving_a_stream_early_records_interrupted() -> None:
