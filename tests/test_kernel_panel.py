@@ -91,6 +91,22 @@ class Kernel:
                 return time.monotonic()
         raise AssertionError(f"never came; told last: {self.told[-3:]}")
 
+    def displays(self, code: str, kind: str) -> list[dict[str, Any]]:
+        """Run code; the displays of that kind, until half a second after its end and the first of them."""
+        shown: list[dict[str, Any]] = []
+        execution, ended, last = self.start(code), False, time.monotonic() + 60
+        while time.monotonic() < last:
+            try:
+                message = self.client.get_iopub_msg(timeout=0.1)
+            except queue.Empty:
+                continue
+            if message["msg_type"] == kind:
+                shown.append(message["content"])
+            ended |= _idle(message) and message["parent_header"].get("msg_id") == execution
+            if ended and shown:
+                last = min(last, time.monotonic() + 0.5)
+        return shown
+
     def wish(self, do: str, **more: Any) -> float:
         """Send what a view sends, on the subshell where there is one; when."""
         data = {"method": "custom", "content": {"do": do, **more}}
@@ -174,34 +190,19 @@ def test_stop_of_a_stream_that_a_cell_waits_for(kernel: Kernel, server: PanelSer
 
 
 def test_the_transcript_follows(kernel: Kernel) -> None:
-    """Displaying shows a widget view and a transcript; each finished turn updates the transcript."""
-    kernel.told.clear()
-    shown: list[dict[str, Any]] = []
-    execution = kernel.start("other = hx.ChatPanel(endpoint='lab', model='echo')\nother")
-    kernel._until(
-        lambda m: (
-            (
-                shown.append(m)
-                if m["msg_type"] == "display_data"
-                else m["parent_header"].get("msg_id") == execution
-            )
-            and _idle(m)
-        )
-    )
-    kinds = [set(message["content"]["data"]) for message in shown]
-    assert kinds == [
+    """Beside the widget stand the displays of the transcript; an answer changes only the page it is on."""
+    kernel.run("chat = hx.Chat(endpoint='lab', model='echo')\nwords = 'spoken ' * 300")
+    kernel.run("for number in range(12): chat.ask(f'**turn {number}** {words}')")
+    shown = kernel.displays("other = hx.ChatPanel(chat)\nother", "display_data")
+    assert [set(message["data"]) for message in shown] == [
         {"application/vnd.jupyter.widget-view+json", "text/plain"},
-        {"text/html", "text/plain"},
+        *[{"text/html", "text/plain"}] * 6,
     ]
-    display_id = shown[1]["content"]["transient"]["display_id"]
-    kernel.start("other.send('the echo').result()")
-    kernel._until(
-        lambda m: (
-            m["msg_type"] == "update_display_data"
-            and m["content"]["transient"]["display_id"] == display_id
-            and "the echo" in m["content"]["data"]["text/html"]
-        )
-    )
+    pages = {message["transient"]["display_id"]: message["data"]["text/html"] for message in shown[1:]}
+    assert len(pages) == 6 and [html.count("<strong>turn") for html in pages.values()] == [2, 2, 2, 2, 2, 2]
+    updates = kernel.displays("other.send('and **turn 12**').result()", "update_display_data")
+    assert [update["transient"]["display_id"] for update in updates] == [list(pages)[-1]]
+    assert "<strong>turn 12</strong>" in updates[0]["data"]["text/html"]
 
 
 def _idle(message: dict[str, Any]) -> bool:

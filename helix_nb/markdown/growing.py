@@ -54,6 +54,7 @@ class Growing:
         self._open: list[Block] = []
         self._done = ""  # the source of the closed blocks
         self._tail = ""
+        self._whole = ""  # the whole lines of the tail, when it was last looked at for what is final
         self._number: int | None = None  # of the item that the open part begins with
         self._rendered: dict[tuple[str, int | None, bool], str] = {}  # the open blocks' sources and HTML
 
@@ -83,7 +84,7 @@ class Growing:
         before = self.blocks
         for piece, source in self._pieces(self._tail):
             self._closed.append(self._block(piece, source, closed=True))
-        self._done, self._tail, self._open = self._done + self._tail, "", []
+        self._done, self._tail, self._whole, self._open = self._done + self._tail, "", "", []
         return self._changed(before)
 
     def _changed(self, before: list[Block]) -> list[Block]:
@@ -93,15 +94,8 @@ class Growing:
     def _advance(self, tail: str) -> None:
         """Close the pieces that nothing can change any more, and render the rest as it stands."""
         whole = tail[: tail.rfind("\n") + 1]
-        known = self._pieces(whole)
-        final = _final(whole, [piece for piece, _ in known])
-        for piece, source in known[:final]:
-            self._closed.append(self._block(piece, source, closed=True))
-        if final:
-            lines = whole.splitlines(keepends=True)
-            piece = known[final][0]
-            passed = len("".join(lines[: piece.first]))
-            self._done, tail, self._number = self._done + tail[:passed], tail[passed:], piece.start
+        passed = self._close(whole) if whole != self._whole else 0
+        self._done, tail, self._whole = self._done + tail[:passed], tail[passed:], whole[passed:]
         self._tail = tail
         open_now = self._pieces(tail)
         self._open = [
@@ -109,6 +103,18 @@ class Growing:
         ]
         kept = {(source, piece.start, False) for piece, source in open_now}
         self._rendered = {key: html for key, html in self._rendered.items() if key in kept}
+
+    def _close(self, whole: str) -> int:
+        """Close what is final in these lines; how many characters of them that took."""
+        known = self._pieces(whole)
+        final = _final(whole, [piece for piece, _ in known])
+        for piece, source in known[:final]:
+            self._closed.append(self._block(piece, source, closed=True))
+        if not final:
+            return 0
+        piece = known[final][0]
+        self._number = piece.start
+        return len("".join(whole.splitlines(keepends=True)[: piece.first]))
 
     def _block(self, piece: _Piece, source: str, *, closed: bool, at: int = 0) -> Block:
         key = (source, piece.start, self.highlight and closed and ("```" in source or "~~~" in source))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from ..running import Running
 from .panel_files import File
 from .panel_protocol import Message
 from .panel_state import Conversation
-from .panel_transcript import html_of, markdown_of
+from .panel_transcript import PAGES, Transcript, markdown_of
 from .panel_wishes import Wishes
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class ChatPanel(anywidget.AnyWidget):
         self._chat = chat or Chat(model, endpoint=endpoint, system=system, **params)
         self._conversation = Conversation(self._chat, self._emit, self._changed, height)
         self._wishes = Wishes(self._conversation)
-        self._transcript = f"helix-transcript-{secrets.token_hex(8)}"
+        self._transcript = Transcript()
         self._displayed = self._writing = self._stale = False
         self.on_msg(self._receive)
         _answer_where_asked(self.comm)
@@ -140,27 +139,25 @@ class ChatPanel(anywidget.AnyWidget):
         self._writing = True
         while self._stale:
             self._stale = False
-            html = await asyncio.to_thread(html_of, list(self._conversation.items))
-            self._publish(html, update=True)
+            await asyncio.to_thread(self._transcript.update, list(self._conversation.items))
         self._writing = False
 
-    def _publish(self, html: str, *, update: bool) -> None:
-        from IPython.display import display
-
-        bundle = {"text/html": html, "text/plain": self.markdown()}
-        show: Callable[..., Any] = display
-        show(bundle, raw=True, display_id=self._transcript, update=update)
-
     def _ipython_display_(self) -> None:
+        from IPython.core.getipython import get_ipython
         from IPython.display import display
+
+        from .surface import surface
 
         show: Callable[..., Any] = display
         bundle: Any = self._repr_mimebundle_()
         # Where a saved notebook is read without widgets, this is the heading of the transcript.
         data = bundle[0] | {"text/plain": "A conversation in a chat panel:"}
         show(data, metadata=bundle[1], raw=True)
-        self._publish(html_of(self._conversation.items), update=False)
+        shell = get_ipython()
+        pages = PAGES if shell is not None and surface(shell) == "live" else 1
+        self._transcript.show(list(self._conversation.items), pages)
         self._displayed = True
+        runtime.call_soon(self._changed)  # an answer may have ended meanwhile
 
     def __repr__(self) -> str:
         count = len(self._conversation.items) if hasattr(self, "_conversation") else 0

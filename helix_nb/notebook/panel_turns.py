@@ -40,6 +40,7 @@ class Item:
     due_s: float = 0.0
     scheduled: bool = False
     ended: bool = False  # the views have been told the end of the stream
+    transcribed: tuple[str, str] | None = None  # the answer's text, and its HTML in the transcript
 
     @classmethod
     def of_turn(cls, turn: Turn) -> Item:

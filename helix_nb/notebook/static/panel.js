@@ -252,7 +252,8 @@ class Turn {
   }
 
   showWait() {
-    this.wait.hidden = this.status !== "pending" || Boolean(this.tailHtml || this.closed.childElementCount);
+    const hidden = this.status !== "pending" || Boolean(this.tailHtml || this.closed.childElementCount);
+    if (this.wait.hidden !== hidden) this.wait.hidden = hidden; // even an unchanged value would have styles computed
     this.body.classList.toggle("hx-live", this.status === "pending" && Boolean(this.tailHtml));
   }
 
@@ -369,7 +370,7 @@ class View {
     this.composer = h("div", { class: "hx-composer" }, this.chips,
       h("div", { class: "hx-line" }, button("clip", "Attach images or text files", () => this.picker.click()), this.input, this.go));
     this.live = h("div", { class: "hx-away", role: "status", "aria-live": "polite" });
-    this.root = h("section", { class: "hx-panel hx-alive", "aria-label": "Chat", "data-lm-suppress-shortcuts": "true" },
+    this.root = h("section", { class: "hx-panel", "aria-label": "Chat", "data-lm-suppress-shortcuts": "true" },
       head, h("div", { class: "hx-main" }, this.log, this.jump, this.sheet), this.notice,
       h("div", { class: "hx-bottom" }, this.composer, h("div", { class: "hx-under" }, this.hint, this.totals)), this.picker, this.live);
     this.el.classList.add("hx-host");
@@ -380,7 +381,7 @@ class View {
     this.onMessage = (message) => this.receive(message);
     this.model.on("msg:custom", this.onMessage);
     this.log.addEventListener("scroll", () => this.scrolled(), { passive: true });
-    this.sizes = new ResizeObserver(() => this.following && this.stick());
+    this.sizes = new ResizeObserver(() => { this.takeTurns(); if (this.following) this.stick(); });
     this.sizes.observe(this.list);
     this.sizes.observe(this.log);
     this.input.addEventListener("input", () => grow(this.input));
@@ -402,6 +403,15 @@ class View {
     this.watch.disconnect();
     clearTimeout(this.patient);
     clearTimeout(this.speaking);
+    this.output?.classList.remove("hx-holds");
+  }
+
+  // The static transcript beside a panel is for readers without a kernel: one of the two is hidden.
+  // A class on our own output does it; a rule that looked inside would be checked at every step.
+  takeTurns() {
+    this.output ??= this.el.closest(".jp-OutputArea-child");
+    this.output?.classList.toggle("hx-holds", !this.dead);
+    this.root.hidden = Boolean(this.dead && this.el.closest(".jp-OutputArea")?.querySelector(".helix-transcript"));
   }
 
   // ---- what the kernel says
@@ -414,7 +424,7 @@ class View {
     this.answers(true);
     const handle = this[`on_${message.t}`];
     if (handle) handle.call(this, message);
-    if (this.following) this.stick();
+    if (this.following && message.t !== "stream") this.stick(); // a stream's steps: by the list's size
   }
 
   on_snapshot(message) {
@@ -607,8 +617,9 @@ class View {
   }
 
   answers(yes) {
-    this.root.classList.toggle("hx-alive", yes);
-    this.root.classList.toggle("hx-dead", !yes);
+    if (this.dead === !yes) return;
+    this.dead = !yes;
+    this.takeTurns();
   }
 
   waiting(yes) {
