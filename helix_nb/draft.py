@@ -26,6 +26,7 @@ class Draft:
     def __init__(self, request: Request, connection: Connection) -> None:
         self.request = request
         self.finished = False
+        self._final: Reply | None = None
         self._started = time.monotonic()
         self._kept = self._started
         self._text, self._reasoning = _Text(), _Text()
@@ -52,20 +53,16 @@ class Draft:
         """Take in one step and return it as it may be shown, without any known key."""
         if self.request.schema is not None and "tools" not in self.request.params:
             delta = _answer_of_forced_call(delta)
-        shown = Delta(
-            text=self._text.feed(delta.text, last=delta.finished),
-            reasoning=self._reasoning.feed(delta.reasoning, last=delta.finished or bool(delta.text)),
-            tool_calls=delta.tool_calls,
-            finish_reason=delta.finish_reason,
-            finished=delta.finished,
-            note=delta.note,
-        )
+        text = self._text.feed(delta.text, last=delta.finished)
+        reasoning = self._reasoning.feed(delta.reasoning, last=delta.finished or bool(delta.text))
         if delta.text or delta.reasoning or delta.tool_calls:
             self._first_token()
         for call in delta.tool_calls:
             self._add_call(call)
         self._add_facts(delta)
-        return shown
+        if text == delta.text and reasoning == delta.reasoning:
+            return delta
+        return replace(delta, text=text, reasoning=reasoning)
 
     def due(self) -> bool:
         """Whether the partial text of a long stream should be kept in the log now."""
@@ -87,13 +84,15 @@ class Draft:
             if error.status_code is not None:
                 self._facts["http_status"] = error.status_code
         self._price()
-        reply = self.reply()
+        self._final = self.reply()
         if error is not None:
-            error.reply = reply
-        return reply
+            error.reply = self._final
+        return self._final
 
     def reply(self) -> Reply:
-        """The Reply so far."""
+        """The Reply so far; the same one again once it is closed."""
+        if self._final is not None:
+            return self._final
         calls = tuple(ToolCall(*map(_clean, astuple(self._calls[index]))) for index in sorted(self._calls))
         return Reply(text=str(self._text), reasoning=str(self._reasoning), tool_calls=calls, **self._facts)
 
@@ -121,9 +120,9 @@ class Draft:
             value = getattr(delta, name)
             if value is not None:
                 self._facts[name] = _clean(value) if isinstance(value, str) else value
-        notes = self._facts.get("notes", ())
-        if delta.note and delta.note not in notes:
-            self._facts["notes"] = (*notes, _clean(delta.note))
+        if delta.note:
+            notes = self._facts.get("notes", ())
+            self._facts["notes"] = notes if delta.note in notes else (*notes, _clean(delta.note))
 
 
 def _answer_of_forced_call(delta: Delta) -> Delta:

@@ -11,8 +11,8 @@ import random
 import time
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 from .config import Connection
 from .draft import Draft
@@ -81,29 +81,31 @@ class Gate:
         batch = request.origin.source == "batch"
         failures = refusals = 0
         while True:
-            async with self._turn(request, draft):
-                draft.attempt()
-                started_at, begun = time.monotonic(), not batch
-                try:
-                    async with aclosing(endpoint.stream(request)) as deltas:
-                        async for delta in deltas:
-                            if not begun and (delta.text or delta.reasoning or delta.finished):
-                                begun = True
-                                self.auto.first_token(time.monotonic() - started_at)
-                            yield delta
-                    if batch:
-                        self.auto.answered(self.in_flight)
-                    return
-                except HelixError as error:
-                    refused = isinstance(error, RateLimited)
-                    if refused or error.status_code in OVERLOADED:
-                        self.auto.refused(started_at, error.retry_after_s, self.in_flight)
-                    refusals += refused and batch
-                    failures += not (refused and batch)
-                    delay_s = self._delay_s(error, failures + refusals, patience_s=_patience_s(request))
-                    spent = failures > endpoint.connection.retries or refusals > BATCH_REFUSALS
-                    if draft.has_content or spent or delay_s is None:
-                        raise
+            booked = await self._enter(request)
+            draft.attempt()
+            started_at, begun = time.monotonic(), not batch
+            try:
+                async with aclosing(endpoint.stream(request)) as deltas:
+                    async for delta in deltas:
+                        if not begun and (delta.text or delta.reasoning or delta.finished):
+                            begun = True
+                            self.auto.first_token(time.monotonic() - started_at)
+                        yield delta
+                if batch:
+                    self.auto.answered(self.in_flight)
+                return
+            except HelixError as error:
+                refused = isinstance(error, RateLimited)
+                if refused or error.status_code in OVERLOADED:
+                    self.auto.refused(started_at, error.retry_after_s, self.in_flight)
+                refusals += refused and batch
+                failures += not (refused and batch)
+                delay_s = self._delay_s(error, failures + refusals, patience_s=_patience_s(request))
+                spent = failures > endpoint.connection.retries or refusals > BATCH_REFUSALS
+                if draft.has_content or spent or delay_s is None:
+                    raise
+            finally:
+                self._leave(booked, draft)
             await self._rest(delay_s, paced=batch)
 
     async def _rest(self, delay_s: float, *, paced: bool) -> None:
@@ -120,19 +122,23 @@ class Gate:
         """Let nobody start for that long; later pauses only ever extend it."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
-    @asynccontextmanager
-    async def _turn(self, request: Request, draft: Draft) -> AsyncIterator[None]:
+    async def _enter(self, request: Request) -> list[tuple[Minute, float]]:
+        """Wait for a place and the right moment; what it returns goes to `_leave`, once."""
         await self._admitted()
         booked = self._book(request)
         try:
             await self._opened(request)
-            self.auto.started()
-            yield
-        finally:
-            self.in_flight -= 1
-            self._wake()
-            for minute, reserved in booked:
-                minute.settle(reserved, _used(draft))
+        except BaseException:
+            self._leave(booked, None)
+            raise
+        self.auto.started()
+        return booked
+
+    def _leave(self, booked: list[tuple[Minute, float]], draft: Draft | None) -> None:
+        self.in_flight -= 1
+        self._wake()
+        for minute, reserved in booked:
+            minute.settle(reserved, 0 if draft is None else _used(draft))
 
     async def _admitted(self) -> None:
         while self.in_flight >= self.concurrency:

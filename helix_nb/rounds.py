@@ -55,12 +55,12 @@ async def _with_tools(
     added: tuple[Message, ...] = ()
     for finished_rounds in range(max_rounds + 1):
         reply = await exchange(request, endpoint, log, watch)
-        asked = Message("assistant", reply.text or None, tool_calls=reply.tool_calls)
         if call is None or not reply.tool_calls:
-            return Outcome(reply, (*added, replace(asked, content=reply.text)))
+            return Outcome(reply, (*added, Message("assistant", reply.text, tool_calls=reply.tool_calls)))
         if finished_rounds == max_rounds:
             break
         results = [Message("tool", await call(c), name=c.name, tool_call_id=c.id) for c in reply.tool_calls]
+        asked = Message("assistant", reply.text or None, tool_calls=reply.tool_calls)
         request = _next(request, reply, (asked, *results), held=1)
         added = (*added, asked, *results)
     raise HelixError(f"The model still wants tools called after {max_rounds} rounds; stopped.", reply=reply)

@@ -49,10 +49,12 @@ class Rows:
 
 def is_missing(value: Any) -> bool:
     """Whether a cell holds None, NaN, NaT or NA; a list or an array never counts as missing."""
+    if isinstance(value, str | int):
+        return False
+    if isinstance(value, float):
+        return value != value  # noqa: PLR0124 - NaN alone does not equal itself
     import pandas as pd
 
-    if isinstance(value, str):
-        return False
     return bool(pd.api.types.is_scalar(value)) and bool(pd.isna(value))
 
 

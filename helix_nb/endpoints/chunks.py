@@ -24,7 +24,7 @@ def choice_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The choice with index 0, or an empty one: several choices are never mixed."""
     choices = data.get("choices")
     for position, choice in enumerate(choices if isinstance(choices, list) else ()):
-        if isinstance(choice, Mapping) and (choice.get("index", position) or 0) == 0:
+        if isinstance(choice, dict) and (choice.get("index", position) or 0) == 0:
             return choice
     return {}
 
@@ -32,9 +32,9 @@ def choice_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
 def pieces_of(choice: Mapping[str, Any]) -> Pieces:
     """Text, reasoning and tool calls of a `delta` or `message`."""
     part = choice.get("delta")
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         part = choice.get("message")
-    if not isinstance(part, Mapping):
+    if not isinstance(part, dict):
         return Pieces(_string(choice.get("text")))
     content, thought = _content(part.get("content"))
     reasoning = next((v for k in ("reasoning_content", "reasoning") if (v := _string(part.get(k)))), "")
@@ -49,7 +49,7 @@ def pieces_of(choice: Mapping[str, Any]) -> Pieces:
 def usage_of(data: Mapping[str, Any]) -> Usage | None:
     """Token counts the server sent; None where they are missing, null or all zero."""
     usage = data.get("usage")
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return None
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
@@ -73,7 +73,7 @@ def usage_of(data: Mapping[str, Any]) -> Usage | None:
 def cost_of(data: Mapping[str, Any]) -> float | None:
     """The cost the server itself reports in `usage.cost`."""
     usage = data.get("usage")
-    cost = usage.get("cost") if isinstance(usage, Mapping) else None
+    cost = usage.get("cost") if isinstance(usage, dict) else None
     if isinstance(cost, bool) or not isinstance(cost, int | float) or not math.isfinite(cost) or cost < 0:
         return None
     return float(cost)
@@ -85,7 +85,7 @@ def _content(content: Any) -> tuple[str, str]:
         return _string(content), ""
     text = reasoning = ""
     for part in content:
-        if not isinstance(part, Mapping):
+        if not isinstance(part, dict):
             text += _string(part)
         elif "thinking" in part:
             reasoning += _content(part["thinking"])[0]
@@ -97,12 +97,12 @@ def _content(content: Any) -> tuple[str, str]:
 def _calls(calls: list[Any]) -> list[ToolCallDelta]:
     found = []
     for position, call in enumerate(calls):
-        if not isinstance(call, Mapping):
+        if not isinstance(call, dict):
             continue
         function = call.get("function")
-        function = function if isinstance(function, Mapping) else {}
+        function = function if isinstance(function, dict) else {}
         arguments = function.get("arguments")
-        if isinstance(arguments, Mapping):
+        if isinstance(arguments, dict):
             arguments = json.dumps(arguments, ensure_ascii=False)
         index = call.get("index")
         index = index if isinstance(index, int) else position
@@ -112,7 +112,7 @@ def _calls(calls: list[Any]) -> list[ToolCallDelta]:
 
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((usage[name] for name in names if isinstance(usage.get(name), Mapping)), {})
+    return next((usage[name] for name in names if isinstance(usage.get(name), dict)), {})
 
 
 def _count(counts: Mapping[str, Any], *names: str) -> int | None:

@@ -72,7 +72,7 @@ class AiohttpResponse:
             self.cut = True
             # aiohttp raises before it hands out what had arrived; text is never dropped here.
             return content._read_nowait(-1)
-        self._state = "open" if chunk else "whole"
+        self._state = "whole" if content.at_eof() else "open"
         return chunk
 
     async def aclose(self) -> None:

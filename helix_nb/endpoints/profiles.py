@@ -16,6 +16,7 @@ MIB = 1024 * 1024
 FILLER = "You are a helpful assistant."
 ALMOST_ZERO = 1e-6
 SCHEMA_NAME = "answer"
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _NEW_LIMIT = re.compile(r"^(o1|o3|o4|gpt-5)\b")
 
 
@@ -79,7 +80,7 @@ def body_of(
 
 def encoded(body: Mapping[str, Any], profile: Profile) -> bytes:
     """Return the body's bytes; ConfigError when they are more than the server reads."""
-    content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    content = _to_json(body).encode("utf-8", "replace")
     limit = profile.body_limit_bytes
     if limit is not None and len(content) > limit:
         raise ConfigError(

@@ -97,7 +97,7 @@ class AnswerReader:
             yield from self._raise(Complaint.from_json(data))
         choice = choice_of(data)
         reason = choice.get("finish_reason") or None
-        whole = isinstance(choice.get("message"), Mapping) and not isinstance(choice.get("delta"), Mapping)
+        whole = isinstance(choice.get("message"), dict) and not isinstance(choice.get("delta"), dict)
         ends = (whole or reason is not None) and reason != "error"
         self.finished = self.finished or ends
         yield self._delta(data, choice, reason, ends=ends)
