@@ -51,6 +51,7 @@ _ERRORS = (
     "QuotaExceeded",
     "RateLimited",
     "ReplayMiss",
+    "RowsFailed",
     "SchemaMismatch",
     "ServerError",
     "StreamFailed",

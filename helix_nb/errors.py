@@ -16,7 +16,8 @@
     ├── SchemaMismatch     the answer does not follow the schema, after one repair
     ├── ReplayMiss         replay is "only", and this request was never recorded
     ├── LocalModelError    a local model could not be loaded or run
-    └── ChatBusy           that Chat already has an exchange under way
+    ├── ChatBusy           that Chat already has an exchange under way
+    └── RowsFailed         rows of a batch failed, and `errors="raise"` was asked for
 
 The class name is what the log keeps as `error_type`. Ctrl-C stays a `KeyboardInterrupt`.
 """
@@ -26,6 +27,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .messages import Reply
 
 
@@ -134,3 +137,14 @@ class LocalModelError(HelixError):
 
 class ChatBusy(HelixError):
     """That Chat already has an exchange under way."""
+
+
+class RowsFailed(HelixError):
+    """Rows of a batch failed and `errors="raise"` was asked for; `frame` holds every row, answers too."""
+
+    def __init__(self, message: str, frame: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.frame = frame
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self.args, self.frame), dict(self.__dict__)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import helix_nb as hx
 from helix_nb.dataframes.accessor import job
-from helix_nb.dataframes.job import RowsFailed
+from helix_nb.errors import RowsFailed
 
 QUIET: dict[str, Any] = {"model": "m", "progress": False}
 DTYPES = {
@@ -232,6 +232,8 @@ def test_raising_waits_for_the_end_and_holds_the_frame() -> None:
             frame.helix.ask("{{q}}", errors="raise", **QUIET)
         assert error.value.frame["answer_status"].tolist() == ["ok", "error", "ok"]
         assert "BadRequest" in error.value.frame["answer_error"].iloc[1]
+        again = pickle.loads(pickle.dumps(error.value))
+        assert isinstance(again, hx.RowsFailed) and again.frame.equals(error.value.frame)
         chunk = pickle.loads(pickle.dumps(job("{{q}}", **QUIET)))
         assert chunk(frame)["answer"].tolist()[::2] == ["echo: a", "echo: c"]
 

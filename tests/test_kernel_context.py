@@ -277,3 +277,14 @@ def test_help_reads_as_documentation(kernel: KernelSession) -> None:
     assert "--temperature" in payload and "What is the capital of France?" in payload
     printed = kernel.run("%helix help").printed
     assert "%helix connect URL" in printed and "--insert" in kernel.run("%helix help fix").printed
+
+
+def test_the_bar_of_a_batch_ends_with_what_was_done(kernel: KernelSession) -> None:
+    """Its last words hold the tokens, and nothing is in flight any more."""
+    ran = kernel.run("asked = df.head(4).helix.ask('{{city}}')")
+    values = [content["data"].get("state", {}).get("value") for content in ran.of("comm_msg")]
+    shown = [str(value).replace("\u2007", " ") for value in values if value is not None]
+    assert "in flight" in "".join(shown)
+    last = next(words for words in reversed(shown) if "4/4" in words)
+    assert "tokens" in last and "in flight" not in last
+    assert "2 rows ask what another asks and share its answer" in ran.printed

@@ -98,7 +98,7 @@ class FrameAccessor:
 
         Raises:
             ConfigError: a column, the template or a setting is wrong; nothing was sent.
-            HelixError: with `errors="raise"`, at the end.
+            RowsFailed: with `errors="raise"`, at the end; its `frame` holds every row.
 
         >>> import helix_nb as hx, pandas as pd
         >>> cities = pd.DataFrame({"country": ["France", "Japan"]})

@@ -11,7 +11,7 @@ from .. import provenance
 from ..config import Connection, default_model, first_answer_note, remember_model, resolve
 from ..endpoints import endpoint_for
 from ..endpoints.profiles import profile_named
-from ..errors import ConfigError, HelixError
+from ..errors import ConfigError, RowsFailed
 from ..records import current_log
 from ..runtime import run_here, run_sync
 from .columns import columns, names
@@ -25,17 +25,6 @@ from .runner import Runner
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class RowsFailed(HelixError):
-    """Some rows of a batch failed and `errors="raise"` was asked for; `frame` holds every row."""
-
-    def __init__(self, message: str, frame: pd.DataFrame) -> None:
-        super().__init__(message)
-        self.frame = frame
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (*self.args, self.frame), dict(self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -131,7 +120,8 @@ class Job:
                 "(fresh=True asks anew)."
             )
         if plan.duplicates:
-            said.append(f"{plan.duplicates} rows ask what another asks and share its answer (dedupe=False).")
+            ask, share = ("row asks", "shares") if plan.duplicates == 1 else ("rows ask", "share")
+            said.append(f"{plan.duplicates} {ask} what another asks and {share} its answer (dedupe=False).")
         if not run.memory.log.enabled:
             said.append("The log is off, so this batch cannot go on after a stop.")
         if said:

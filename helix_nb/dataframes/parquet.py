@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
-from .job import Job, RowsFailed
+from ..errors import ConfigError, RowsFailed
+from .job import Job
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -65,11 +65,13 @@ class Progress:
         facts += [f"{self.reused} reused"] if self.reused else []
         facts += [f"{self.tokens:,} tokens"] if self.tokens else []
         facts += [f"cost {self.cost:.4g}"] if self.cost is not None else []
-        return ", ".join([*facts, f"{in_flight} in flight"])
+        return ", ".join([*facts, *([f"{in_flight} in flight"] if in_flight else [])])
 
     def end(self) -> None:
-        """Leave the bar as it is."""
+        """Leave the bar with what was done; nothing is in flight or waited for any more."""
         if self._bar is not None:
+            self._bar.set_description_str("", refresh=False)
+            self._bar.set_postfix_str(self._facts(0), refresh=False)
             self._bar.close()
             self._bar = None
 
