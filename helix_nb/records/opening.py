@@ -103,8 +103,7 @@ def _open_alone(path: Path) -> Store:
 
 def _create(path: Path) -> None:
     """Make the file before SQLite does: what people ask is nobody else's to read."""
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True, mode=0o700)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # another kernel may be making it now
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
