@@ -75,8 +75,8 @@ class View:
     def wish(self, do: str, buffers: list[bytes] | None = None, **message: Any) -> None:
         self.panel._receive(self.panel, {"do": do, **message}, buffers or [])
 
-    def until(self, true: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 20
+    def until(self, true: Callable[[], Any], patience_s: float = 20) -> Any:
+        deadline = time.monotonic() + patience_s
         while not (value := true()):
             assert time.monotonic() < deadline, f"never happened; told last: {self.heard[-3:]}"
             time.sleep(0.005)
@@ -93,8 +93,11 @@ class View:
         self.wish("send", id=number, text=text, **more)
         return self.ended(number)
 
-    def ended(self, number: str) -> dict[str, Any]:
-        self.until(lambda: self.turns.get(number, {}).get("answer", {}).get("status", "pending") != "pending")
+    def ended(self, number: str, patience_s: float = 20) -> dict[str, Any]:
+        self.until(
+            lambda: self.turns.get(number, {}).get("answer", {}).get("status", "pending") != "pending",
+            patience_s,
+        )
         self.idle()
         return self.turns[number]
 

@@ -50,6 +50,7 @@ class Answer(TypedDict, total=False):
     seq: int
     thinking: str
     thought: str
+    waits: str
     tools: list[ToolUse]
     source: str
     strip: Strip | None

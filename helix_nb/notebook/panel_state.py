@@ -18,7 +18,7 @@ from ..errors import ChatBusy, ConfigError, HelixError
 from ..markdown import plain
 from ..messages import Origin, Reply
 from ..running import Running
-from . import panel_settings
+from . import panel_settings, panel_waiting
 from .panel_facts import totals_of
 from .panel_files import File, images_of, prompt_with
 from .panel_protocol import Message
@@ -150,6 +150,7 @@ class Conversation:
         if running.asked.tools:
             threading.Thread(target=_serve_calls, args=(running,), name="helix_nb tools", daemon=True).start()
         running.on_change(lambda: self._dirty(item))
+        panel_waiting.follow(item, self.emit)
 
     def _dirty(self, item: Item) -> None:
         if not item.scheduled:

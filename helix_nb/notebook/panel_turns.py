@@ -40,6 +40,7 @@ class Item:
     due_s: float = 0.0
     scheduled: bool = False
     ended: bool = False  # the views have been told the end of the stream
+    waits_for: str = ""  # what a local model does before it can answer
     transcribed: tuple[str, str] | None = None  # the answer's text, and its HTML in the transcript
 
     @classmethod
@@ -82,7 +83,9 @@ class Item:
         answer["thought"] = _thought(reply, pending=pending)
         answer["tools"] = self._tools()
         answer["facts"] = facts_of(reply) if not pending and reply.status != "error" else []
-        if not pending:
+        if pending:
+            answer["waits"] = self.waits_for
+        else:
             answer["strip"] = strip_of(reply)
             answer["source"] = plain(reply.text)
         return answer

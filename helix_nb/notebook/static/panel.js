@@ -137,7 +137,8 @@ class Turn {
     this.tools = h("div", { class: "hx-tools" });
     this.closed = h("div", { class: "hx-blocks" });
     this.tail = h("div", { class: "hx-tail" });
-    this.wait = h("div", { class: "hx-wait", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
+    this.waits = h("span");
+    this.wait = h("div", { class: "hx-wait" }, h("i"), h("i"), h("i"), this.waits);
     this.strip = h("div", { class: "hx-strip", hidden: true });
     this.factsLine = h("div", { class: "hx-facts" });
     this.acts = h("div", { class: "hx-acts", role: "group", "aria-label": "Answer" });
@@ -206,6 +207,7 @@ class Turn {
     }
     if (answer.thinking != null) this.thought.textContent = answer.thinking;
     this.thinking.hidden = !this.thought.textContent;
+    if (answer.waits != null) this.waits.textContent = answer.waits;
     if (answer.thought) this.thinkingLabel.textContent = answer.thought;
     if (answer.tools) this.showTools(answer.tools);
     if (answer.source != null) this.source = answer.source;
@@ -458,6 +460,11 @@ class View {
     const turn = this.turns.get(message.id);
     if (turn && !turn.stream(message)) this.again();
     else this.say(message.id);
+  }
+
+  on_waits(message) {
+    const turn = this.turns.get(message.id);
+    if (turn) turn.waits.textContent = message.text;
   }
 
   on_drop(message) {

@@ -1,0 +1,31 @@
+"""What a local model is busy with before it can answer: a download or loading that would look stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import runtime
+from ..markdown import plain
+from .panel_protocol import Message
+from .panel_turns import Item
+
+LOOK_S = 0.5
+
+
+def follow(item: Item, emit: Callable[[Message], None]) -> None:
+    """Say what a turn waits for until its answer begins; only for local models. Runs on the loop."""
+    if item.running is not None and item.running.asked.connection.kind == "local":
+        runtime.loop().call_later(LOOK_S, _look, item, emit)
+
+
+def _look(item: Item, emit: Callable[[Message], None]) -> None:
+    from ..endpoints.mlx_progress import doing
+
+    if not item.pending or item.reply.text or item.reply.reasoning:
+        item.waits_for = ""
+        return
+    now = plain(doing() or "")
+    if now != item.waits_for:
+        item.waits_for = now
+        emit({"t": "waits", "id": item.id, "text": now})
+    runtime.loop().call_later(LOOK_S, _look, item, emit)
