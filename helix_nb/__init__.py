@@ -22,10 +22,10 @@ _PUBLIC = {
     "ChatPanel": "notebook.panel",
     "Reply": "messages",
     "Usage": "messages",
-    "aask": "chat",
-    "ask": "chat",
+    "aask": "faces",
+    "ask": "faces",
     "ask_parquet": "dataframes.parquet",
-    "astream": "chat",
+    "astream": "faces",
     "batch": "dataframes.history",
     "compare": "records.analysis",
     "connect": "config",
@@ -34,7 +34,7 @@ _PUBLIC = {
     "logbook": "records.logbook",
     "models": "dataframes.served",
     "plot": "records.plots",
-    "stream": "chat",
+    "stream": "faces",
     "transcript": "records.frames",
     "usage": "records.analysis",
     "use": "config",
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "last":
-        return import_module(".chat", __name__).last()
+        return import_module(".faces", __name__).last()
     module = _PUBLIC.get(name, "errors" if name in _ERRORS else None)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -78,7 +78,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 def _say(prompt: str, **options: object) -> Reply:
     """Stream an answer to standard output; notes and a cut are told on standard error."""
-    from .chat import stream
+    from .faces import stream
     from .markdown import plain
 
     with stream(prompt, **options) as answer:

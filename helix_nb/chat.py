@@ -1,8 +1,4 @@
-"""Asking: `ask`, `aask`, `stream`, `astream`, and `Chat`, which remembers.
-
-All of them build a request (asking.py), start it on the background loop (running.py) and wait
-for it in their own way; the flow itself is exchange.py.
-"""
+"""`Chat`, which remembers: a conversation whose exchanges are single asks (faces.py), one at a time."""
 
 from __future__ import annotations
 
@@ -12,144 +8,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from . import provenance
-from .asking import Asked, Prompt, asked, system_message
-from .config import Connection, first_answer_note
+from .asking import Asked, Prompt, system_message
+from .config import Connection
 from .draft import new_id
 from .errors import ChatBusy, ConfigError
+from .faces import prepare, ready, remember, start
 from .messages import Message, Origin, Reply
 from .running import Running
-from .runtime import run_sync
 from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
     from .records.threads import Thread
     from .rounds import Outcome
 
-_last: Reply | None = None
-
-
-def last() -> Reply | None:
-    """The last Reply of this process, finished or not; `hx.last`."""
-    return _last
-
-
-def ask(prompt: Prompt, **options: Any) -> Reply:
-    """Send a prompt and return the whole Reply; blocks, also inside a running event loop.
-
-    Args:
-        prompt: text, or a list of `{role, content}` mappings sent in order. Never interpolated.
-        model: the model's name, sent untouched; default: the endpoint's.
-        endpoint: an endpoint's name (`helix`, `local`, `demo`, or one you connected).
-        system: a system message; not together with a list of messages.
-        images: paths, URLs, bytes, PIL images or figures to show the model.
-        attachments: texts sent before the prompt, each stored once in the log.
-        schema: a pydantic model, dataclass, TypedDict, `{name: type}` or JSON schema that the
-            answer must follow; `Reply.parsed` is the validated object, after at most one repair.
-        tools: Python functions the model may call; nothing else ever runs.
-        max_rounds: how many times tools may be called and answered (8).
-        timeout: seconds for the whole call.
-        stream: False asks the server for one whole answer instead of a stream.
-        **options: any other parameter by its wire name (temperature, max_tokens, stop, seed, ...).
-
-    Returns:
-        The Reply, with status "ok". Its row is in `hx.log()`.
-
-    Raises:
-        HelixError: what went wrong; `error.reply` holds the text so far, and the row says
-            `error` or `truncated`. Ctrl-C stays a KeyboardInterrupt; the row says `interrupted`.
-
-    >>> import helix_nb as hx
-    >>> str(hx.ask("What is the capital of France?", endpoint="demo"))
-    'The capital of France is Paris.'
-    """
-    return prepare(prompt, **options).result()
-
-
-async def aask(prompt: Prompt, **options: Any) -> Reply:
-    """Await the Reply to a prompt: `ask` for top-level await and other event loops.
-
-    >>> import asyncio, helix_nb as hx
-    >>> str(asyncio.run(hx.aask("What is the capital of France?", endpoint="demo")))
-    'The capital of France is Paris.'
-    """
-    return await prepare(prompt, **options).aresult()
-
-
-def stream(prompt: Prompt, **options: Any) -> Stream:
-    """Stream an answer: a context manager that yields its text in pieces as they arrive.
-
-    Takes what `ask` takes. Entering sends the request; what fails before any text raises there,
-    what fails later raises after the last piece. Leaving early closes the connection and records
-    `interrupted`. `s.reply` is the Reply so far.
-
-    >>> import helix_nb as hx
-    >>> with hx.stream("What is the capital of France?", endpoint="demo") as s:
-    ...     text = "".join(s)
-    >>> text, s.reply.status
-    ('The capital of France is Paris.', 'ok')
-    """
-    return Stream(lambda: prepare(prompt, **options))
-
-
-def astream(prompt: Prompt, **options: Any) -> AsyncStream:
-    """Stream an answer in async code: `async with hx.astream(prompt) as s: async for piece in s: ...`
-
-    >>> import asyncio, helix_nb as hx
-    >>> async def main():
-    ...     async with hx.astream("What is the capital of France?", endpoint="demo") as s:
-    ...         return "".join([piece async for piece in s])
-    >>> asyncio.run(main())
-    'The capital of France is Paris.'
-    """
-    return AsyncStream(lambda: prepare(prompt, **options))
-
-
-def start(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None, **options: Any) -> Running:
-    """Start an ask on the background loop and return it as a Running, without waiting.
-
-    With `chat` the conversation goes along and the answer joins it. `key` names the turn (a cell
-    id): a second start under the same key replaces that turn.
-    """
-    return prepare(prompt, chat=chat, key=key, **options).begin()
-
-
-def prepare(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None, **options: Any) -> Running:
-    """Check an ask and return it ready to `begin()`; nothing is sent before."""
-    if chat is not None:
-        return chat.prepare(prompt, key=key, **options)
-    return Running(_ready(prompt, **options), _remember)
-
-
-def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict[str, Any]:
-    """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
-    from .endpoints import endpoint_for
-
-    options["announce"] = False
-    made = _ready(prompt, **options) if chat is None else chat._asked(prompt, None, options)
-
-    async def wire() -> dict[str, Any]:
-        request = (
-            made.request if made.schema is None else replace(made.request, schema=made.schema.json_schema)
-        )
-        return endpoint_for(made.connection).wire(request)
-
-    url = f"{made.connection.base_url}/chat/completions" if made.connection.kind == "remote" else None
-    return {"endpoint": made.connection.name, "url": url, "body": run_sync(wire())}
-
-
-def _ready(prompt: Prompt, *, origin: Origin | None = None, announce: bool = True, **options: Any) -> Asked:
-    origin = origin or provenance.origin()
-    if origin.thread_id is None:
-        origin = replace(origin, thread_id=new_id())
-    made = asked(prompt, origin=origin, **options)
-    named = options.get("endpoint") is not None
-    note = first_answer_note(made.connection, named=named) if announce else None
-    return replace(made, notes=(note,)) if note else made
-
-
-def _remember(_outcome: Outcome | None, reply: Reply) -> None:
-    global _last
-    _last = reply
+__all__ = ["Chat", "Turn", "prepare", "start", "turns_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,11 +111,11 @@ class Chat:
         with self._lock:
             if self.busy:
                 raise ChatBusy("This chat is still answering; wait for it, stop it, or fork() the chat.")
-            made = self._asked(prompt, key, options)
+            made = self.asked(prompt, key, options)
             prompted = made.request.messages[-1]
 
             def finished(outcome: Outcome | None, reply: Reply) -> None:
-                _remember(outcome, reply)
+                remember(outcome, reply)
                 if outcome is not None:
                     self._join(Turn((prompted, *outcome.messages), reply.exchange_id, key, reply))
 
@@ -293,7 +165,8 @@ class Chat:
         if self.busy:
             raise ChatBusy("This chat is still answering; stop it before changing what it remembers.")
 
-    def _asked(self, prompt: Prompt, key: str | None, options: dict[str, Any]) -> Asked:
+    def asked(self, prompt: Prompt, key: str | None, options: dict[str, Any]) -> Asked:
+        """The next request, checked: the conversation up to the turn of that key, and the prompt."""
         if not isinstance(prompt, str):
             raise ConfigError("A chat takes its prompts as text; it keeps the list of messages itself.")
         before = self.turns[: self._index(key)]
@@ -307,7 +180,7 @@ class Chat:
             parent_id=before[-1].exchange_id if before and held else None,
             new_from=len(system_message(settings["system"])) + len(past) if held else 0,
         )
-        return _ready(prompt, history=past, origin=origin, **settings)
+        return ready(prompt, history=past, origin=origin, **settings)
 
     def _index(self, key: str | None) -> int:
         keys: Sequence[str | None] = [turn.key for turn in self.turns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from .. import chat as chats
+from .. import faces
 from ..errors import HelixError, SchemaMismatch
 from ..messages import Reply
 from .chats import turn_line
@@ -31,7 +31,7 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
         "cell", log=options.log, tags={"chat": question.chat_name} if question.chat else None
     )
     keywords = {**question.keywords, "origin": origin}
-    running = chats.prepare(question.prompt, chat=question.chat, key=key, **keywords)
+    running = faces.prepare(question.prompt, chat=question.chat, key=key, **keywords)
     if question.chat is not None and question.chat_name and question.chats is not None:
         question.chats.add(question.chat_name, question.chat)
     view = None
@@ -58,7 +58,7 @@ def dry_run(question: Question) -> None:
     """Print what would be sent: the endpoint, and the request's JSON, without any key."""
     for model in question.options.models or (question.keywords["model"],):
         keywords = {**question.keywords, "model": model}
-        sent = chats.dry_run(question.prompt, chat=question.chat, **keywords)
+        sent = faces.dry_run(question.prompt, chat=question.chat, **keywords)
         where = " ".join(part for part in (sent["endpoint"], sent["url"]) if part)
         print(f"would be sent to {where}:\n{json.dumps(sent['body'], indent=2, ensure_ascii=False)}")
 

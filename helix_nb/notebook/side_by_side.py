@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from .. import chat
+from .. import faces
 from ..errors import HelixError
 from ..markdown import plain
 from .facts import metadata, price, tokens
@@ -40,7 +40,7 @@ def answers(shell: InteractiveShell, cells: Cells, question: Question) -> None:
     options = question.options
     origin = cells.origin("cell", log=options.log, tags={"side_by_side": uuid4().hex[:12]})
     keywords = [{**question.keywords, "model": model, "origin": origin} for model in options.models]
-    all_running = [chat.prepare(question.prompt, **one) for one in keywords]
+    all_running = [faces.prepare(question.prompt, **one) for one in keywords]
     columns = Columns(
         Screen(surface(shell, streaming=question.keywords["stream"])),
         all_running,
