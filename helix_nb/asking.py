@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from .config import Connection, aliases, default_model, redact, redact_data, resolve
@@ -47,6 +48,8 @@ def asked(
     **params: Any,
 ) -> Asked:
     """Check the arguments and build the request; ConfigError says what is wrong in one sentence."""
+    if not all(isinstance(message, Message) for message in history):
+        raise ConfigError("history= is a Chat's own: give a list of messages as the prompt, or use hx.Chat.")
     connection = resolve(endpoint)
     messages = _messages(prompt, system, _parts(images), _texts(attachments), history)
     functions, wire_tools = _tools(tools)
@@ -61,7 +64,7 @@ def asked(
         timeout_s=_timeout(timeout),
         origin=origin or Origin(),
     )
-    return Asked(request, connection, _schema(schema), functions, max_rounds=max_rounds)
+    return Asked(request, connection, _schema(schema), functions, max_rounds=_max_rounds(max_rounds))
 
 
 def _messages(
@@ -103,9 +106,7 @@ def system_message(system: str | None) -> tuple[Message, ...]:
 
 
 def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
-    if isinstance(images, str | bytes):
-        images = (images,)
-    images = tuple(images)
+    images = _several(images)
     if not images:
         return ()
     from .images import image_part
@@ -114,7 +115,18 @@ def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
 
 
 def _texts(attachments: Iterable[str]) -> tuple[Mapping[str, Any], ...]:
-    return tuple({"type": "text", "text": text} for text in attachments)
+    texts = _several(attachments)
+    if not all(isinstance(text, str) for text in texts):
+        raise ConfigError("attachments= takes texts; str(value) makes one of anything.")
+    return tuple({"type": "text", "text": text} for text in texts)
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    """One or more of something; a text, bytes or an image stand for themselves, None for nothing."""
+    if given is None:
+        return ()
+    single = isinstance(given, str | bytes | bytearray | memoryview | Mapping)
+    return (given,) if single or not isinstance(given, Iterable) else tuple(given)
 
 
 def _schema(spec: Any) -> Schema | None:
@@ -128,7 +140,7 @@ def _schema(spec: Any) -> Schema | None:
 def _tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[Any]]:
     """Python functions become Tools that may be called; mappings go to the endpoint as they are."""
     functions: dict[str, Tool] = {}
-    tools = tuple(tools or ())
+    tools = _several(tools)
     if tools:
         from .schemas import Tool
     wire: list[Any] = []
@@ -167,10 +179,16 @@ def _stream(stream: Any) -> bool:
     raise ConfigError(f"stream= is True or False, not {stream!r}.")
 
 
+def _max_rounds(count: int | None) -> int | None:
+    if count is not None and (isinstance(count, bool) or not isinstance(count, Integral) or count < 1):
+        raise ConfigError(f"max_rounds= is a whole number from 1 up, not {count!r}.")
+    return count
+
+
 def _timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout > 0:
         raise ConfigError(f"timeout= is a number of seconds above 0, not {timeout!r}.")
     return None if math.isinf(timeout) else float(timeout)
 

@@ -154,6 +154,15 @@ class Chat:
         other.turns = list(self.turns)
         return other
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy takes along: settings, thread and turns, not what is under way."""
+        kept = ("model", "endpoint", "system", "params", "thread_id")
+        return {name: getattr(self, name) for name in kept} | {"turns": list(self.turns)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+        self.__dict__.update(state)
+
     def _cut(self, count: int) -> list[Turn]:
         self._idle()
         removed = self.turns[count:]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any
 
 from .errors import ConfigError
@@ -122,9 +122,10 @@ def _checked(name: str, value: Any) -> None:
 
 
 def _number(value: Any, *, above: bool = False) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
-    return value > 0 if above else value >= 0
+    number = float(value)
+    return number > 0 or (number == 0 and not above)
 
 
 def text_or_none(**given: object) -> None:

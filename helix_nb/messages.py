@@ -34,8 +34,17 @@ class ToolCall:
 
     @classmethod
     def of(cls, wire: Mapping[str, Any]) -> ToolCall:
-        function = wire.get("function") or {}
-        return cls(wire.get("id") or "", function.get("name") or "", function.get("arguments") or "")
+        function = (wire.get("function") or {}) if isinstance(wire, Mapping) else None
+        if not isinstance(function, Mapping):
+            raise ConfigError("tool_calls is a list of {id, type, function: {name, arguments}} mappings.")
+        found = (wire.get("id"), function.get("name"), function.get("arguments"))
+        if not all(value is None or isinstance(value, str) for value in found):
+            raise ConfigError("The id, name and arguments of a tool call are texts; arguments is JSON.")
+        return cls(*(value or "" for value in found))
+
+
+def _sequence(calls: Any) -> Sequence[Any]:
+    return (calls or ()) if calls is None or isinstance(calls, list | tuple) else (calls,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Message:
         role, content = item.get("role"), item.get("content")
         if role not in ROLES:
             raise ConfigError(f"A message needs a role out of {', '.join(ROLES)}; got {role!r}.")
-        calls = tuple(ToolCall.of(call) for call in item.get("tool_calls") or ())
+        calls = tuple(ToolCall.of(call) for call in _sequence(item.get("tool_calls")))
         if content is None and not calls:
             raise ConfigError(f"The {role} message has no content.")
         if content is not None and not isinstance(content, str):

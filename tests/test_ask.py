@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -356,3 +359,58 @@ def test_scripts_end_by_themselves(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "The capital of France is Paris.\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"images": 3}, "An image is"),
+        ({"attachments": [3]}, "takes texts"),
+        ({"tools": 3}, "A tool is"),
+        ({"max_rounds": 0}, "from 1 up"),
+        ({"max_rounds": "many"}, "from 1 up"),
+        ({"timeout": np.int64(0)}, "above 0"),
+        ({"history": [{"role": "user", "content": "x"}]}, "list of messages"),
+        ({"prompt": [{"role": "assistant", "tool_calls": "abc"}]}, "tool_calls is a list"),
+        ({"prompt": [{"role": "assistant", "tool_calls": [1]}]}, "tool_calls is a list"),
+        ({"prompt": [{"role": "assistant", "tool_calls": [{"id": 1}]}]}, "are texts"),
+    ],
+)
+def test_odd_arguments_are_sentences(wrong: dict[str, Any], words: str) -> None:
+    """What no request can be made of is a ConfigError, never a traceback from inside."""
+    with pytest.raises(hx.ConfigError, match=words) as failed:
+        hx.ask(**{"prompt": FRANCE, **wrong})
+    assert "\n" not in str(failed.value)
+    assert hx.log().empty
+
+
+def test_one_of_something_needs_no_list() -> None:
+    """A single tool, image or attachment stands for itself, None for nothing; numpy's numbers are numbers."""
+
+    def double(number: int) -> int:
+        """Double a number."""
+        return 2 * number
+
+    reply = hx.ask("read this", attachments="a whole text", tools=double, images=None, timeout=np.int64(60))
+    assert reply.status == "ok"
+    sent = json.loads(row()["params"])
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["double"]
+    assert row()["prompt"].count("a whole text") == 1
+
+
+def test_a_large_prompt_is_sent_without_a_warning() -> None:
+    """Three megabytes go through like three words."""
+    assert hx.ask("x" * 3_000_000).status == "ok"
+
+
+def test_a_chat_can_be_copied_and_pickled() -> None:
+    """Settings, thread and turns go along; the copy goes its own way, also from a chat that is answering."""
+    chat = hx.Chat(endpoint="demo", system=HELPFUL, temperature=0)
+    chat.ask(FRANCE)
+    with chat.stream("Show me Markdown") as s:
+        next(iter(s))
+        copies = [pickle.loads(pickle.dumps(chat)), copy.deepcopy(chat), copy.copy(chat)]
+    for other in copies:
+        assert (other.messages, other.params, other.busy) == (chat.messages, {"temperature": 0}, False)
+        assert other.ask("And of Spain?").status == "ok"
+    assert [len(one.turns) for one in (chat, *copies)] == [1, 2, 2, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import weakref
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from .carrier import (
 )
 
 MOST_HEADER_BYTES = 64 * 1024
+LARGE_BYTES = 512 * 1024  # sent in pieces, between which the loop does other things
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
@@ -123,7 +125,7 @@ class AiohttpCarrier:
                         method,
                         URL(url),
                         headers=headers,
-                        data=body,
+                        data=io.BytesIO(body) if body and len(body) > LARGE_BYTES else body,
                         allow_redirects=False,
                         trace_request_ctx=attempt,
                     )
