@@ -17,13 +17,24 @@ VARIABLES = 500  # SQLite takes at least 999 in one statement
 Link = tuple[int, str, str | None, str | None, str | None]
 
 
+_RELINK = """
+UPDATE links SET row_key = ?, exchange_id = ?, problem = ?
+WHERE batch_id = ? AND position = ? AND identity IS ?
+"""
+_LINK = """
+INSERT OR REPLACE INTO links (batch_id, position, row_key, exchange_id, identity, problem)
+VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+
 def link(connection: sqlite3.Connection, batch_id: str, links: Sequence[Link]) -> None:
     """Insert or replace the links of some rows: position, row key, exchange id, identity, problem."""
-    connection.executemany(
-        "INSERT OR REPLACE INTO links (batch_id, position, row_key, exchange_id, identity, problem) "
-        "VALUES (?, ?, ?, ?, ?, ?)",
-        [(batch_id, *each) for each in links],
-    )
+    again = [
+        (row_key, exchange_id, problem, batch_id, position, identity)
+        for position, row_key, exchange_id, identity, problem in links
+    ]
+    if connection.executemany(_RELINK, again).rowcount < len(links):  # else no index was touched
+        connection.executemany(_LINK, [(batch_id, *each) for each in links])
 
 
 _ANSWERED = """
@@ -112,10 +123,14 @@ def claim(store: Store, batch_id: str, identities: Collection[str]) -> set[str]:
         "INSERT OR IGNORE INTO claims VALUES (?, ?, ?)",
         [(batch_id, identity, store.process) for identity in identities],
     )
-    mine = connection.execute(
-        "SELECT identity FROM claims WHERE batch_id = ? AND process = ?", (batch_id, store.process)
-    ).fetchall()
-    return {row[0] for row in mine} & set(identities)
+    mine: set[str] = set()
+    for some in _portions(identities):
+        query = _MINE.format(marks=", ".join("?" * len(some)))
+        mine.update(row[0] for row in connection.execute(query, (batch_id, store.process, *some)))
+    return mine
+
+
+_MINE = "SELECT identity FROM claims WHERE batch_id = ? AND process = ? AND identity IN ({marks})"
 
 
 def release(store: Store, batch_id: str, identities: Collection[str] | None) -> None:

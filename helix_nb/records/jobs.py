@@ -15,8 +15,7 @@ from typing import Any, Protocol
 
 from .opening import Store
 
-GROUP_JOBS = 100
-MOST_JOBS = 256  # in one transaction, so that other kernels get their turn
+GROUP_JOBS = 100  # in one transaction: with more, those who wait for it wait longer than it saves
 GROUP_S = 0.25
 
 
@@ -120,7 +119,7 @@ class Jobs:
         with self._lock:
             while not self._wakes.empty():
                 self._wakes.get_nowait()
-            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_JOBS))]
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_JOBS))]
             self._pressing = bool(self._waiting)
             if self._waiting:
                 self._wakes.put(None)
