@@ -51,10 +51,12 @@ class BatchServer:
         self.loop = asyncio.new_event_loop()
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self._serving = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> BatchServer:
         self._thread.start()
+        assert self._serving.wait(30)  # stopped before, it would keep listening and never answer
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,6 +67,7 @@ class BatchServer:
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         server = self.loop.run_until_complete(self.loop.create_server(lambda: _Talk(self), sock=self.socket))
+        self.loop.call_soon(self._serving.set)
         self.loop.run_forever()
         server.close()
         for talk in list(self.talks):
