@@ -31,7 +31,7 @@ from helix_nb.records.place import Place
 from helix_nb.records.schema import EXCHANGE_FIELDS
 from helix_nb.records.words import Keeping
 
-INSERTS = 2000
+INSERTS = 2048
 CLAIMED = 64  # requests of a batch claimed in one transaction
 DAY_US = 86_400_000_000
 MODELS = ["qwen3:8b", "qwen3:32b", "llama3:instruct", "deepseek-r1:32b", "mlx-community/Qwen3-0.6B-4bit"]

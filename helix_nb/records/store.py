@@ -74,7 +74,7 @@ class Log:
             await self._writer.written(
                 lambda store: rows.insert(store, request, reply, _part(endpoint, store.salt), kept)
             )
-        except (sqlite3.Error, ValueError, TypeError) as failure:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as failure:
             self._not_kept(failure)
 
     def keep(self, reply: Reply) -> None:
