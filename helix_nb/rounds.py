@@ -63,7 +63,10 @@ async def _with_tools(
         asked = Message("assistant", reply.text or None, tool_calls=reply.tool_calls)
         request = _next(request, reply, (asked, *results), held=1)
         added = (*added, asked, *results)
-    raise HelixError(f"The model still wants tools called after {max_rounds} rounds; stopped.", reply=reply)
+    times = "1 round" if max_rounds == 1 else f"{max_rounds} rounds"
+    raise HelixError(
+        f"The model still wants tools called after {times}; stopped. Raise max_rounds= to go on.", reply=reply
+    )
 
 
 async def _validated(

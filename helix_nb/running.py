@@ -224,7 +224,10 @@ class Running:
             return f"The tool failed: {type(problem).__name__}: {problem}"
 
     def _answered(self, call: ToolCall, answer: asyncio.Future[str], result: Any) -> None:
-        text = redact(result if isinstance(result, str) else _as_json(result))
+        try:
+            text = redact(result if isinstance(result, str) else _as_json(result))
+        except Exception as problem:  # noqa: BLE001 - the object's own __str__ or __repr__ failed
+            text = f"The tool's result cannot be shown: {type(problem).__name__}: {problem}"
         self.tool_calls.append((call, text))
         answer.get_loop().call_soon_threadsafe(_resolve, answer, text)
 
@@ -237,4 +240,7 @@ def _resolve(future: asyncio.Future[Any], value: object) -> None:
 def _as_json(value: Any) -> str:
     import json
 
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):  # odd keys, or a value that contains itself
+        return repr(value)

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wire_server import Answer, WireServer
+from wire_transcripts import PARIS, chunk, sse
 
 import helix_nb as hx
 
@@ -414,3 +416,28 @@ def test_a_chat_can_be_copied_and_pickled() -> None:
         assert (other.messages, other.params, other.busy) == (chat.messages, {"temperature": 0}, False)
         assert other.ask("And of Spain?").status == "ok"
     assert [len(one.turns) for one in (chat, *copies)] == [1, 2, 2, 2]
+
+
+def test_whatever_a_tool_returns_reaches_the_model() -> None:
+    """A value that contains itself, odd keys and a broken repr become text, never a traceback."""
+
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    circle: list[object] = []
+    circle.append(circle)
+    results = iter([circle, {(1, 2): 3}, Broken()])
+
+    def look() -> object:
+        """Look at something."""
+        return next(results)
+
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    wants = Answer(sse(chunk({"tool_calls": [call]}), chunk(finish="tool_calls")))
+    left = [wants, wants, wants]
+    with WireServer(lambda _: left.pop() if left else Answer(PARIS)) as server:
+        hx.connect(server.url, name="wire", retries=0)
+        assert str(hx.ask("Where?", model="m", tools=look)) == "Paris"
+        said = [message["content"] for message in server.asked()[-1].json["messages"][2::2]]
+    assert said == ["[[...]]", "{(1, 2): 3}", "The tool's result cannot be shown: RuntimeError: no"]

@@ -177,5 +177,5 @@ def test_objects_keep_to_their_budget() -> None:
 
     made = attach("data", {"data": {"key": list(range(10_000))}}, 100)
     assert tokens_of(made.text) <= 110 and "[cut after about 100 tokens]" in made.text
-    with pytest.raises(ConfigError, match="its repr failed with RuntimeError"):
+    with pytest.raises(ConfigError, match="the repr of that Broken failed with RuntimeError"):
         attach("broken", {"broken": Broken()})

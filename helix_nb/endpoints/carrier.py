@@ -80,6 +80,9 @@ def carrier_for(connection: Connection, url: str) -> Carrier:
     return HttpxCarrier(connection, proxied=not direct)
 
 
+MOST_SAID = 160  # characters of what a library says
+
+
 def silent(connection: Connection, setting: str, seconds: float) -> TimedOut:
     """The error for a server that is connected and sends nothing."""
     return TimedOut(f"{connection.name} sent nothing for {seconds:g} seconds ({setting}).")
@@ -103,6 +106,13 @@ def unreachable(connection: Connection, reason: BaseException | str) -> Connecti
 def hung_up(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
     """The error for a connection that broke before an answer."""
     return ConnectionFailed(f"{_where(connection)} hung up before answering{_plainly(reason)}.")
+
+
+def not_http(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
+    """The error for whatever answers without speaking HTTP."""
+    return ConnectionFailed(
+        f"{_where(connection)} does not answer in HTTP that can be read{_plainly(reason)}.", retryable=False
+    )
 
 
 def unsendable(connection: Connection, reason: BaseException | str) -> ConfigError:
@@ -143,6 +153,6 @@ def _is_loopback(host: str) -> bool:
 
 def _plainly(reason: BaseException | str) -> str:
     """`: what an operating system or library said`, without its number; empty where it said nothing."""
-    said = redact(str(reason))
-    words = (said.partition("] ")[2] or said).strip().rstrip(".")
+    said = " ".join(redact(str(reason)).split())
+    words = (said.partition("] ")[2] or said)[:MOST_SAID].strip().rstrip(".")
     return f": {words}" if words else ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
 from ..config import Connection, redact
@@ -20,6 +20,7 @@ from .carrier import (
     KEEP_IDLE_S,
     hung_up,
     no_connection,
+    not_http,
     silent,
     ssl_context,
     unreachable,
@@ -192,6 +193,14 @@ def _traced() -> aiohttp.TraceConfig:
 
 def _explained(connection: Connection, error: BaseException) -> HelixError:
     """The HelixError that says what an exception of aiohttp means."""
+    cause = error.__cause__ or error
+    if isinstance(cause, HttpProcessingError | aiohttp.ClientResponseError):
+        return not_http(connection, cause.message)
+    return _unsent(connection, error) or hung_up(connection, cause)
+
+
+def _unsent(connection: Connection, error: BaseException) -> HelixError | None:
+    """The HelixError for a request that never reached a server; None for every other failure."""
     if isinstance(error, aiohttp.ServerTimeoutError):
         return no_connection(connection)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -202,7 +211,7 @@ def _explained(connection: Connection, error: BaseException) -> HelixError:
         return unsendable(connection, "its URL is not valid")
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
         return unsendable(connection, BAD_HEADER)
-    return hung_up(connection, error.__cause__ or error)
+    return None
 
 
 def _undecodable(error: BaseException) -> str | None:

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 DOTTED = re.compile(r"@?[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 HISTORY = re.compile(r"(In|Out)\[(\d+)\]")
 URL = re.compile(r"(?:https?://|data:)", re.I)
+GIVEN = ("In", "Out", "exit", "get_ipython", "open", "quit")  # IPython's own, which nobody means
 
 
 class Missing(LookupError):
@@ -76,7 +77,7 @@ def _history(names: Mapping[str, Any], which: str, number: int) -> Any:
 
 
 def _guess(word: str, names: Mapping[str, Any]) -> str:
-    near = [name for name in names if not name.startswith("_")]
+    near = [name for name in names if not name.startswith("_") and name not in GIVEN]
     folder = Path(word).expanduser().parent
     if folder.is_dir():
         near += [str(folder / path.name) if folder != Path() else path.name for path in folder.iterdir()]
