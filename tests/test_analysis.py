@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import random
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -201,3 +203,47 @@ def test_a_frame_can_be_priced_again() -> None:
     assert again["cost_source"].tolist()[:2] == ["user", "server"]
     assert again.dtypes.astype("str").tolist() == hx.log().dtypes.astype("str").tolist()
     assert hx.log()["cost"].isna().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("by", ["prompt_tokens", "cost", 3, ["model", 3], "duration_ms", "n"])
+def test_by_is_what_rows_have_in_common(by: Any) -> None:
+    """A number that is summed up, and what is no column, is a sentence: with a frame and without."""
+    hx.ask("Where?", endpoint="demo")
+    for table in (hx.usage, hx.latency):
+        for frame in (None, hx.log()):
+            with pytest.raises(hx.ConfigError, match="by="):
+                table(frame, by=by)
+
+
+@pytest.mark.parametrize("wrong", [{"across": "prompt"}, {"by": []}, {"across": ["model"]}, {"values": 3}])
+def test_what_cannot_be_compared_is_a_sentence(wrong: dict[str, Any]) -> None:
+    """A comparison needs rows, one other column, and cells."""
+    hx.ask("Where?", endpoint="demo")
+    with pytest.raises(hx.ConfigError):
+        hx.compare(**wrong)
+
+
+def test_an_unknown_filter_names_those_there_are() -> None:
+    """The keywords of `hx.log` are the filters."""
+    for table in (hx.usage, hx.latency, hx.compare):
+        with pytest.raises(hx.ConfigError, match="scope, since, model, status, search, tags"):
+            table(stauts="ok")
+
+
+def test_no_rows_are_none_and_their_tokens_unknown() -> None:
+    """One total of nothing counts 0 rows; what they used is NA, never 0."""
+    for total in (hx.usage(by=None), hx.usage(hx.log(), by=None)):
+        assert (total["n"].iloc[0], total["error"].iloc[0], total["unknown_usage"].iloc[0]) == (0, 0, 0)
+        assert total[["prompt_tokens", "cost"]].isna().all(axis=None)
+
+
+def test_a_frame_back_from_a_file_is_summed_like_the_log() -> None:
+    """Times that came back as texts are times; a name given twice counts once."""
+    hx.ask("Where?", endpoint="demo")
+    back = pd.read_csv(io.StringIO(hx.log().to_csv()))
+    pd.testing.assert_frame_equal(
+        hx.usage(back, by=["day", "day"]), hx.usage(by="day"), check_index_type=False
+    )
+    with pytest.raises(hx.ConfigError, match="no time") as failed:
+        hx.usage(back.assign(started_at="x"), by="hour")
+    assert "\n" not in str(failed.value)

@@ -12,13 +12,11 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ConfigError
-from .aggregate import KEYS, selected, summed
-from .filters import filter_of
+from .aggregate import selected, summed
 from .frames import frame_of
-from .schema import COLUMNS
+from .grouping import TOKENS, keys_of, wanted_of, with_keys, with_text
 from .store import current_log
 
-TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 COUNTED = ("ok", "truncated", "interrupted", "error", "lost")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 USAGE_DTYPES = {
@@ -56,17 +54,17 @@ def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -
     >>> hx.usage(hx.log(last=1))[["n", "ok", "unknown_usage"]].values.tolist()
     [[1, 1, 0]]
     """
-    keys = _keys(by)
+    keys = keys_of(by)
     if frame is None:
-        wanted = filter_of(**filters)
+        wanted = wanted_of(filters)
         table = summed(current_log(), wanted, keys)
         if table is not None:
             return _finished(table, keys)
-        frame = frame_of(current_log(), wanted, text=_with_text(keys))
+        frame = frame_of(current_log(), wanted, text=with_text(keys))
     elif filters:
         raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
     needed = ["status", *TOKENS, "usage_source", "cost", "currency"]
-    return _finished(_counted(_with_keys(frame, keys, needed), keys), keys)
+    return _finished(_counted(with_keys(frame, keys, needed), keys), keys)
 
 
 def _counted(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
@@ -103,7 +101,8 @@ def _merged(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Add up the rows of each group whose currency is known and those whose is not."""
     numbers = table.drop(columns="currency")
     if not keys:
-        return numbers.sum(min_count=1).to_frame().T
+        counts = dict.fromkeys(("n", *COUNTED, "unknown_usage", "unpriced"), 0)  # of no rows, that is known
+        return numbers.sum(min_count=1).to_frame().T.fillna(counts)
     return numbers.groupby(keys, observed=True, dropna=False, sort=True).sum(min_count=1).reset_index()
 
 
@@ -129,16 +128,16 @@ def latency(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any)
     >>> bool((hx.latency()["duration_ms_p50"] > 0).all())
     True
     """
-    keys = _keys(by)
+    keys = keys_of(by)
     measured = ["duration_ms", "time_to_first_token_ms"]
     if frame is None:
-        wanted = filter_of(**{"status": "ok"} | filters)
+        wanted = wanted_of({"status": "ok"} | filters)
         needed = ["status", "usage_source", "completion_tokens", *measured]
-        rows = _with_keys(selected(current_log(), wanted, [*keys, *needed]), keys, needed)
+        rows = with_keys(selected(current_log(), wanted, [*keys, *needed]), keys, needed)
     elif filters:
         raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
     else:
-        rows = _with_keys(frame, keys, ["status", "usage_source", "completion_tokens", *measured])
+        rows = with_keys(frame, keys, ["status", "usage_source", "completion_tokens", *measured])
     rows = rows[(rows["status"] == "ok") & (rows["usage_source"] != "replay")]
     facts = rows[[*keys, *measured]].assign(tokens_per_s=tokens_per_s(rows))
     if not keys:
@@ -191,11 +190,13 @@ def compare(
     >>> list(side_by_side.columns), side_by_side["large"].iloc[0]
     (['large', 'small'], 'The capital of France is Paris.')
     """
-    keys = _keys(by)
-    shown = [values] if isinstance(values, str) else list(values)
+    keys = keys_of(by)
+    if not keys or not isinstance(across, str) or across in keys:
+        raise ConfigError("by= names what is compared, across= one other column, which is spread out.")
+    shown = [values] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
     if frame is None:
-        frame = frame_of(current_log(), filter_of(**{"status": "ok"} | filters))
-    rows = _with_keys(frame, [*keys, across], ["status", "started_at", *shown])
+        frame = frame_of(current_log(), wanted_of({"status": "ok"} | filters))
+    rows = with_keys(frame, [*keys, across], ["status", "started_at", *shown])
     rows = rows[rows["status"] == "ok"].sort_values("started_at", kind="stable")
     newest = rows.drop_duplicates([*keys, across], keep="last")
     table = newest.astype({across: "str"}).pivot(index=keys, columns=across, values=shown)
@@ -203,28 +204,3 @@ def compare(
     index = order[keys[0]] if len(keys) == 1 else pd.MultiIndex.from_frame(order)
     table = table.reindex(pd.Index(index) if len(keys) == 1 else index)
     return table.droplevel(0, axis=1) if isinstance(values, str) else table
-
-
-def _keys(by: By) -> list[str]:
-    keys = [] if by is None else [by] if isinstance(by, str) else list(by)
-    for key in keys:
-        if key not in COLUMNS and key not in KEYS:
-            raise ConfigError(f"by={key!r} is neither a column of the log nor {', '.join(map(repr, KEYS))}.")
-    return keys
-
-
-def _with_text(keys: Sequence[str]) -> bool:
-    return bool({"system", "prompt", "response", "reasoning"} & set(keys))
-
-
-def _with_keys(frame: pd.DataFrame, keys: Sequence[str], needed: Sequence[str]) -> pd.DataFrame:
-    """Those columns of a frame, each exchange once, with "day", "hour" and "cell" worked out."""
-    if not isinstance(frame, pd.DataFrame):
-        raise ConfigError(f"Give rows of hx.log(), not {type(frame).__name__}.")
-    made = {key: KEYS[key].of(frame) for key in keys if key in KEYS and KEYS[key].column in frame}
-    missing = [name for name in (*keys, *needed) if name not in frame and name not in made]
-    if missing:
-        raise ConfigError(f"This frame has no column {', '.join(missing)}: give rows of hx.log().")
-    kept = frame.drop_duplicates("id") if "id" in frame else frame
-    names = dict.fromkeys([*(key for key in keys if key not in made), *needed])
-    return kept[list(names)].assign(**{key: values.loc[kept.index] for key, values in made.items()})
