@@ -92,6 +92,8 @@ class Running:
             call, answer = self._calls.popleft()
             result = self._called(call)
             if inspect.isawaitable(result):
+                if inspect.iscoroutine(result):
+                    result.close()
                 raise HelixError(
                     f"The tool {call.name} is async; await hx.aask(...) to use it.", reply=self.reply
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -441,3 +443,18 @@ def test_whatever_a_tool_returns_reaches_the_model() -> None:
         assert str(hx.ask("Where?", model="m", tools=look)) == "Paris"
         said = [message["content"] for message in server.asked()[-1].json["messages"][2::2]]
     assert said == ["[[...]]", "{(1, 2): 3}", "The tool's result cannot be shown: RuntimeError: no"]
+
+
+def test_an_async_tool_needs_an_await() -> None:
+    """`hx.ask` says so and leaves no coroutine behind; `hx.aask` awaits it."""
+
+    async def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(hx.HelixError, match="is async"):
+            hx.ask("Use add on 20 and 22.", tools=add)
+        gc.collect()
+    assert "42" in str(asyncio.run(hx.aask("Use add on 20 and 22.", tools=add)))

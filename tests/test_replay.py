@@ -210,6 +210,22 @@ def test_a_cassette_answers_without_the_log_the_key_or_the_endpoint(
     assert hx.log(last=6)["usage_source"].eq("replay").tolist() == [True] * 5 + [False]
 
 
+def test_a_wrong_cassette_changes_nothing(server: str, tmp_path: Path) -> None:
+    """After the error replay is what it was: nothing goes out that was not going out before."""
+    asked("a")
+    sent = Counting.asked
+    logbook.replay("only")
+    for wrong in (tmp_path / "nowhere.jsonl", tmp_path, 3):
+        with pytest.raises(hx.ConfigError, match="cassette"):
+            logbook.replay("only", wrong)  # type: ignore[arg-type]
+    with pytest.raises(hx.ConfigError, match="Replay is off"):
+        logbook.replay("onyl")
+    assert logbook.replay() == "only"
+    with pytest.raises(hx.ReplayMiss):
+        asked("b")
+    assert Counting.asked == sent
+
+
 def test_batches_and_schemas_replay_too(server: str) -> None:
     """Rows of a frame go through the same seam."""
     frame = pd.DataFrame({"word": ["a", "b", "a"]})

@@ -135,10 +135,12 @@ def replaying(endpoint: Endpoint, log: Log) -> Endpoint:
 def choose(mode: str | None, source: str | os.PathLike[str] | None = None) -> None:
     """Switch replay for this process; None goes back to HELIX_NB_REPLAY. Starts counting anew."""
     global _chosen
-    _chosen = None if mode is None else (_known(mode), None if source is None else os.fspath(source))
+    chosen = None if mode is None else _known(mode)
+    if source is not None and not isinstance(source, str | os.PathLike):
+        raise ConfigError(f"A cassette is named by its path, not by {type(source).__name__}.")
     if source is not None and not Path(source).is_file():
-        path, _chosen = Path(source), None
-        raise ConfigError(f"There is no cassette {path}: hx.logbook.export('x.jsonl') writes one.")
+        raise ConfigError(f"There is no cassette {source}: hx.logbook.export('x.jsonl') writes one.")
+    _chosen = None if chosen is None else (chosen, None if source is None else os.fspath(source))
     _players.clear()
     nothing_leaves(_chosen is not None and _chosen[0] == "only")
 
