@@ -10,16 +10,25 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from ..errors import ConfigError
 from ..messages import Usage
 
 
-@cache
-def _has_published_prices() -> bool:
-    return importlib.util.find_spec("genai_prices") is not None
+@lru_cache(maxsize=1024)
+def _is_published(base_url: str, model: str) -> bool:
+    """Whether genai-prices knows this model at this URL; asking for a price where it does not is slow."""
+    if importlib.util.find_spec("genai_prices") is None:
+        return False
+    import genai_prices
+
+    try:
+        genai_prices.calc_price(genai_prices.Usage(), model, provider_api_url=base_url)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 Cost = tuple[float | None, str | None, str | None]
@@ -123,9 +132,9 @@ def cost_of(
 
 def _published(base_url: str, model: str | None, usage: Usage) -> Cost:
     """The price that genai-prices knows for this very URL (extra `cost`)."""
-    if not (base_url.startswith("http") and model) or not _has_published_prices():
-        return UNKNOWN
     if usage.prompt_tokens is None or usage.completion_tokens is None:
+        return UNKNOWN
+    if not (base_url.startswith("http") and model and _is_published(base_url, model)):
         return UNKNOWN
     import genai_prices
 
