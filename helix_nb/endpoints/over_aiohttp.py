@@ -7,6 +7,7 @@ import io
 import os
 import weakref
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -46,6 +47,24 @@ class _Attempt:
     def connected(self, *, used: bool) -> None:
         self.used = used
         self.patience.reschedule(asyncio.get_running_loop().time() + self.first_byte_s)
+
+
+_attempt: ContextVar[_Attempt] = ContextVar("attempt")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells each attempt when it has a connection, and whether that one was kept."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def connect(self, *request: Any, **options: Any) -> Any:
+        connection = await super().connect(*request, **options)
+        transport = connection.transport
+        _attempt.get().connected(used=transport in self._used)
+        self._used.add(transport)
+        return connection
 
 
 class AiohttpResponse:
@@ -120,6 +139,7 @@ class AiohttpCarrier:
             raise ValueError(BAD_HEADER)
         for kept in (True, False):
             attempt = _Attempt(first_byte_s)
+            _attempt.set(attempt)
             try:
                 async with attempt.patience:
                     return await self._session(kept=kept).request(
@@ -128,7 +148,6 @@ class AiohttpCarrier:
                         headers=headers,
                         data=io.BytesIO(body) if body and len(body) > LARGE_BYTES else body,
                         allow_redirects=False,
-                        trace_request_ctx=attempt,
                     )
             except _BROKEN:
                 if not attempt.used:
@@ -158,10 +177,9 @@ class AiohttpCarrier:
         if kept not in self._sessions:
             keeping: dict[str, Any] = {"keepalive_timeout": KEEP_IDLE_S} if kept else {"force_close": True}
             self._sessions[kept] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._context, **keeping),
+                connector=_Connector(limit=0, ssl=self._context, **keeping),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connection.connect_timeout_s),
-                trace_configs=[_traced()],
                 max_line_size=MOST_HEADER_BYTES,
                 max_field_size=MOST_HEADER_BYTES,
             )
@@ -174,21 +192,6 @@ class AiohttpCarrier:
                 session.connector._conns.clear()  # its finaliser would take them out of the shared epoll
             session.detach()
         self._sessions = {}
-
-
-def _traced() -> aiohttp.TraceConfig:
-    """Tell each attempt when it has a connection, and which kind."""
-
-    async def reused(_session: object, context: Any, _params: object) -> None:
-        context.trace_request_ctx.connected(used=True)
-
-    async def made(_session: object, context: Any, _params: object) -> None:
-        context.trace_request_ctx.connected(used=False)
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_reuseconn.append(reused)
-    config.on_connection_create_end.append(made)
-    return config
 
 
 def _explained(connection: Connection, error: BaseException) -> HelixError:
