@@ -33,6 +33,7 @@ class Running:
         self.tool_calls: list[tuple[ToolCall, str]] = []
         self._finished = finished
         self._changed = threading.Condition()
+        self._turn = threading.Event()
         self._version = self._seen = 0
         self._pieces: deque[str] = deque()
         self._sent = 0
@@ -68,6 +69,12 @@ class Running:
             new = self._version != self._seen or self.done
             self._seen = self._version
             return new
+
+    def settled(self, timeout_s: float) -> None:
+        """Wait, on any thread, until it is done or wants a tool called; pieces of text wake nobody."""
+        self._turn.clear()
+        if not (self.done or self._calls):
+            self._turn.wait(timeout_s)
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have a callback run on the background loop after each change; it must not block."""
@@ -111,7 +118,7 @@ class Running:
         try:
             self.begin()
             while not self.done:
-                self.changed(0.1)
+                self.settled(0.1)
                 self.serve_calls()
         except BaseException:
             self.cancel()
@@ -205,6 +212,8 @@ class Running:
         with self._changed:
             self._version += 1
             self._changed.notify_all()
+        if self.done or self._calls:
+            self._turn.set()
         for callback in tuple(self._callbacks):
             callback()
 

@@ -121,7 +121,11 @@ def watch(running: Running, view: View | None, finished: Callable[[Reply], Reply
     try:
         running.begin()
         while not running.done:
-            running.changed(view.screen.wait_s() if view else LONGEST_S)
+            pause_s = view.screen.pause_s() if view else LONGEST_S
+            if pause_s:
+                running.settled(pause_s)
+            else:
+                running.changed(SHORTEST_S)
             running.serve_calls()
             if view:
                 view.update(running)

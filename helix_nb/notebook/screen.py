@@ -34,11 +34,9 @@ class Screen:
         """Whether another frame may be shown now."""
         return time.monotonic() >= self._due
 
-    def wait_s(self) -> float:
-        """Seconds until another frame may be shown."""
-        if self.surface == "final":
-            return LONGEST_S
-        return max(self._due - time.monotonic(), 0.0) or SHORTEST_S
+    def pause_s(self) -> float:
+        """Seconds until another frame may be shown; 0 where one may be now."""
+        return LONGEST_S if self.surface == "final" else max(self._due - time.monotonic(), 0.0)
 
     def frame(self, html: str) -> None:
         """Show a frame that is not the last one; such frames are HTML alone."""
