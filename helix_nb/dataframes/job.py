@@ -96,11 +96,12 @@ class Job:
         log = current_log()
         identity = connection.identity(log.salt)
         bound = self.recipe.bound(frame, connection)
-        origin = replace(provenance.origin(), source="batch")
+        batch_id = self.name or f"batch-{self.recipe.digest(identity)}"
+        origin = replace(provenance.origin(), source="batch", batch_id=batch_id)
         plan = planned(bound.of(origin), identity, dedupe=self.dedupe)
         memory = Memory(
             log,
-            self.name or f"batch-{self.recipe.digest(identity)}",
+            batch_id,
             self.recipe.schema,
             fresh=self.fresh,
             reuse_cut=self.reuse_cut,

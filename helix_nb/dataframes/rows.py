@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_ROWS = 512
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 WHOLE = "\0"  # the key under which a row holds itself, for callables
 
 
@@ -60,4 +61,4 @@ def is_missing(value: Any) -> bool:
 
 def row_key(label: Hashable) -> str:
     """An index label as JSON: what the log keeps to find the row again."""
-    return json.dumps(label, ensure_ascii=False, default=str)
+    return str(label) if type(label) is int else _to_json(label)

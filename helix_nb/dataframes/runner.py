@@ -128,8 +128,7 @@ class Runner:
             self.stopped = self.stopped or f"{type(error).__name__}: {error}"
 
     async def _ask(self, slot: int, request: Request) -> None:
-        key = self.plan.row_key(self.plan.firsts[slot])
-        origin = replace(request.origin, batch_id=self.memory.batch_id, row_key=key)
+        origin = replace(request.origin, row_key=self.plan.row_key(self.plan.firsts[slot]))
         try:
             ended = await rounds(replace(request, origin=origin), self.connection, schema=self.schema)
             outcome = answered(ended.reply)
