@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
+from functools import lru_cache
 
 from .config import Connection
 from .draft import Draft
@@ -34,11 +35,16 @@ _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = 
 def gate_for(connection: Connection) -> Gate:
     """The gate of that endpoint on the running loop; another key has a gate, and limits, of its own."""
     gates = _gates.setdefault(asyncio.get_running_loop(), {})
-    key = f"{connection.identity(b'')}\n{connection.name}"
-    if key not in gates:
-        gates[key] = Gate()
-    gates[key].configure(connection)
-    return gates[key]
+    gate = gates.get(key := _key(connection))
+    if gate is None:
+        gate = gates[key] = Gate()
+    gate.configure(connection)
+    return gate
+
+
+@lru_cache(maxsize=16)
+def _key(connection: Connection) -> str:
+    return f"{connection.identity(b'')}\n{connection.name}"
 
 
 class Gate:

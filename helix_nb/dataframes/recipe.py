@@ -119,7 +119,10 @@ class Bound:
 
     def _request(self, row: Mapping[str, Any]) -> Request:
         messages = tuple(_redacted(message) for message in self._messages(row))
-        return replace(self.base, messages=messages, model=self._model(row))
+        base = self.base  # built by hand: `replace` would be a tenth of the time a row takes
+        return Request(
+            messages, self._model(row), base.params, base.schema, base.stream, base.timeout_s, base.origin
+        )
 
     def _messages(self, row: Mapping[str, Any]) -> tuple[Message, ...]:
         content = self._filled(self.prompt, row)
