@@ -1,8 +1,9 @@
 """A chat server for the panel's tests: what it answers is chosen by the model's name.
 
 `echo` gives the prompt back, `slow` writes a word every 20 ms until the client leaves, `held`
-waits in the middle until `release` is set, `thinks` reasons first, `cut` ends without a finish,
-`plain` counts no tokens, `refuses` fails, `calls` has the tool `add` called first.
+waits in the middle until `release` is set, `tells` writes five sentences word by word, `thinks`
+reasons first, `cut` ends without a finish, `plain` counts no tokens, `refuses` fails, `calls` has
+the tool `add` called first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-MODELS = ("echo", "slow", "held", "thinks", "cut", "plain", "refuses", "calls")
+MODELS = ("echo", "slow", "held", "thinks", "cut", "tells", "plain", "refuses", "calls")
+ONE_TO_FIVE = ("one", "two", "three", "four", "five")
+STORY = " ".join(f"Sentence {n} goes on for a while, as sentences in stories do." for n in ONE_TO_FIVE)
 
 
 class PanelServer:
@@ -112,6 +115,11 @@ class _Handler(BaseHTTPRequestHandler):
         yield "reasoning_content", "Let me see. "
         yield "reasoning_content", "It is <b>42</b>."
         yield "content", "The answer is 42."
+
+    def _tells(self, prompt: str) -> Iterator[tuple[str, str]]:
+        for word in STORY.split(" "):
+            yield "content", f"{word} "
+            time.sleep(0.05)
 
     def _cut(self, prompt: str) -> Iterator[tuple[str, str]]:
         yield "content", "Half an answer"

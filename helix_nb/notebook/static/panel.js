@@ -109,6 +109,7 @@ function withCopyButtons(block) {
     table.replaceWith(frame);
     frame.append(table);
   }
+  for (const formula of block.querySelectorAll("math[display=block]")) formula.tabIndex = 0; // it may scroll
   return block;
 }
 
@@ -330,6 +331,7 @@ class View {
     this.files = [];
     this.state = { busy: false, settings: {}, endpoints: [] };
     this.following = true;
+    this.lost = false;
     this.build();
     this.listen();
     this.send({ do: "hello", view: this.id });
@@ -372,7 +374,8 @@ class View {
     this.composer = h("div", { class: "hx-composer" }, this.chips,
       h("div", { class: "hx-line" }, button("clip", "Attach images or text files", () => this.picker.click()), this.input, this.go));
     this.live = h("div", { class: "hx-away", role: "status", "aria-live": "polite" });
-    this.root = h("section", { class: "hx-panel", "aria-label": "Chat", "data-lm-suppress-shortcuts": "true" },
+    const others = document.querySelectorAll(".hx-panel").length; // landmarks need names of their own
+    this.root = h("section", { class: "hx-panel", "aria-label": others ? `Chat ${others + 1}` : "Chat", "data-lm-suppress-shortcuts": "true" },
       head, h("div", { class: "hx-main" }, this.log, this.jump, this.sheet), this.notice,
       h("div", { class: "hx-bottom" }, this.composer, h("div", { class: "hx-under" }, this.hint, this.totals)), this.picker, this.live);
     this.el.classList.add("hx-host");
@@ -394,15 +397,16 @@ class View {
       if (event.clipboardData.files.length) { event.preventDefault(); this.attach(event.clipboardData.files); }
     });
     for (const name of ["dragenter", "dragover", "dragleave", "drop"]) this.root.addEventListener(name, (event) => this.drag(event));
-    // ipywidgets marks the view when its kernel is gone; nothing else says so.
-    this.watch = new MutationObserver(() => this.gone(this.el.classList.contains("jupyter-widgets-disconnected")));
-    this.watch.observe(this.el, { attributes: true, attributeFilter: ["class"] });
+    // Nothing else says that the kernel was restarted; the event does not say whether it was.
+    this.onLine = () => this.check();
+    this.model.on("comm_live_update", this.onLine);
   }
 
   dispose() {
     this.model.off("msg:custom", this.onMessage);
+    this.model.off("comm_live_update", this.onLine);
     this.sizes.disconnect();
-    this.watch.disconnect();
+    clearTimeout(this.checking);
     clearTimeout(this.patient);
     clearTimeout(this.speaking);
     this.output?.classList.remove("hx-holds");
@@ -421,7 +425,9 @@ class View {
   receive(message) {
     if (message.to && message.to !== this.id) return;
     clearTimeout(this.patient);
+    clearTimeout(this.checking);
     this.waiting(false);
+    this.gone(false);
     this.heard = true;
     this.answers(true);
     const handle = this[`on_${message.t}`];
@@ -637,8 +643,18 @@ class View {
     if (!yes) this.kept = null;
   }
 
+  // The line to the kernel has changed: whoever answers now is ours.
+  check() {
+    clearTimeout(this.checking);
+    this.checking = setTimeout(() => this.gone(true), 1500);
+    try { this.send({ do: "hello", view: this.id }); } catch { /* no line is left to ask on */ }
+  }
+
   gone(yes) {
+    if (this.lost === yes) return;
+    this.lost = yes;
     if (yes) this.on_notice({ level: "error", text: "This panel's kernel has gone. Run its cell again to go on." });
+    else this.notice.hidden = true;
     this.input.disabled = this.go.disabled = yes;
   }
 
@@ -652,7 +668,7 @@ class View {
   }
 
   async attach(list) {
-    for (const file of list) {
+    for (const file of [...list]) { // the list itself is emptied once its event is over
       const room = MAX_BYTES - this.files.reduce((sum, one) => sum + one.size, 0);
       if (file.size > room) {
         this.on_notice({ level: "error", text: `${file.name} (${bytes(file.size)}) is too large: one message takes ${bytes(MAX_BYTES)} in all.` });
