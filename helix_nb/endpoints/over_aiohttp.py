@@ -6,7 +6,7 @@ import asyncio
 import io
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -29,6 +29,7 @@ from .carrier import (
 )
 
 MOST_HEADER_BYTES = 64 * 1024
+PIECE_BYTES = 8 * 1024  # of an answer, read before the loop does other things
 LARGE_BYTES = 512 * 1024  # sent in pieces, between which the loop does other things
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
@@ -42,10 +43,11 @@ class _Attempt:
     def __init__(self, first_byte_s: float) -> None:
         self.first_byte_s = first_byte_s
         self.used = False
+        self.transport: Any = None
         self.patience = asyncio.timeout(None)
 
-    def connected(self, *, used: bool) -> None:
-        self.used = used
+    def connected(self, transport: Any, *, used: bool) -> None:
+        self.transport, self.used = transport, used
         self.patience.reschedule(asyncio.get_running_loop().time() + self.first_byte_s)
 
 
@@ -62,39 +64,49 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, *request: Any, **options: Any) -> Any:
         connection = await super().connect(*request, **options)
         transport = connection.transport
-        _attempt.get().connected(used=transport in self._used)
+        _attempt.get().connected(transport, used=transport in self._used)
         self._used.add(transport)
         return connection
+
+    def drop(self) -> None:
+        """Close every connection at once; only when nobody reads from one."""
+        for transport in list(self._used):
+            _drop(transport)
 
 
 class AiohttpResponse:
     """See `carrier.Response`."""
 
-    def __init__(self, response: aiohttp.ClientResponse, carrier: AiohttpCarrier) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, transport: Any, carrier: AiohttpCarrier) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.cut = False
-        self._response, self._carrier = response, carrier
+        self._response, self._transport, self._carrier = response, transport, carrier
         self._state = "open"
+        self._flooded = False
 
     async def read(self, timeout_s: float | None) -> bytes:
         """See `carrier.Response.read`."""
         if self._state != "open":
             return b""
+        if self._flooded:  # else nothing here would wait, and nobody else had a turn
+            await asyncio.sleep(0)
         self._state = "broken"
         content = self._response.content
         try:
             async with asyncio.timeout(timeout_s):
-                chunk = await content.readany()
+                chunk = await content.read(PIECE_BYTES)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise
             if (said := _undecodable(error)) is not None:
                 raise StreamFailed(f"The server's answer cannot be decompressed: {redact(said)}.") from None
             self.cut = True
-            # aiohttp raises before it hands out what had arrived; text is never dropped here.
-            return content._read_nowait(-1)
+            # aiohttp raises before it hands out what had arrived, and no public method does; text is kept.
+            rest: Callable[[int], bytes] = getattr(content, "_read_nowait", lambda _: b"")
+            return rest(-1)
         self._state = "whole" if content.at_eof() else "open"
+        self._flooded = len(chunk) == PIECE_BYTES
         return chunk
 
     async def aclose(self) -> None:
@@ -102,8 +114,10 @@ class AiohttpResponse:
         state, self._state = self._state, "closed"
         if state == "closed":
             return
-        if state != "whole":
+        # An answer may be whole before the request is: its rest would wait for a server that reads no more.
+        if state != "whole" or self._transport.is_closing() or self._transport.get_write_buffer_size():
             self._response.close()
+            _drop(self._transport)
         await self._carrier.left()
 
 
@@ -124,31 +138,24 @@ class AiohttpCarrier:
         """See `carrier.Carrier.send`."""
         self._open += 1
         try:
-            response = await self._sent(method, url, headers, body, first_byte_s)
+            return await self._sent(method, url, headers, body, first_byte_s)
         except BaseException as error:
             await self.left()
             if isinstance(error, aiohttp.ClientError | ValueError | OSError):
                 raise _explained(self._connection, error) from None
             raise
-        return AiohttpResponse(response, self)
 
     async def _sent(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, first_byte_s: float
-    ) -> aiohttp.ClientResponse:
+    ) -> AiohttpResponse:
         if not all(value.isascii() for value in headers.values()):
             raise ValueError(BAD_HEADER)
+        request: dict[str, Any] = {"method": method, "url": URL(url), "headers": headers}
         for kept in (True, False):
+            request["data"] = io.BytesIO(body) if body and len(body) > LARGE_BYTES else body
             attempt = _Attempt(first_byte_s)
-            _attempt.set(attempt)
             try:
-                async with attempt.patience:
-                    return await self._session(kept=kept).request(
-                        method,
-                        URL(url),
-                        headers=headers,
-                        data=io.BytesIO(body) if body and len(body) > LARGE_BYTES else body,
-                        allow_redirects=False,
-                    )
+                return await self._tried(attempt, self._session(kept=kept), request)
             except _BROKEN:
                 if not attempt.used:
                     raise
@@ -158,13 +165,28 @@ class AiohttpCarrier:
                 raise silent(self._connection, "first_byte_timeout_s", first_byte_s) from None
         raise AssertionError("a fresh connection was never used before")
 
+    async def _tried(
+        self, attempt: _Attempt, session: aiohttp.ClientSession, request: dict[str, Any]
+    ) -> AiohttpResponse:
+        _attempt.set(attempt)
+        try:
+            async with attempt.patience:
+                response = await session.request(**request, allow_redirects=False)
+        except BaseException:
+            _drop(attempt.transport)
+            raise
+        return AiohttpResponse(response, attempt.transport, self)
+
     async def aclose(self) -> None:
         """See `carrier.Carrier.aclose`."""
         self._closed = True
         if not self._open:
             sessions, self._sessions = self._sessions, {}
             for session in sessions.values():
+                connector = session.connector
                 await session.close()
+                if isinstance(connector, _Connector):
+                    connector.drop()
 
     async def left(self) -> None:
         """Count an answer that ended; the last one closes what it would have been kept in."""
@@ -192,6 +214,12 @@ class AiohttpCarrier:
                 session.connector._conns.clear()  # its finaliser would take them out of the shared epoll
             session.detach()
         self._sessions = {}
+
+
+def _drop(transport: Any) -> None:
+    """Close a socket at once: `close` waits until what was written is read, and over TLS for a goodbye."""
+    if transport is not None:
+        transport.abort()
 
 
 def _explained(connection: Connection, error: BaseException) -> HelixError:

@@ -11,6 +11,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
+from typing import Any
 
 import httpx
 
@@ -20,6 +21,7 @@ from . import carrier
 from .carrier import KEEP_IDLE_S, hung_up, no_connection, silent, ssl_context, unreachable, unsendable
 
 KEEP_MOST = 256
+LOOK_UP_EVERY = 64  # reads after which everybody else has a turn
 _UNUSABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError)
 
 
@@ -33,11 +35,15 @@ class HttpxResponse:
         self._response, self._client, self._carrier = response, client, carrier
         self._chunks: AsyncIterator[bytes] = response.aiter_bytes()
         self._state = "open"
+        self._reads = 0
 
     async def read(self, timeout_s: float | None) -> bytes:
         """See `carrier.Response.read`."""
         if self._state != "open":
             return b""
+        self._reads += 1
+        if self._reads % LOOK_UP_EVERY == 0:  # a flood is read without waiting for anything
+            await asyncio.sleep(0)
         self._state = "broken"
         try:
             async with asyncio.timeout(timeout_s):
@@ -76,12 +82,13 @@ class HttpxCarrier:
         timeout = {"connect": self._connection.connect_timeout_s, "write": first_byte_s, "read": first_byte_s}
         client, used = await self._take()
         while True:
+            opened = _Opened()
             try:
-                extensions = {"timeout": timeout}
+                extensions = {"timeout": timeout} if used else {"timeout": timeout, "trace": opened.note}
                 request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
                 response = await client.send(request, stream=True, follow_redirects=False)
             except BaseException as error:  # noqa: BLE001 - a cancelled one must close its socket too
-                await asyncio.shield(asyncio.ensure_future(_closed(client)))
+                await asyncio.shield(asyncio.ensure_future(_closed(client, opened)))
                 if used and isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
                     client, used = self._client(), False
                     continue
@@ -136,7 +143,23 @@ def _explained(connection: Connection, error: BaseException, first_byte_s: float
     return error
 
 
-async def _closed(client: httpx.AsyncClient, response: httpx.Response | None = None) -> None:
+class _Opened:
+    """The socket of a new connection, which httpcore forgets where a handshake on it is cancelled."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def note(self, event: str, info: dict[str, Any]) -> None:
+        """See the extension `trace` of httpcore."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = info.get("return_value")
+
+    async def aclose(self) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
+async def _closed(client: httpx.AsyncClient, response: httpx.Response | _Opened | None = None) -> None:
     """Close whatever is open; a broken connection may refuse even that."""
     for closing in (response, client):
         try:
