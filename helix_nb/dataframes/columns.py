@@ -30,19 +30,24 @@ def names(into: str, schema: Schema | None) -> list[str]:
 
 
 def columns(
-    plan: Plan, outcomes: Sequence[Outcome | None], stopped: str | None, into: str, schema: Schema | None
+    plan: Plan,
+    outcomes: Sequence[Outcome | None],
+    texts: pd.Series,
+    *,
+    stopped: str | None,
+    into: str,
+    schema: Schema | None,
 ) -> dict[str, pd.Series]:
-    """The columns of a finished batch by name, on the frame's own index."""
+    """The columns of a finished batch by name, on the frame's own index; `texts` are its answers."""
     left = Outcome("skipped", error=f"Not asked: {stopped}" if stopped else None)
     rows = [
         _unasked(plan.problems[position]) if slot == NOT_ASKED else outcomes[slot] or left
         for position, slot in enumerate(plan.slot_of)
     ]
     index = plan.bound.rows.frame.index
-    made = {
-        f"{into}{suffix}": _series([get(row) for row in rows], index, DTYPES[suffix])
-        for suffix, get in _GETTERS.items()
-    }
+    made = {into: texts.set_axis(index)}
+    for suffix, get in _GETTERS.items():
+        made[f"{into}{suffix}"] = _series([get(row) for row in rows], index, DTYPES[suffix])
     if schema is not None:
         plain = [None if row.parsed is None else schema.to_plain(row.parsed) for row in rows]
         for name, dtype in schema.columns().items():
@@ -51,7 +56,6 @@ def columns(
 
 
 _GETTERS: dict[str, Callable[[Outcome], Any]] = {
-    "": lambda row: row.text,
     "_status": lambda row: row.status,
     "_error": lambda row: row.error,
     "_finish_reason": lambda row: row.finish_reason,

@@ -141,7 +141,8 @@ class Job:
     def finish(self, run: Runner) -> pd.DataFrame:
         """The frame with its new columns, and what `attrs["batch"]` says."""
         frame, plan = run.plan.bound.rows.frame, run.plan
-        added = columns(plan, run.outcomes, run.stopped, self.into, self.recipe.schema)
+        texts, schema = run.texts.column(), self.recipe.schema
+        added = columns(plan, run.outcomes, texts, stopped=run.stopped, into=self.into, schema=schema)
         result = frame.assign(**added)
         facts = report(run, added[f"{self.into}_status"], list(added))
         result.attrs = {**frame.attrs, "batch": facts}

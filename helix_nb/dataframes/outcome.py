@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,7 @@ def failed(error: HelixError) -> Outcome:
 
 def _of(reply: Reply, **facts: Any) -> Outcome:
     return Outcome(
-        finish_reason=reply.finish_reason,
+        finish_reason=reply.finish_reason and sys.intern(reply.finish_reason),
         prompt_tokens=reply.usage.prompt_tokens,
         completion_tokens=reply.usage.completion_tokens,
         exchange_id=reply.exchange_id,

@@ -15,6 +15,7 @@ from ..rounds import rounds
 from .limits import Limits, Spending
 from .memory import Memory
 from .outcome import Outcome, answered, failed
+from .packed import Texts
 from .plan import Plan
 from .progress import Progress
 
@@ -46,6 +47,7 @@ class Runner:
     async def reuse(self) -> None:
         """Take over what the batch has answered before, and note every row in the log."""
         self.outcomes = [None] * len(self.plan.firsts)
+        self.texts = Texts(self.plan, self.outcomes)
         async for slot, outcome in self.memory.answers(self.plan):
             self._set(slot, outcome)
         await self.memory.link_all(self.plan, self.outcomes)
@@ -67,6 +69,7 @@ class Runner:
 
     def _set(self, slot: int, outcome: Outcome) -> None:
         self.outcomes[slot] = outcome
+        self.texts.done(slot)
         self.progress.done(outcome, len(self.plan.positions(slot)), len(self._active))
 
     async def _send(self, todo: Sequence[int], gate: Gate) -> None:
