@@ -58,7 +58,7 @@ def test_conversation(panel: Panel, server: PanelServer) -> None:
     page.locator("[aria-label=More]").click()
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelectorAll('.hx-turn').length === 1")
-    assert panel.box.input_value() == "go on and on"
+    page.wait_for_function("document.querySelector('.hx-composer textarea').value === 'go on and on'")
 
 
 def test_scrolling_follows_unless_the_reader_scrolls_up(panel: Panel) -> None:
