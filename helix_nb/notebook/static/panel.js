@@ -416,8 +416,9 @@ class View {
   // A class on our own output does it; a rule that looked inside would be checked at every step.
   takeTurns() {
     this.output ??= this.el.closest(".jp-OutputArea-child");
-    this.output?.classList.toggle("hx-holds", !this.dead);
-    this.root.hidden = Boolean(this.dead && this.el.closest(".jp-OutputArea")?.querySelector(".helix-transcript"));
+    const dead = this.dead || (!this.heard && this.el.classList.contains("jupyter-widgets-disconnected"));
+    this.output?.classList.toggle("hx-holds", !dead);
+    this.root.hidden = Boolean(dead && this.el.closest(".jp-OutputArea")?.querySelector(".helix-transcript"));
   }
 
   // ---- what the kernel says
