@@ -7,6 +7,7 @@ same either way.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from ..config import Connection, redact
-from ..errors import ConfigError, ConnectionFailed, TimedOut
+from ..errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
 
 KEEP_IDLE_S = 30.0  # most servers hang up on an idle connection after 5 to 75 seconds
 
@@ -80,6 +81,7 @@ def carrier_for(connection: Connection, url: str) -> Carrier:
     return HttpxCarrier(connection, proxied=not direct)
 
 
+_SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # where in OpenSSL's wrapper; nobody can act on it
 MOST_SAID = 160  # characters of what a library says
 
 
@@ -97,9 +99,12 @@ def no_connection(connection: Connection) -> TimedOut:
 def unreachable(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
     """The error for a server that cannot be connected to."""
     said = _plainly(reason)
-    trust = " Name its authority with verify='ca.pem'." if "certificate" in said else ""
+    refused = "certificate" in said
+    untrusted = refused and not any(word in said for word in ("expired", "not valid for", "not yet valid"))
+    trust = " Name its authority with verify='ca.pem'." if untrusted else ""
     return ConnectionFailed(
-        f"{_where(connection)} cannot be reached{said}. Is it running, is the URL right?{trust}"
+        f"{_where(connection)} cannot be reached{said}. Is it running, is the URL right?{trust}",
+        retryable=not refused,
     )
 
 
@@ -118,6 +123,11 @@ def not_http(connection: Connection, reason: BaseException | str) -> ConnectionF
 def unsendable(connection: Connection, reason: BaseException | str) -> ConfigError:
     """The error for a request that HTTP cannot carry."""
     return ConfigError(f"The request to {_where(connection)} cannot be sent{_plainly(reason)}.")
+
+
+def undecodable(reason: BaseException | str) -> StreamFailed:
+    """The error for bytes that are not in the encoding they claim, or in one nobody here can read."""
+    return StreamFailed(f"The server's answer cannot be decompressed{_plainly(reason)}.")
 
 
 BAD_HEADER = "a header, perhaps the key, holds characters that HTTP cannot carry"
@@ -153,6 +163,6 @@ def _is_loopback(host: str) -> bool:
 
 def _plainly(reason: BaseException | str) -> str:
     """`: what an operating system or library said`, without its number; empty where it said nothing."""
-    said = " ".join(redact(str(reason)).split())
-    words = (said.partition("] ")[2] or said)[:MOST_SAID].strip().rstrip(".")
+    said = _SOURCE.sub("", " ".join(redact(str(reason)).split()))
+    words = (said.partition("] ")[2] or said)[:MOST_SAID].rstrip("^. ")  # ^ points at a byte above it
     return f": {words}" if words else ""

@@ -14,8 +14,8 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
-from ..config import Connection, redact
-from ..errors import HelixError, StreamFailed
+from ..config import Connection
+from ..errors import HelixError
 from .carrier import (
     BAD_HEADER,
     KEEP_IDLE_S,
@@ -24,6 +24,7 @@ from .carrier import (
     not_http,
     silent,
     ssl_context,
+    undecodable,
     unreachable,
     unsendable,
 )
@@ -100,7 +101,7 @@ class AiohttpResponse:
             if isinstance(error, TimeoutError):
                 raise
             if (said := _undecodable(error)) is not None:
-                raise StreamFailed(f"The server's answer cannot be decompressed: {redact(said)}.") from None
+                raise undecodable(said) from None
             self.cut = True
             # aiohttp raises before it hands out what had arrived, and no public method does; text is kept.
             rest: Callable[[int], bytes] = getattr(content, "_read_nowait", lambda _: b"")
@@ -114,8 +115,9 @@ class AiohttpResponse:
         state, self._state = self._state, "closed"
         if state == "closed":
             return
-        # An answer may be whole before the request is: its rest would wait for a server that reads no more.
-        if state != "whole" or self._transport.is_closing() or self._transport.get_write_buffer_size():
+        # Whole and not given back: the request is still going out, or the server changed the protocol.
+        unfinished = state != "whole" or self._response.connection is not None
+        if unfinished or self._transport.is_closing():
             self._response.close()
             _drop(self._transport)
         await self._carrier.left()
@@ -156,8 +158,8 @@ class AiohttpCarrier:
             attempt = _Attempt(first_byte_s)
             try:
                 return await self._tried(attempt, self._session(kept=kept), request)
-            except _BROKEN:
-                if not attempt.used:
+            except _BROKEN as error:
+                if not attempt.used or _begun(error):
                     raise
             except TimeoutError as error:
                 if isinstance(error, aiohttp.ClientError):  # about the connection, not about the answer
@@ -222,12 +224,20 @@ def _drop(transport: Any) -> None:
         transport.abort()
 
 
+def _begun(error: BaseException) -> bool:
+    """Whether a connection broke within the headers of an answer, which may have cost something."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+
+
 def _explained(connection: Connection, error: BaseException) -> HelixError:
     """The HelixError that says what an exception of aiohttp means."""
     cause = error.__cause__ or error
+    if (encoding := _undecodable(error)) is not None:
+        return undecodable(encoding)
     if isinstance(cause, HttpProcessingError | aiohttp.ClientResponseError):
         return not_http(connection, cause.message)
-    return _unsent(connection, error) or hung_up(connection, cause)
+    said = "its headers are not whole" if _begun(error) else cause
+    return _unsent(connection, error) or hung_up(connection, said)
 
 
 def _unsent(connection: Connection, error: BaseException) -> HelixError | None:
@@ -249,7 +259,7 @@ def _undecodable(error: BaseException) -> str | None:
     """What aiohttp says where bytes are not in the encoding they claim; None for every other error."""
     for cause in (error, error.__cause__):
         if isinstance(cause, ContentEncodingError):
-            return cause.message.strip().rstrip(".")
+            return cause.message
     return None
 
 

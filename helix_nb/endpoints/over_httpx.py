@@ -16,9 +16,19 @@ from typing import Any
 import httpx
 
 from ..config import Connection, redact
-from ..errors import ConfigError, StreamFailed
+from ..errors import ConfigError
 from . import carrier
-from .carrier import KEEP_IDLE_S, hung_up, no_connection, silent, ssl_context, unreachable, unsendable
+from .carrier import (
+    KEEP_IDLE_S,
+    hung_up,
+    no_connection,
+    not_http,
+    silent,
+    ssl_context,
+    undecodable,
+    unreachable,
+    unsendable,
+)
 
 KEEP_MOST = 256
 LOOK_UP_EVERY = 64  # reads after which everybody else has a turn
@@ -49,8 +59,8 @@ class HttpxResponse:
             async with asyncio.timeout(timeout_s):
                 chunk = await anext(self._chunks, b"")
         except httpx.DecodingError as error:
-            raise StreamFailed(f"The server's answer cannot be decompressed: {redact(str(error))}.") from None
-        except (httpx.TransportError, httpx.StreamError):
+            raise undecodable(error) from None
+        except (httpx.TransportError, httpx.StreamError, ssl.SSLError):
             self.cut = True
             return b""
         self._state = "open" if chunk else "whole"
@@ -89,7 +99,7 @@ class HttpxCarrier:
                 response = await client.send(request, stream=True, follow_redirects=False)
             except BaseException as error:  # noqa: BLE001 - a cancelled one must close its socket too
                 await asyncio.shield(asyncio.ensure_future(_closed(client, opened)))
-                if used and isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError):
+                if used and _silently_gone(error):
                     client, used = self._client(), False
                     continue
                 raise _explained(self._connection, error, first_byte_s) from None
@@ -127,6 +137,12 @@ class HttpxCarrier:
             ) from None
 
 
+def _silently_gone(error: BaseException) -> bool:
+    """Whether a connection broke and no answer had begun, which httpcore says in words only."""
+    silent_end = isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error)
+    return silent_end or isinstance(error, httpx.NetworkError)
+
+
 def _explained(connection: Connection, error: BaseException, first_byte_s: float) -> BaseException:
     """The HelixError that says what an exception of httpx means; others stay what they are."""
     if isinstance(error, httpx.ConnectTimeout):
@@ -138,9 +154,10 @@ def _explained(connection: Connection, error: BaseException, first_byte_s: float
     if isinstance(error, _UNUSABLE):
         header = isinstance(error, httpx.LocalProtocolError | UnicodeError)
         return unsendable(connection, carrier.BAD_HEADER if header else error)
-    if isinstance(error, httpx.HTTPError):
-        return hung_up(connection, error)
-    return error
+    if not isinstance(error, httpx.HTTPError | OSError):
+        return error
+    unreadable = isinstance(error, httpx.RemoteProtocolError) and not _silently_gone(error)
+    return (not_http if unreadable else hung_up)(connection, error)
 
 
 class _Opened:
