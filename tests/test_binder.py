@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from browser import CHROMIUM
@@ -196,10 +197,37 @@ def test_the_badges_address_opens_and_runs_in_a_browser(served: str) -> None:
         chromium.close()
 
 
-def test_badges_lead_to_notebooks() -> None:
-    """Each notebook has a badge, and each badge a notebook."""
+def repository() -> str:
+    """Where the project says that it lives."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return str(project["urls"]["Repository"]).removeprefix("https://github.com/")
+
+
+def test_badges_lead_to_notebooks_of_this_repository() -> None:
+    """Each notebook has a badge, each badge a notebook, and all of them the project's own address."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    badges = re.findall(
-        r"mybinder\.org/v2/gh/[\w-]+/[\w-]+/[\w.-]+\?urlpath=lab/tree/(notebooks/\w+\.ipynb)\)", readme
+    badges = re.findall(r"mybinder\.org/v2/gh/([\w.-]+/[\w.-]+)/HEAD\?urlpath=lab/tree/(\S+)\)", readme)
+    assert sorted(badges) == sorted(
+        (repository(), f"notebooks/{path.name}") for path in (ROOT / "notebooks").glob("*.ipynb")
     )
-    assert sorted(badges) == sorted(f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_first_cell_brings_the_package_where_it_is_missing(path: Path) -> None:
+    """From this repository, as on Colab; on Binder and a laptop the same cell installs nothing."""
+    cells = nbformat.read(path, as_version=4).cells
+    first = next(cell.source for cell in cells if cell.cell_type == "code")
+    missing = 'if importlib.util.find_spec("helix_nb") is None:'
+    install = f"    %pip install -q git+https://github.com/{repository()}\n"
+    assert re.search(rf"^{re.escape(missing)}[^\n]*\n{re.escape(install)}", first, re.M), first
+    assert "import helix_nb as hx" in first
+
+
+def test_a_key_is_typed_and_nowhere_kept() -> None:
+    """The marked cell for Helix asks by getpass, deletes the key, and is run by people alone."""
+    cells = nbformat.read(ROOT / "notebooks" / "quickstart.ipynb", as_version=4).cells
+    (cell,) = [cell for cell in cells if "hx.connect(" in cell.source and cell.cell_type == "code"]
+    assert re.search(r"if key := getpass\(", cell.source) and "del key" in cell.source
+    assert {"nbval-skip", "skip-execution"} <= set(cell.metadata.tags) and not cell.outputs
+    heading = cells[cells.index(cell) - 1].source
+    assert heading.startswith("## Talk to a real model") and "never saved" in heading

@@ -130,6 +130,15 @@ def test_a_newcomers_two_commands_work_in_a_fresh_clone(tmp_path: Path) -> None:
     assert {stamp: stamp.stat().st_mtime_ns for stamp in (clone / ".venv").glob(".stamp-*")} == stamps
 
 
+def test_the_house_on_one_page_has_every_room() -> None:
+    """CONTRIBUTING names each module and folder at the top of the package."""
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for room in (ROOT / "helix_nb").iterdir():
+        name = room.name if room.suffix == ".py" else f"{room.name}/"
+        if room.suffix in ("", ".py") and room.name != "__pycache__":
+            assert f"`{name}`" in page, name
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_inside_the_repository_lead_somewhere(page: str) -> None:
     """Relative links and pictures exist."""
