@@ -5,7 +5,7 @@ usage: python benchmarks/batch.py [RUNS]
 Prints, for 200 ms latency with 256 in flight and for 0 ms with 64: rows per second and CPU seconds
 per 1,000 rows (medians of RUNS, 3 unless said), interleaved so that a busy machine is busy for
 everybody. Every row of helix_nb is recorded in a log file on disk; the peers record nothing.
-Peers that are not installed are left out: pip install aiohttp openai httpx-aiohttp pyreqwest
+Peers that are not installed are left out: pip install openai httpx-aiohttp
 """
 
 from __future__ import annotations

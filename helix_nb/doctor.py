@@ -26,7 +26,6 @@ PACKAGES = {
     "jupyterlab": "lab",
     "matplotlib": "plot",
     "genai-prices": "cost",
-    "pyreqwest": "fast",
     "pyarrow": "parquet",
     "mlx-lm": "local",
 }

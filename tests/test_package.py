@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 import helix_nb as hx
+from helix_nb.doctor import PACKAGES
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,6 +34,14 @@ def test_the_version_stands_in_one_place() -> None:
     assert 'dynamic = ["version"]' in project
     changelog = (ROOT / "CHANGELOG.md").read_text()
     assert "## Unreleased" in changelog or f"## {hx.__version__}" in changelog
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    """What doctor, an error or the README tells people to install is an extra of the project."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pages = [*(ROOT / "helix_nb").rglob("*.py"), ROOT / "README.md", *(ROOT / "notebooks").glob("*.ipynb")]
+    named = {name for page in pages for name in re.findall(r"helix-nb\[(\w+)\]", page.read_text("utf-8"))}
+    assert named | {extra for extra in PACKAGES.values() if extra} <= set(extras)
 
 
 @pytest.fixture(scope="module")
