@@ -218,6 +218,9 @@ def _forget() -> None:
     """A forked child has no background thread: forget the parent's loop without touching it."""
     global _loop, _lock
     _lock = threading.Lock()
+    if _loop is not None:
+        for task in asyncio.all_tasks(_loop):  # the parent ends them; here they are only let go
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
     _loop = None
     _tasks.clear()
 

@@ -14,6 +14,7 @@ from wire_transcripts import TRANSCRIPTS, Wire
 
 import helix_nb as hx
 from helix_nb import runtime
+from helix_nb.endpoints.carrier import carrier_for
 
 CARRIERS = ("aiohttp", "httpx")
 
@@ -84,6 +85,49 @@ def test_what_arrived_before_a_break_is_kept(carrier: str) -> None:
     with pytest.raises(hx.TruncatedReply):
         list(pieces)
     assert stream.reply.text == "half half " and stream.reply.status == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("carrier", "head"),
+    [
+        ("aiohttp", b"HTTP/1.1 200 OK\r\nConte"),  # to httpcore this is a hang-up like any other
+        ("aiohttp", b"no HTTP at all\r\n\r\n"),
+        ("httpx", b"no HTTP at all\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_began_is_never_asked_for_again(carrier: str, head: bytes) -> None:
+    """A kept connection on which some bytes of an answer came is not replaced: it was worked for."""
+    body = b'{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}'
+    answers = [Answer(body, framing="length"), Answer(head=head, framing="none", end="close")]
+    with WireServer(lambda _: answers.pop(0)) as server:
+        hx.connect(server.url, name="begun", retries=0, carrier=carrier)
+        assert hx.ask("?", model="m", stream=False).text == "yes"
+        with pytest.raises(hx.ConnectionFailed) as caught:
+            hx.ask("?", model="m", stream=False)
+        assert len(server.got) == 2 and "RawResponse" not in str(caught.value)
+
+
+@pytest.mark.parametrize("exempt", [True, False])
+def test_a_host_that_needs_no_proxy_is_carried_directly(
+    exempt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NO_PROXY, and a proxy that is for another scheme, leave a request with aiohttp."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", ".lab.example" if exempt else "other.example")
+    connection = hx.connect("http://model.lab.example", name="lab", retries=0)
+
+    async def kinds() -> list[str]:
+        urls = (f"http{s}://model.lab.example/v1/chat/completions" for s in ("", "s"))
+        return [type(carrier_for(connection, url)).__name__ for url in urls]
+
+    expected = ["AiohttpCarrier" if exempt else "HttpxCarrier", "AiohttpCarrier"]
+    assert runtime.run_sync(kinds()) == expected
+    if not exempt:
+        with pytest.raises(hx.ConnectionFailed, match="through the proxy that the environment names"):
+            hx.ask("?", model="m")
 
 
 def test_a_carrier_that_does_not_exist_is_refused() -> None:

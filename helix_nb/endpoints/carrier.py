@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Protocol
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from ..config import Connection, redact
 from ..errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
@@ -69,8 +69,7 @@ class Carrier(Protocol):
 
 def carrier_for(connection: Connection, url: str) -> Carrier:
     """What will carry the requests of a connection; `url` is where they go."""
-    # A proxy cannot reach this machine's own address on our behalf.
-    direct = _is_loopback(urlsplit(url).hostname or "") or not getproxies()
+    direct = _direct(url)
     wanted = connection.settings.get("carrier") or ("aiohttp" if direct else "httpx")
     if wanted == "aiohttp" and find_spec("aiohttp") is not None:
         from .over_aiohttp import AiohttpCarrier
@@ -79,6 +78,15 @@ def carrier_for(connection: Connection, url: str) -> Carrier:
     from .over_httpx import HttpxCarrier
 
     return HttpxCarrier(connection, proxied=not direct)
+
+
+def _direct(url: str) -> bool:
+    """Whether no proxy stands between here and a URL, as environment and system say."""
+    parts, proxies = urlsplit(url), getproxies()
+    # A proxy cannot reach this machine's own address on our behalf.
+    if _is_loopback(parts.hostname or "") or not (proxies.get(parts.scheme) or proxies.get("all")):
+        return True
+    return bool(proxy_bypass(parts.netloc))
 
 
 _SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # where in OpenSSL's wrapper; nobody can act on it

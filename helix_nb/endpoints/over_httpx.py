@@ -8,6 +8,7 @@ next request.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -31,6 +32,7 @@ from .carrier import (
 )
 
 KEEP_MOST = 256
+THROUGH_PROXY = ", through the proxy that the environment names"
 LOOK_UP_EVERY = 64  # reads after which everybody else has a turn
 _UNUSABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError)
 
@@ -46,6 +48,7 @@ class HttpxResponse:
         self._chunks: AsyncIterator[bytes] = response.aiter_bytes()
         self._state = "open"
         self._reads = 0
+        self._pid = os.getpid()
 
     async def read(self, timeout_s: float | None) -> bytes:
         """See `carrier.Response.read`."""
@@ -69,6 +72,8 @@ class HttpxResponse:
     async def aclose(self) -> None:
         """See `carrier.Response.aclose`."""
         state, self._state = self._state, "closed"
+        if self._pid != os.getpid():  # a forked child lets go of its parent's answer, and cannot wait
+            return
         if state == "closed" or (state == "whole" and self._carrier.keep(self._client)):
             return
         await asyncio.shield(asyncio.ensure_future(_closed(self._client, self._response)))
@@ -102,7 +107,7 @@ class HttpxCarrier:
                 if used and _silently_gone(error):
                     client, used = self._client(), False
                     continue
-                raise _explained(self._connection, error, first_byte_s) from None
+                raise _explained(self._connection, error, first_byte_s, proxied=self._proxied) from None
             timeout.pop("read")
             return HttpxResponse(response, client, self)
 
@@ -143,14 +148,16 @@ def _silently_gone(error: BaseException) -> bool:
     return silent_end or isinstance(error, httpx.NetworkError)
 
 
-def _explained(connection: Connection, error: BaseException, first_byte_s: float) -> BaseException:
+def _explained(
+    connection: Connection, error: BaseException, first_byte_s: float, *, proxied: bool
+) -> BaseException:
     """The HelixError that says what an exception of httpx means; others stay what they are."""
     if isinstance(error, httpx.ConnectTimeout):
         return no_connection(connection)
     if isinstance(error, httpx.TimeoutException):
         return silent(connection, "first_byte_timeout_s", first_byte_s)
     if isinstance(error, httpx.ProxyError | httpx.ConnectError):
-        return unreachable(connection, error)
+        return unreachable(connection, f"{error}{THROUGH_PROXY}" if proxied else error)
     if isinstance(error, _UNUSABLE):
         header = isinstance(error, httpx.LocalProtocolError | UnicodeError)
         return unsendable(connection, carrier.BAD_HEADER if header else error)
