@@ -37,12 +37,14 @@ def link(connection: sqlite3.Connection, batch_id: str, links: Sequence[Link]) -
         connection.executemany(_LINK, [(batch_id, *each) for each in links])
 
 
+# Left to itself, SQLite reads the whole batch for each group of rows: quadratic.
 _ANSWERED = """
-SELECT p.identity, e.id, 0 FROM payloads p JOIN exchanges e USING (number)
+SELECT p.identity, e.id, 0 FROM payloads p INDEXED BY payloads_identity CROSS JOIN exchanges e USING (number)
 WHERE p.identity IN ({marks}) AND e.batch_id = ? AND e.status = 'ok' AND p.response IS NOT NULL
 UNION ALL
 SELECT l.identity, e.id, 1
-FROM links l JOIN exchanges e ON e.id = l.exchange_id JOIN payloads p USING (number)
+FROM links l INDEXED BY links_identity
+JOIN exchanges e ON e.id = l.exchange_id JOIN payloads p USING (number)
 WHERE l.identity IN ({marks}) AND l.batch_id = ? AND e.status = 'ok' AND p.response IS NOT NULL
 ORDER BY 3, 2
 """
