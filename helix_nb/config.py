@@ -65,8 +65,9 @@ def connect(
         **settings: `profile` ("helix", "openai"), `app_id`, `model` (its default),
             `connect_timeout_s` (10), `first_byte_timeout_s` (300), `idle_timeout_s` (120),
             `retries` (3), `headers` (values of those named like a key are never shown), `verify`
-            (True, False or a file of certificates), `carrier` ("aiohttp" or "httpx", the library that
-            sends; None, whichever suits), and the limits `rpm`, `tpm`, `concurrency`.
+            (True, False or a file of certificates), `carrier` ("aiohttp", which heeds no proxy, or
+            "httpx": the library that sends; None, whichever suits), and the limits `rpm`, `tpm`,
+            `concurrency`.
             Of "local": `revision` of a Hub id, `idle_unload_s` (900; 0 never unloads),
             `cache_bytes` for prompts used again, `memory_bytes` a model may need without a warning.
 

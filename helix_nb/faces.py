@@ -6,8 +6,10 @@ for it in their own way; the flow itself is exchange.py.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import provenance
 from .asking import Asked, Prompt, asked
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .chat import Chat
     from .rounds import Outcome
 
+F = TypeVar("F", bound=Callable[..., Any])
 _last: Reply | None = None
 
 
@@ -30,6 +33,16 @@ def last() -> Reply | None:
     return _last
 
 
+def _with_options(face: F) -> F:
+    """Let a face show the options that `asked` takes: help and Tab know them then."""
+    of_ask = inspect.signature(asked).parameters.values()
+    options = [option for option in of_ask if option.name not in ("prompt", "origin", "history")]
+    own = inspect.signature(face)
+    face.__dict__["__signature__"] = own.replace(parameters=[own.parameters["prompt"], *options])
+    return face
+
+
+@_with_options
 def ask(prompt: Prompt, **options: Any) -> Reply:
     """Send a prompt and return the whole Reply; blocks, also inside a running event loop.
 
@@ -62,6 +75,7 @@ def ask(prompt: Prompt, **options: Any) -> Reply:
     return prepare(prompt, **options).result()
 
 
+@_with_options
 async def aask(prompt: Prompt, **options: Any) -> Reply:
     """Await the Reply to a prompt: `ask` for top-level await and other event loops.
 
@@ -72,6 +86,7 @@ async def aask(prompt: Prompt, **options: Any) -> Reply:
     return await prepare(prompt, **options).aresult()
 
 
+@_with_options
 def stream(prompt: Prompt, **options: Any) -> Stream:
     """Stream an answer: a context manager that yields its text in pieces as they arrive.
 
@@ -88,6 +103,7 @@ def stream(prompt: Prompt, **options: Any) -> Stream:
     return Stream(lambda: prepare(prompt, **options))
 
 
+@_with_options
 def astream(prompt: Prompt, **options: Any) -> AsyncStream:
     """Stream an answer in async code: `async with hx.astream(prompt) as s: async for piece in s: ...`
 

@@ -139,6 +139,8 @@ def test_wrong_questions_are_one_sentence() -> None:
         hx.usage(hx.log(), since="7d")
     with pytest.raises(hx.ConfigError, match="is none of tokens, latency, cost, status"):
         hx.plot(kind="speed")
+    with pytest.raises(hx.ConfigError, match=r"rows of hx\.log"):
+        hx.plot(3)
 
 
 def test_pictures_show_every_kind_of_log() -> None:

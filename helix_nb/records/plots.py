@@ -67,6 +67,8 @@ def plot(frame: pd.DataFrame | None = None, kind: str | None = None, **filters: 
         frame = frame_of(current_log(), filter_of(**filters), text=False)
     elif filters:
         raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
+    if not hasattr(frame, "columns"):
+        raise ConfigError(f"hx.plot draws rows of hx.log(), not {type(frame).__name__}.")
     missing = [name for name in ("id", "model", "status", "started_at", "cost") if name not in frame]
     if missing:
         raise ConfigError(f"This frame has no column {', '.join(missing)}: give rows of hx.log().")
