@@ -16,7 +16,7 @@ from helix_nb import config, runtime
 from helix_nb.notebook.panel import ChatPanel
 from helix_nb.notebook.panel_facts import facts_of, totals_of
 from helix_nb.notebook.panel_stream import Rendering
-from helix_nb.notebook.panel_transcript import html_of
+from helix_nb.notebook.panel_transcript import bundles
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -424,7 +424,7 @@ def test_transcript_and_export(view: View, server: PanelServer) -> None:
     view.ask("Is <script>alert(1)</script> *bold*?\nA second line.", "t0")
     view.wish("settings", settings={"model": "cut"})
     view.ask("and then", "t1")
-    html = html_of(view.panel._conversation.items)
+    html = bundles(view.panel._conversation.items, 1)[0]["text/html"]
     assert "<script" not in html and "&lt;script&gt;" in html and "<em>bold</em>" in html
     assert "lab · 24 in, 8 out" in html and "cut off" in html
     view.wish("export")
@@ -440,7 +440,8 @@ def test_no_secret_leaves_the_kernel(view: View) -> None:
     view.wish("export")
     view.until(lambda: view.said("file"))
     told = json.dumps(view.heard) + json.dumps(view.panel.get_state(), default=str)
-    assert key not in told + html_of(view.panel._conversation.items) and "[key]" in told
+    (shown,) = bundles(view.panel._conversation.items, 1)
+    assert key not in told + shown["text/html"] + shown["text/plain"] and "[key]" in told
     synced = {name for name in view.panel.keys if not name.startswith("_")}
     assert synced <= {"layout", "tabbable", "tooltip", "comm"}, "the conversation is never a synced trait"
 

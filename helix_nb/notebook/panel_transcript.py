@@ -43,14 +43,14 @@ class Transcript:
 
     def show(self, items: Sequence[Item], pages: int) -> None:
         """Display the conversation in the running cell."""
-        self._shown = _bundles(items, pages)
+        self._shown = bundles(items, pages)
         for number, bundle in enumerate(self._shown):
             self._publish(number, bundle, update=False)
 
     def update(self, items: Sequence[Item]) -> None:
         """Bring up to date what is displayed; where nothing is, do nothing."""
         shown = self._shown
-        now = _bundles(items, len(shown))
+        now = bundles(items, len(shown))
         for number, bundle in enumerate(now):
             if bundle != shown[number]:
                 self._publish(number, bundle, update=True)
@@ -63,7 +63,7 @@ class Transcript:
         show(bundle, raw=True, display_id=f"{self._name}-{number}", update=update)
 
 
-def _bundles(items: Sequence[Item], pages: int) -> list[dict[str, str]]:
+def bundles(items: Sequence[Item], pages: int) -> list[dict[str, str]]:
     """The transcript in so many parts; the first has the style, and the last ones may be empty."""
     whole = [item for item in items if not item.pending]
     dealt = _dealt(whole, pages) if pages else []
@@ -89,11 +89,6 @@ def _dealt(items: Sequence[Item], pages: int) -> list[list[Item]]:
         if len(dealt) <= pages:
             return dealt + [[] for _ in range(pages - len(dealt))]
         room *= 1.5
-
-
-def html_of(items: Sequence[Item]) -> str:
-    """The transcript as one safe HTML fragment."""
-    return _bundles(items, 1)[0]["text/html"]
 
 
 def _page_html(items: Sequence[Item], *, first: bool) -> str:
