@@ -42,6 +42,7 @@ class Running:
         self._reply: Reply | None = None
         self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()
         self._callbacks: list[Callable[[], None]] = []
+        self._rest: Callable[[], asyncio.Future[None] | None] | None = None
         self._task = Task(self._run, self._notify)
 
     def begin(self) -> Self:
@@ -79,6 +80,10 @@ class Running:
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have a callback run on the background loop after each change; it must not block."""
         self._callbacks.append(callback)
+
+    def rest_by(self, rest: Callable[[], asyncio.Future[None] | None]) -> None:
+        """Read on only when what this returns, on the background loop after each change, is done."""
+        self._rest = rest
 
     def piece(self) -> str:
         """The next piece of the answer that nobody took yet, or an empty string."""
@@ -206,7 +211,7 @@ class Running:
             self._pieces.append(delta.text)
             self._sent += len(delta.text)
         self._notify()
-        return self._wanted
+        return self._wanted if self.lockstep or self._rest is None else self._rest()
 
     def _notify(self) -> None:
         with self._changed:

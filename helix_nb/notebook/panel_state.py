@@ -21,8 +21,9 @@ from ..running import Running
 from . import panel_settings, panel_waiting
 from .panel_facts import totals_of
 from .panel_files import File, images_of, prompt_with
+from .panel_pace import Pace
 from .panel_protocol import Message
-from .panel_stream import interval_s
+from .panel_stream import size_of
 from .panel_turns import Item
 
 SHOWN = 20  # turns in a snapshot; older ones are sent when asked for
@@ -149,32 +150,26 @@ class Conversation:
     def _watch(self, item: Item, running: Running) -> None:
         if running.asked.tools:
             threading.Thread(target=_serve_calls, args=(running,), name="helix_nb tools", daemon=True).start()
-        running.on_change(lambda: self._dirty(item))
+        pace = Pace(lambda: self._step(item, running))
+        running.on_change(pace.changed)
+        running.rest_by(pace.rest)
         panel_waiting.follow(item, self.emit)
+        pace.changed()
 
-    def _dirty(self, item: Item) -> None:
-        if not item.scheduled:
-            item.scheduled = True
-            loop = runtime.loop()
-            loop.call_later(max(0.0, item.due_s - loop.time()), self._tick, item)
-
-    def _tick(self, item: Item) -> None:
-        item.scheduled = False
-        running = item.running
-        if running is None or item not in self.items:
-            return
+    def _step(self, item: Item, running: Running) -> int:
+        """Tell the views what is new of an answer; how large that was."""
+        if running is not item.running or item not in self.items:
+            return 0
         done = running.done
         step = item.rendering.step(running.reply, last=done)
-        size = 0
         if step is not None:
             self.emit(cast(Message, step) | {"id": item.id})
-            size = sum(map(len, step.get("blocks", ()))) + len(step.get("tail", {"add": ""})["add"])
-        item.due_s = runtime.loop().time() + interval_s(size)
         if done:
             item.ended = True
             self.sync()
             self.emit({"t": "turn", "turn": item.view(whole=False)})
             self.told()
+        return 0 if step is None else size_of(step)
 
     # -- what happened to the Chat elsewhere
 
@@ -211,7 +206,6 @@ class Conversation:
         item = Item.of_running(running)
         self.items.append(item)
         self._watch(item, running)
-        self._dirty(item)
         return True
 
     def _place(self, turn: Turn) -> int:

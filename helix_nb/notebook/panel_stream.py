@@ -10,9 +10,6 @@ from ..markdown import Growing, plain
 from ..messages import Reply
 from .panel_protocol import Answer, Step
 
-TICK_S = 0.05
-BYTES_PER_S = 40_000
-
 
 class Rendering:
     """One answer, rendered as it grows. Only the background loop uses it."""
@@ -86,6 +83,6 @@ def utf16_length(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def interval_s(last_bytes: int) -> float:
-    """How long to wait before the next step: slow connections get fewer, larger ones."""
-    return max(TICK_S, last_bytes / BYTES_PER_S)
+def size_of(step: Step) -> int:
+    """How much HTML a step brings."""
+    return sum(map(len, step.get("blocks", ()))) + len(step.get("tail", {"add": ""})["add"])

@@ -37,8 +37,6 @@ class Item:
     turn: Turn | None = None
     id: str = field(default_factory=new_id)
     rendering: Rendering = field(default_factory=Rendering)
-    due_s: float = 0.0
-    scheduled: bool = False
     ended: bool = False  # the views have been told the end of the stream
     waits_for: str = ""  # what a local model does before it can answer
     transcribed: tuple[str, str] | None = None  # the answer's text, and its HTML in the transcript

@@ -1,0 +1,61 @@
+"""How often an answer's steps go to the views; between two of them its reader rests.
+
+What arrives meanwhile is then taken in at once, with the step: waking up for each token would cost
+more than the rest of the panel does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from .. import runtime
+
+TICK_S = 0.05
+BYTES_PER_S = 40_000
+
+
+class Pace:
+    """The pace of one answer. Only the background loop uses it.
+
+    Args:
+        step: shows what is new, and returns how large that was.
+    """
+
+    def __init__(self, step: Callable[[], int]) -> None:
+        self._step = step
+        self._due_s = 0.0
+        self._scheduled = False
+        self._resting: asyncio.Future[None] | None = None
+
+    def changed(self) -> None:
+        """There is something new: have it shown when the next step is due."""
+        if not self._scheduled:
+            self._scheduled = True
+            runtime.loop().call_at(self._due_s, self._wake)
+
+    def rest(self) -> asyncio.Future[None] | None:
+        """What the reader waits for before it reads on; None where no step is due soon."""
+        loop = runtime.loop()
+        if not (self._scheduled and 0 < self._due_s - loop.time() <= TICK_S):
+            return None
+        if self._resting is None or self._resting.done():
+            self._resting = loop.create_future()
+        return self._resting
+
+    def _wake(self) -> None:
+        """Let the reader take in what has arrived, and then show all of it."""
+        self._due_s = 0.0
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
+        runtime.loop().call_soon(self._tick)
+
+    def _tick(self) -> None:
+        self._scheduled = False
+        size = self._step()
+        self._due_s = runtime.loop().time() + interval_s(size)
+
+
+def interval_s(last_bytes: int) -> float:
+    """How long to wait before the next step: slow connections get fewer, larger ones."""
+    return max(TICK_S, last_bytes / BYTES_PER_S)

@@ -1,0 +1,99 @@
+"""The pace of the panel: its reader rests between two steps, and nothing is lost or held up by that."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+from panel_server import PanelServer
+
+import helix_nb as hx
+from helix_nb import runtime
+from helix_nb.faces import prepare
+from helix_nb.notebook.panel_pace import Pace
+
+
+@pytest.fixture
+def server() -> Iterator[PanelServer]:
+    """A chat server, connected as the endpoint `lab`."""
+    started = PanelServer()
+    hx.connect(started.url, name="lab", model="echo")
+    yield started
+    started.close()
+
+
+def test_reader_rests_until_the_next_step_is_due() -> None:
+    """The first step is at once; then the reader rests, and a step shows what was read after the rest."""
+
+    async def told() -> list[str]:
+        shown: list[str] = []
+        text = "first"
+        pace = Pace(lambda: shown.append(text) or 0)
+        pace.changed()
+        assert pace.rest() is None
+        while not shown:
+            await asyncio.sleep(0)
+        pace.changed()
+        rest = pace.rest()
+        assert rest is not None and pace.rest() is rest
+        await rest
+        assert pace.rest() is None
+        text = "all that had arrived"
+        await asyncio.sleep(0)
+        return shown
+
+    assert runtime.run_sync(told()) == ["first", "all that had arrived"]
+
+
+def test_no_rest_where_no_step_is_due_soon() -> None:
+    """After a large step the next one is far away, and the reader reads on meanwhile."""
+
+    async def rested() -> object:
+        shown: list[int] = []
+        pace = Pace(lambda: shown.append(1) or 1_000_000)
+        pace.changed()
+        while not shown:
+            await asyncio.sleep(0)
+        pace.changed()
+        return pace.rest()
+
+    assert runtime.run_sync(rested()) is None
+
+
+def test_exchange_reads_on_after_the_rest(server: PanelServer) -> None:
+    """While its watcher rests an exchange stands still; afterwards all of the answer is there."""
+    going_on, rested = threading.Event(), threading.Event()
+
+    def rest() -> asyncio.Future[None] | None:
+        if going_on.is_set() or not running.reply.text:
+            return None
+        rested.set()
+        return asyncio.ensure_future(asyncio.to_thread(going_on.wait))
+
+    running = prepare("a word or two, " * 100, endpoint="lab")
+    running.rest_by(rest)
+    running.begin()
+    assert rested.wait(10)
+    assert len(running.reply.text) == 40 and not running.done
+    going_on.set()
+    assert running.result().text == "a word or two, " * 100
+
+
+def test_stop_ends_a_rest(server: PanelServer) -> None:
+    """An exchange whose reader rests is stopped at once, and keeps what it has read."""
+    rested = threading.Event()
+
+    def rest() -> asyncio.Future[None] | None:
+        if not running.reply.text:
+            return None
+        rested.set()
+        return asyncio.get_running_loop().create_future()
+
+    running = prepare("a word or two, " * 100, endpoint="lab")
+    running.rest_by(rest)
+    running.begin()
+    assert rested.wait(10)
+    reply = running.cancel()
+    assert reply.status == "interrupted" and len(reply.text) == 40
