@@ -10,6 +10,7 @@ instead of reaching back into earlier blocks.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import plain
@@ -59,6 +60,16 @@ class Growing:
         self._rendered: dict[tuple[str, int | None, bool], str] = {}  # the open blocks' sources and HTML
 
     @property
+    def closed(self) -> Sequence[Block]:
+        """The blocks that nothing changes any more, in order."""
+        return self._closed
+
+    @property
+    def open(self) -> Sequence[Block]:
+        """The blocks after those, as they stand."""
+        return self._open
+
+    @property
     def blocks(self) -> list[Block]:
         """All blocks so far, in order."""
         return [*self._closed, *self._open]
@@ -75,20 +86,21 @@ class Growing:
         tail = text[len(self._done) :]
         if tail == self._tail:
             return []
-        before = self.blocks
+        known = len(self._closed), self._open
         self._advance(tail)
-        return self._changed(before)
+        return self._changed(*known)
 
     def finish(self) -> list[Block]:
         """Close what is open, coloured now; return the blocks that changed."""
-        before = self.blocks
+        known = len(self._closed), self._open
         for piece, source in self._pieces(self._tail):
             self._closed.append(self._block(piece, source, closed=True))
         self._done, self._tail, self._whole, self._open = self._done + self._tail, "", "", []
-        return self._changed(before)
+        return self._changed(*known)
 
-    def _changed(self, before: list[Block]) -> list[Block]:
-        now = self.blocks
+    def _changed(self, closed: int, before: list[Block]) -> list[Block]:
+        """The blocks that differ from what was open when so many were closed."""
+        now = [*self._closed[closed:], *self._open]
         return [block for at, block in enumerate(now) if at >= len(before) or before[at] != block]
 
     def _advance(self, tail: str) -> None:

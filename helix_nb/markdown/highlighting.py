@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from markdown_it.common.utils import escapeHtml
@@ -62,8 +63,11 @@ def language_of(info: str) -> str | None:
 
 def highlighted(code: str, language: str | None) -> str:
     """Code as escaped HTML, coloured where the language is known and the code is not huge."""
-    if language is None or len(code) > LONGEST:
-        return escapeHtml(code)
+    return escapeHtml(code) if language is None or len(code) > LONGEST else _coloured(code, language)
+
+
+@lru_cache(maxsize=32)  # the panel shows a block, and soon after its transcript does
+def _coloured(code: str, language: str) -> str:
     from pygments.lexers import get_lexer_by_name
     from pygments.util import ClassNotFound
 

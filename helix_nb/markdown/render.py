@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from markdown_it.token import Token
 
+_MARK = re.compile("[0-9a-f]{24}x[0-9]+x")  # where a formula goes; the text cannot guess its 24 digits
+
 
 def render(text: str, *, highlight: bool = True) -> str:
     """Cleaned Markdown as washed HTML, formulas with their delimiters."""
@@ -37,7 +39,7 @@ def render_block(source: str, *, highlight: bool = True, start: int | None = Non
     made: dict[str, str] = {}
     env = {"highlight": highlight, "mathml": made, "mark": secrets.token_hex(12), "start": start}
     html = wash(parser(references=False).render(source, env)).strip()
-    return re.sub(f"{env['mark']}x[0-9]+x", lambda match: made[match[0]], html) if made else html
+    return _MARK.sub(lambda match: made.get(match[0], match[0]), html) if made else html
 
 
 def outline(source: str) -> list[Token]:

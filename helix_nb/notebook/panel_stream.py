@@ -46,11 +46,10 @@ class Rendering:
         self._growing.feed(reply.text)
         if last:
             self._growing.finish()
-        blocks = self._growing.blocks
-        closed = [block.html for block in blocks if block.closed]
-        if new := closed[len(self._closed) :]:
-            step["blocks"], self._closed = new, closed
-        tail = "".join(block.html for block in blocks if not block.closed)
+        if new := [block.html for block in self._growing.closed[len(self._closed) :]]:
+            step["blocks"] = new
+            self._closed += new
+        tail = "".join([block.html for block in self._growing.open])
         if tail != self._tail:
             same = _alike(self._tail, tail)
             step["tail"] = {"keep": utf16_length(tail[:same]), "add": tail[same:]}
