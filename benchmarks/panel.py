@@ -4,7 +4,11 @@ usage: python benchmarks/panel.py
 
 Streams 2,000 tokens (prose, code, tables, lists, formulas; about 8,000 characters) at 1,000/s and
 100/s into a panel with 200 earlier messages. Needs Debian's chromium and Playwright. One run; bytes
-and CPU are sound on a busy machine, times are not.
+are sound on a busy machine, CPU within a fifth, times are not. What is measured against a goal names it.
+
+The kernel's CPU is the whole process's, the transcript beside the panel included. `hx.ask` is the
+same answer without a panel; it wakes up for each token, which the panel's reader does not, so that
+the difference may be less than what rendering and messages cost.
 
 Long tasks are counted in three parts: in a cell that streams the same answer without a panel
 (JupyterLab's own, on the same page), while the panel streams, and in the two seconds after, when the
@@ -70,6 +74,7 @@ WATCH = """() => {
     if (!window.done && last?.textContent.includes('THE END')) window.done = Date.now();
   }).observe(document.querySelector('.hx-list'), {subtree: true, childList: true, characterData: true});
 }"""
+GOALS = {1_000: {"bytes": 0.10, "cpu": 0.15}, 100: {"bytes": 0.45, "cpu": 0.40}}
 SETTLE_MS = 2_000  # what follows an answer: the transcript, JupyterLab's table of contents
 POLL_MS = 250  # waiting at every frame, as Playwright does otherwise, would keep the page busy
 
@@ -121,7 +126,10 @@ class Wire:
         self.messages += 1
 
 
-def measure(lab: Lab, page: Page, session: CDPSession, wire: Wire, rate: int) -> list[tuple[str, float]]:
+Row = tuple[str, float, float | None]  # what, how much, and at most how much
+
+
+def measure(lab: Lab, page: Page, session: CDPSession, wire: Wire, rate: int) -> list[Row]:
     """One answer at a rate, from the cell that asks to the last word on the screen."""
     page.evaluate(WATCH)
     alone = f"before = cpu_s()\nhx.ask('go', model='{rate}')\nprint(f'alone {rate} {{cpu_s() - before:.3f}}')"
@@ -141,23 +149,32 @@ def measure(lab: Lab, page: Page, session: CDPSession, wire: Wire, rate: int) ->
     cpu = printed(
         lab, page, f"running.result(); print(f'cpu {rate} {{cpu_s() - before:.3f}}')", f"cpu {rate}"
     )
+    goal = GOALS[rate]
     return [
-        ("bytes to the browser, MB", got[0] / 1e6),
-        ("  with the transcript, MB", settled / 1e6),
-        ("messages", got[1]),
-        ("kernel CPU, s", cpu),
-        ("  of it hx.ask alone, s", ask_s),
-        ("last token to screen, ms", done - Handler.ended_s * 1000),
-        *((f"tab: {name}, s", value) for name, value in spent.items()),
-        *longest("a cell without a panel", without),
-        *longest("the panel streams", [duration for at, duration in tasks if at <= done]),
-        *longest("after it", [duration for at, duration in tasks if at > done]),
+        ("bytes to the browser, MB", got[0] / 1e6, goal["bytes"]),
+        ("  with the transcript, MB", settled / 1e6, None),
+        ("messages", got[1], None),
+        ("kernel CPU, s", cpu, goal["cpu"]),
+        ("  hx.ask alone, s", ask_s, None),
+        ("  the panel on top of it, s", cpu - ask_s, goal["cpu"]),
+        ("last token to screen, ms", done - Handler.ended_s * 1000, 150),
+        *((f"tab: {name}, s", value, None) for name, value in spent.items()),
+        *longest("a cell without a panel", without, None),
+        *longest("the panel streams", [duration for at, duration in tasks if at <= done], 100),
+        *longest("after it", [duration for at, duration in tasks if at > done], 100),
     ]
 
 
-def longest(when: str, durations_ms: list[float]) -> list[tuple[str, float]]:
+def longest(when: str, durations_ms: list[float], goal_ms: float | None) -> list[Row]:
     """The tasks over 50 ms in one part of the run."""
-    return [(f"long tasks, {when}", len(durations_ms)), ("  longest, ms", max(durations_ms, default=0.0))]
+    most_ms = max(durations_ms, default=0.0)
+    return [(f"long tasks, {when}", len(durations_ms), None), ("  longest, ms", most_ms, goal_ms)]
+
+
+def line(name: str, value: float, goal: float | None) -> str:
+    """A row of the table, with its goal and whether that is met."""
+    against = "" if goal is None else f"   goal {goal:g}, {'met' if value <= goal else 'MISSED'}"
+    return f"  {name:36}{value:10.3f}{against}"
 
 
 def in_tab(session: CDPSession) -> dict[str, float]:
@@ -193,7 +210,8 @@ def main() -> None:
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     print("load of the machine:", *(f"{load:.1f}" for load in os.getloadavg()))
     sizes = {name: len((STATIC / name).read_bytes()) / 1000 for name in ("panel.js", "panel.css")}
-    print("module, kB:", sizes["panel.js"], " stylesheet, kB:", sizes["panel.css"])
+    print(line("module, kB", sizes["panel.js"], 40))
+    print(line("stylesheet, kB", sizes["panel.css"], None))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         lab = Lab(Path(folder), PYTHONPATH=str(ROOT))
         try:
@@ -209,8 +227,8 @@ def main() -> None:
                 page.wait_for_function("n => document.querySelectorAll('.hx-turn').length === n", arg=count)
             for rate in (1_000, 100):
                 print(f"\n2,000 tokens at {rate:,}/s, {page.locator('.hx-turn').count()} turns before")
-                for name, value in measure(lab, page, session, wire, rate):
-                    print(f"  {name:36}{value:10.3f}")
+                for row in measure(lab, page, session, wire, rate):
+                    print(line(*row))
         finally:
             lab.close()
             server.shutdown()
