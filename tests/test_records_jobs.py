@@ -7,10 +7,12 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pandas as pd
 import pytest
-from records_fixtures import begun, demo, request
+from records_fixtures import begun, demo, ended, request
 
 import helix_nb as hx
+from helix_nb.messages import Origin
 from helix_nb.records.store import current_log
 from helix_nb.runtime import run_sync
 
@@ -80,3 +82,45 @@ def test_several_digests_of_a_request_are_those_it_has_one_by_one() -> None:
     """Whatever is in a request, its identity does not depend on how many were asked for."""
     asked = replace(request("half a \ud800 character"), params={"b": 1, "a": None}, schema={"type": "object"})
     assert asked.digests("here\nthere", "") == [asked.digest("here\nthere"), asked.digest()]
+
+
+def test_an_exchange_is_found_by_its_request_once_there_is_something_to_find() -> None:
+    """Its row in the file has no hashes while it waits, and those of its request from the first text on."""
+    log, asked, reply = current_log(), request("why?"), begun()
+
+    def hashes(connection: sqlite3.Connection) -> tuple[str | None, str | None]:
+        return connection.execute("SELECT identity, lower(hex(request_hash)) FROM payloads").fetchone()
+
+    run_sync(log.begin(asked, reply, demo))
+    assert log.read(hashes) == [(None, "")]
+    log.keep(reply.having(text="Be"))
+    assert log.read(hashes) == [tuple(asked.digests("demo", ""))]
+    log.finish(asked, ended(reply, "Because."))
+    assert log.read(hashes) == [tuple(asked.digests("demo", ""))]
+
+
+def test_a_row_of_a_batch_points_to_its_exchange_from_the_first_text_on() -> None:
+    """Until then it is pending like one that was not asked; a killed kernel leaves the partial text."""
+    log, reply = current_log(), begun()
+    asked = request("why?", origin=Origin("batch", batch_id="b"))
+    log.link("b", [(0, "0", None, asked.digest("demo"), None)])
+    run_sync(log.begin(asked, reply, demo))
+    waiting = hx.batch("b").loc[0]
+    assert waiting["answer_status"] == "pending" and pd.isna(waiting["exchange_id"])
+    log.keep(reply.having(text="Be"))
+    begins = hx.batch("b").loc[0]
+    assert (begins["answer"], begins["exchange_id"]) == ("Be", reply.exchange_id)
+
+
+def test_a_row_that_is_gone_when_its_exchange_ends_is_written_whole() -> None:
+    """Whatever became of the row that `begin` wrote, question, answer and facts are kept."""
+    log, reply = current_log(), begun()
+    asked = request("why?", system="Be brief.", origin=Origin(tags={"team": "x"}))
+    run_sync(log.begin(asked, reply, demo))
+    for table in ("exchanges", "payloads", "texts"):
+        log.do(lambda connection, table=table: connection.execute(f"DELETE FROM {table}"))
+    log.finish(asked, ended(reply, "Because."))
+    row = hx.log("all").iloc[0]
+    assert (row["id"], row["status"], row["total_tokens"]) == (reply.exchange_id, "ok", 15)
+    assert (row["prompt"], row["system"], row["response"]) == ("why?", "Be brief.", "Because.")
+    assert row["tags"] == '{"team": "x"}' and row["attempts"] == 1

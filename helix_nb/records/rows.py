@@ -17,38 +17,44 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def insert(store: Store, request: Request, reply: Reply, endpoint: str, keeping: Keeping) -> None:
-    """Write an exchange for the first time; `endpoint` is its part of the request's identity."""
-    values = _stored((*_fixed(store.process, request, reply), *_changing(request, reply, keeping)))
-    cursor = store.connection.execute(_INSERT, values)
-    assert cursor.lastrowid is not None
-    payload = _payload(store.connection, cursor.lastrowid, request, endpoint, keeping)
-    store.connection.execute(_INSERT_PAYLOAD, (*payload, *_answer(reply, keeping)))
+def insert(store: Store, request: Request, reply: Reply, keeping: Keeping) -> int:
+    """Write what is known of an exchange before it is sent, and return its number."""
+    values = _stored((*_fixed(store.process, request, reply), *_begun(request, reply)))
+    number = store.connection.execute(_INSERT, values).lastrowid
+    assert number is not None
+    payload = _payload(store.connection, number, request, keeping)
+    store.connection.execute(_INSERT_PAYLOAD, (*payload, keeping.clean(reply.text)))
+    return number
 
 
 def update(store: Store, request: Request, reply: Reply, endpoint: str, keeping: Keeping) -> None:
-    """Bring the row of an exchange up to date; insert it where it never got into the file."""
+    """Bring the row of an exchange up to date; insert it where it never got into the file.
+
+    `endpoint` is its part of the request's identity.
+    """
     row = store.connection.execute(_FIND, (reply.exchange_id,)).fetchone()
-    if row:
-        store.connection.execute(_UPDATE, (*_stored(_changing(request, reply, keeping)), row[0]))
-        store.connection.execute(_UPDATE_PAYLOAD, (*_answer(reply, keeping), row[0]))
-    else:
-        insert(store, request, reply, endpoint, keeping)
+    number = row[0] if row else insert(store, request, reply, keeping)
+    store.connection.execute(_UPDATE, (*_stored(_changing(request, reply, keeping)), number))
+    identity, request_hash = request.digests(endpoint, "")
+    found_by = (identity, bytes.fromhex(request_hash))
+    store.connection.execute(_UPDATE_PAYLOAD, (*found_by, *_answer(reply, keeping), number))
 
 
 _FIXED = (
     *("id", "process", "thread_id", "parent_id", "source", "base_url", "model_requested", "started_at"),
     *("stream", "batch_id", "row_key", "notebook", "cell_id", "params"),
 )
+_BEGUN = ("status", "endpoint", "attempts", "tags")  # of what may change, what is known when it begins
 # What may change after the beginning; none of it is indexed, so an update touches no index.
 _CHANGING = (
-    *("status", "endpoint", "model", "first_token_at", "ended_at", "time_to_first_token_ms"),
-    *("duration_ms", "finish_reason", "attempts", "http_status", "error_type", "error", "response_id"),
-    *("tags", "usage_source", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
+    *(*_BEGUN, "model", "first_token_at", "ended_at", "time_to_first_token_ms", "duration_ms"),
+    *("finish_reason", "http_status", "error_type", "error", "response_id"),
+    *("usage_source", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
     *("reasoning_tokens", "cost", "currency", "cost_source"),
 )
-_PAYLOAD = ("number", "identity", "request_hash", "system_hash", "prompt_hash", "prompt", "messages")
-_ANSWER = ("response", "reasoning", "tool_calls", "notes")
+_PAYLOAD = ("number", "system_hash", "prompt_hash", "prompt", "messages", "response_schema", "response")
+# Nothing is found by its request before it has an answer: the hashes, and their indexes, wait until then.
+_ANSWER = ("identity", "request_hash", "response", "reasoning", "tool_calls", "notes")
 
 
 def _insert_into(table: str, names: tuple[str, ...]) -> str:
@@ -59,8 +65,8 @@ def _set(names: tuple[str, ...]) -> str:
     return ", ".join(f"{name} = ?" for name in names)
 
 
-_INSERT = _insert_into("exchanges", (*_FIXED, *_CHANGING))
-_INSERT_PAYLOAD = _insert_into("payloads", (*_PAYLOAD, "response_schema", *_ANSWER))
+_INSERT = _insert_into("exchanges", (*_FIXED, *_BEGUN))
+_INSERT_PAYLOAD = _insert_into("payloads", _PAYLOAD)
 _FIND = "SELECT number FROM exchanges WHERE id = ?"  # quicker than a RETURNING of the update
 _UPDATE = f"UPDATE exchanges SET {_set(_CHANGING)} WHERE number = ?"  # noqa: S608
 _UPDATE_PAYLOAD = f"UPDATE payloads SET {_set(_ANSWER)} WHERE number = ?"  # noqa: S608
@@ -78,18 +84,24 @@ def _fixed(process: int, request: Request, reply: Reply) -> tuple[Any, ...]:
     )
 
 
-def _changing(request: Request, reply: Reply, keeping: Keeping) -> tuple[Any, ...]:
-    """The values of `_CHANGING`, in its order."""
-    tags, error = request.origin.tags, reply.error
+def _begun(request: Request, reply: Reply) -> tuple[Any, ...]:
+    """The values of `_BEGUN`, in its order."""
+    tags = request.origin.tags
     if reply.replay_of:
         tags = {**tags, "replay_of": reply.replay_of}
+    return reply.status, reply.endpoint, reply.attempts, to_json(tags) if tags else None
+
+
+def _changing(request: Request, reply: Reply, keeping: Keeping) -> tuple[Any, ...]:
+    """The values of `_CHANGING`, in its order."""
+    error = reply.error
     if error is not None and keeping.redact is not None:
         error = Keeping(redact=keeping.redact).clean(error)
     return (
-        *(reply.status, reply.endpoint, reply.model, microseconds(reply.first_token_at)),
+        *(*_begun(request, reply), reply.model, microseconds(reply.first_token_at)),
         *(microseconds(reply.ended_at), reply.time_to_first_token_ms, reply.duration_ms),
-        *(reply.finish_reason, reply.attempts, reply.http_status, reply.error_type, error, reply.response_id),
-        *(to_json(tags) if tags else None, *_numbers(reply)),
+        *(reply.finish_reason, reply.http_status, reply.error_type, error, reply.response_id),
+        *_numbers(reply),
     )
 
 
@@ -113,9 +125,9 @@ def _stored(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _payload(
-    connection: sqlite3.Connection, number: int, request: Request, endpoint: str, keeping: Keeping
+    connection: sqlite3.Connection, number: int, request: Request, keeping: Keeping
 ) -> tuple[Any, ...]:
-    identity, request_hash = request.digests(endpoint, "")
+    """The values of `_PAYLOAD`, in its order."""
     system, rest = _split_system(request)
     prompt = next((_prompt(m) for m in reversed(request.messages) if m.role == "user"), None)
     messages = None
@@ -124,7 +136,7 @@ def _payload(
         messages = to_json(wire)
     response_schema = plain(to_json(request.schema)) if request.schema is not None else None
     return (
-        *(number, identity, bytes.fromhex(request_hash), _keep_text(connection, system, keeping)),
+        *(number, _keep_text(connection, system, keeping)),
         *(None if prompt is None else hash_of(prompt), keeping.clean(prompt), messages, response_schema),
     )
 

@@ -71,9 +71,7 @@ class Log:
         self._begun[reply.exchange_id] = (request, endpoint)
         kept = keeping()
         try:
-            await self._writer.written(
-                lambda store: rows.insert(store, request, reply, _part(endpoint, store.salt), kept)
-            )
+            await self._writer.written(lambda store: rows.insert(store, request, reply, kept))
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as failure:
             self._not_kept(failure)
 
