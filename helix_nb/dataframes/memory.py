@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PORTION = 500  # replies read at once
 WRITE_EVERY_S = 0.25
 Link = tuple[int, str, str | None, str | None, str | None]
+Claim = tuple[list[int], dict[int, Outcome]]  # the slots to send now, and those answered meanwhile
 
 
 @dataclass
@@ -67,8 +68,10 @@ class Memory:
             for found in (await self._taken_over(slots, known, plan)).items():
                 yield found
 
-    async def claim(self, slots: Sequence[int], plan: Plan) -> tuple[list[int], dict[int, Outcome]]:
+    async def claim(self, slots: Sequence[int], plan: Plan) -> Claim:
         """Take these requests for this process: those to send now, and those answered meanwhile."""
+        if not slots:
+            return [], {}
         identities = [plan.identities[slot] for slot in slots]
         granted = await asyncio.to_thread(self.log.claim, self.batch_id, identities)
         known: Mapping[str, list[str]] = {}
@@ -124,7 +127,7 @@ class Memory:
             self.log.release(self.batch_id, [plan.identities[slot] for slot, _ in finished])
 
     def _write_links(self, links: Sequence[Link]) -> None:
-        if not self.looking:
+        if links and not self.looking:
             self.log.link(self.batch_id, links)
 
     async def leave(self, plan: Plan) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from ..gate import Gate, gate_for
 from ..messages import Request
 from ..rounds import rounds
 from .limits import Limits, Spending
-from .memory import Memory
+from .memory import Claim, Memory
 from .outcome import Outcome, answered, failed
 from .packed import Texts
 from .plan import Plan
@@ -42,6 +42,7 @@ class Runner:
     stopped: str | None = None
     sent: int = 0
     _active: set[asyncio.Task[None]] = field(default_factory=set)
+    _claiming: set[asyncio.Task[Claim]] = field(default_factory=set)
     _unreachable: int = 0
 
     async def reuse(self) -> None:
@@ -75,21 +76,30 @@ class Runner:
     async def _send(self, todo: Sequence[int], gate: Gate) -> None:
         while todo and not self.stopped:
             elsewhere: list[int] = []
+            claimed = self._claim(todo[:GROUP])
             for start in range(0, len(todo), GROUP):
-                group = todo[start : start + GROUP]
-                elsewhere += await self._send_group(group, gate)
+                mine, done = await asyncio.shield(claimed)
+                claimed = self._claim(todo[start + GROUP : start + 2 * GROUP])
+                await self._send_group(mine, done, gate)
+                elsewhere += set(todo[start : start + GROUP]).difference(mine, done)
                 if self.stopped:
                     break
             while self._active:
                 await self._one_done()
-            todo = [slot for slot in elsewhere if self.outcomes[slot] is None]
+            todo = [slot for slot in sorted(elsewhere) if self.outcomes[slot] is None]
             if todo and not self.stopped:
                 self.progress.note(f"waiting for {len(todo)} rows that another kernel asks")
                 await asyncio.sleep(WAIT_FOR_OTHERS_S)
 
-    async def _send_group(self, group: Sequence[int], gate: Gate) -> list[int]:
-        """Start the requests of a group that nobody else has; returns those that somebody has."""
-        mine, done = await self.memory.claim(group, self.plan)
+    def _claim(self, group: Sequence[int]) -> asyncio.Task[Claim]:
+        """Begin to claim a group; while the one before it is sent, so that no free place waits for the log."""
+        claiming = asyncio.create_task(self.memory.claim(group, self.plan))
+        self._claiming.add(claiming)
+        claiming.add_done_callback(self._claiming.discard)
+        return claiming
+
+    async def _send_group(self, mine: Sequence[int], done: Mapping[int, Outcome], gate: Gate) -> None:
+        """Take over what is answered, and start the requests that are ours."""
         for slot, outcome in done.items():
             self._set(slot, outcome)
         for slot, request in self.plan.requests(mine):
@@ -100,7 +110,6 @@ class Runner:
             task = asyncio.create_task(self._ask(slot, request))
             self._active.add(task)
             task.add_done_callback(self._ended)
-        return [slot for slot in group if slot not in mine and slot not in done]
 
     async def _room(self, gate: Gate) -> None:
         """Wait until one more may be in flight."""
@@ -152,5 +161,6 @@ class Runner:
     async def _leave(self) -> None:
         for task in self._active:
             task.cancel()
-        await asyncio.gather(*self._active, return_exceptions=True)
+        # The last claim ends first, so that what it took is given up with the others.
+        await asyncio.gather(*self._active, *self._claiming, return_exceptions=True)
         await self.memory.leave(self.plan)
