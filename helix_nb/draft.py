@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from .config import Connection, KeyFilter, redact
@@ -19,6 +20,8 @@ _FACTS = (
     *("finish_reason", "usage", "model", "response_id", "http_status", "cost", "currency"),
     *("replay_of", "endpoint"),
 )
+_facts_of = attrgetter(*_FACTS)
+_NO_FACTS = _facts_of(Delta())
 
 
 class Draft:
@@ -63,7 +66,7 @@ class Draft:
         self._add_facts(delta)
         if text == delta.text and reasoning == delta.reasoning:
             return delta
-        return replace(delta, text=text, reasoning=reasoning)
+        return delta._replace(text=text, reasoning=reasoning)
 
     def due(self) -> bool:
         """Whether the partial text of a long stream should be kept in the log now."""
@@ -117,10 +120,10 @@ class Draft:
 
     def _add_facts(self, delta: Delta) -> None:
         self.finished = self.finished or delta.finished
-        for name in _FACTS:
-            value = getattr(delta, name)
-            if value is not None:
-                self._facts[name] = _clean(value) if isinstance(value, str) else value
+        if (facts := _facts_of(delta)) != _NO_FACTS:
+            for name, value in zip(_FACTS, facts, strict=True):
+                if value is not None:
+                    self._facts[name] = _clean(value) if isinstance(value, str) else value
         if delta.note:
             notes = self._facts.get("notes", ())
             self._facts["notes"] = notes if delta.note in notes else (*notes, _clean(delta.note))
@@ -129,7 +132,7 @@ class Draft:
 def _answer_of_forced_call(delta: Delta) -> Delta:
     """Where a schema went out as a forced tool call, that call's arguments are the answer."""
     arguments = "".join(call.arguments for call in delta.tool_calls)
-    return replace(delta, text=delta.text + arguments, tool_calls=()) if delta.tool_calls else delta
+    return delta._replace(text=delta.text + arguments, tool_calls=()) if delta.tool_calls else delta
 
 
 def _clean(text: str) -> str:
@@ -138,6 +141,8 @@ def _clean(text: str) -> str:
 
 def _whole(text: str) -> str:
     """Join surrogates to characters, and replace half ones: no front end and no file takes those."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -155,6 +160,8 @@ class _Text:
         self._half = ""  # of a character: the second half comes with the next piece
 
     def feed(self, piece: str, *, last: bool) -> str:
+        if not piece and not last:
+            return ""
         self._any = self._any or bool(piece)
         piece, self._half = self._half + piece, ""
         if not last and "\ud800" <= piece[-1:] <= "\udbff":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+import weakref
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ Link = tuple[int, str, str | None, str | None, str | None]
 Claim = tuple[list[int], dict[int, Outcome]]  # the slots to send now, and those answered meanwhile
 
 
-@dataclass
+@dataclass(eq=False)
 class Memory:
     """What one run reads from and writes to the log about its batch.
 
@@ -37,6 +38,7 @@ class Memory:
     reuse_cut: bool = False
     offset: int = 0
     looking: bool = False
+    _held: set[str] = field(default_factory=set)
     _finished: list[tuple[int, Outcome]] = field(default_factory=list)
     _written_s: float = 0.0
 
@@ -73,7 +75,7 @@ class Memory:
         if not slots:
             return [], {}
         identities = [plan.identities[slot] for slot in slots]
-        granted = await asyncio.to_thread(self.log.claim, self.batch_id, identities)
+        granted = await self._granted(identities)
         known: Mapping[str, list[str]] = {}
         if not self.fresh:
             known = await asyncio.to_thread(self.log.answered, self.batch_id, identities)
@@ -82,6 +84,17 @@ class Memory:
             [link for slot, outcome in done.items() for link in self._links(plan, slot, outcome)]
         )
         return [slot for slot in slots if plan.identities[slot] in granted and slot not in done], done
+
+    async def _granted(self, identities: Sequence[str]) -> set[str]:
+        """Those that nobody else asks: no other process, as the log says, and no other run in this one."""
+        _running.add(self)
+        others = (run for run in _running if run is not self and run.batch_id == self.batch_id)
+        taken = {identity for run in others for identity in identities if identity in run._held}
+        free = [identity for identity in identities if identity not in taken]
+        self._held.update(free)
+        granted = await asyncio.to_thread(self.log.claim, self.batch_id, free)
+        self._held.difference_update(set(free) - granted)
+        return granted
 
     async def _taken_over(
         self, slots: Iterable[int], known: Mapping[str, list[str]], plan: Plan
@@ -124,7 +137,7 @@ class Memory:
         if finished:
             links = [link for slot, outcome in finished for link in self._links(plan, slot, outcome)]
             self._write_links(links)
-            self.log.release(self.batch_id, [plan.identities[slot] for slot, _ in finished])
+            self._release([plan.identities[slot] for slot, _ in finished])
 
     def _write_links(self, links: Sequence[Link]) -> None:
         if links and not self.looking:
@@ -133,5 +146,12 @@ class Memory:
     async def leave(self, plan: Plan) -> None:
         """Write the rest, give up every claim, and return once all of it is in the file."""
         self.write(plan)
-        self.log.release(self.batch_id)
+        self._release(list(self._held))
         await self.log.flushed()
+
+    def _release(self, identities: Collection[str]) -> None:
+        self.log.release(self.batch_id, identities)
+        self._held.difference_update(identities)
+
+
+_running: weakref.WeakSet[Memory] = weakref.WeakSet()  # only the background loop looks at it

@@ -92,7 +92,7 @@ class Runner:
                 await asyncio.sleep(WAIT_FOR_OTHERS_S)
 
     def _claim(self, group: Sequence[int]) -> asyncio.Task[Claim]:
-        """Begin to claim a group; while the one before it is sent, so that no free place waits for the log."""
+        """Begin to claim a group. The one before it is sent meanwhile: no free place waits for the log."""
         claiming = asyncio.create_task(self.memory.claim(group, self.plan))
         self._claiming.add(claiming)
         claiming.add_done_callback(self._claiming.discard)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..messages import ToolCallDelta, Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
+class Pieces(NamedTuple):
     """What one choice adds."""
 
     text: str = ""
@@ -37,7 +35,7 @@ def pieces_of(choice: Mapping[str, Any]) -> Pieces:
     if not isinstance(part, dict):
         return Pieces(_string(choice.get("text")))
     content, thought = _content(part.get("content"))
-    reasoning = next((v for k in ("reasoning_content", "reasoning") if (v := _string(part.get(k)))), "")
+    reasoning = _string(part.get("reasoning_content")) or _string(part.get("reasoning"))
     calls = part.get("tool_calls")
     return Pieces(
         content or _string(part.get("refusal")),

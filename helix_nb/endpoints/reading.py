@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from ..config import Connection
@@ -18,6 +18,7 @@ from .sse import MAX_EVENT_BYTES, Event, Stray
 from .thinking import ThinkSplitter
 
 _HTML = re.compile(r"\s*<(?:!doctype|html)\b", re.IGNORECASE)
+_decoded = json.JSONDecoder().raw_decode  # of a text without spaces around it
 _ERROR_KEYS = ("message", "detail", "msg", "errors")
 
 
@@ -38,16 +39,15 @@ class AnswerReader:
         self.finished = False
         self.done = False
 
-    def read(self, event: Event | Stray) -> Iterator[Delta]:
-        """Yield what one event adds to the answer."""
+    def read(self, event: Event | Stray) -> Iterable[Delta]:
+        """What one event adds to the answer; going through it may raise."""
         if self.done:
-            return
+            return ()
         if isinstance(event, Stray):
-            yield from self._read_stray(event.text)
-        elif self._stray:
-            yield from self._fail("\n".join(self._stray))
-        else:
-            yield from self._read_event(event)
+            return self._read_stray(event.text)
+        if self._stray:
+            return self._fail("\n".join(self._stray))
+        return self._read_event(event)
 
     def close(self, *, cut: bool = False) -> Iterator[Delta]:
         """Yield what is left at the end of the bytes; `cut` when the connection broke."""
@@ -69,45 +69,43 @@ class AnswerReader:
                 raise web_page(self._connection, self._url)
             yield from self._fail(text)
         elif len(self._stray) == 1 or text in ("}", "]"):
-            data = _json("\n".join(self._stray))
+            data = _json("\n".join(self._stray).strip())
             if isinstance(data, dict):
                 self._stray.clear()
                 yield from self._read_object(data, failed="choices" not in data)
 
-    def _read_event(self, event: Event) -> Iterator[Delta]:
+    def _read_event(self, event: Event) -> Iterable[Delta]:
         text = event.data.strip()
         if text == "[DONE]":
             self.done = self.finished = True
-            yield from self._rest(finished=True)
-            return
+            return self._rest(finished=True)
         if text in ("", "null"):
-            return
+            return ()
         data = _json(text)
         if isinstance(data, dict):
-            yield from self._read_object(data, failed=event.name == "error")
-        elif data is None and "\n" in text:  # events without the blank line between them
-            for line in text.split("\n"):
-                yield from self.read(replace(event, data=line))
-        elif not event.cut:
-            yield from self._fail(text)
+            return self._read_object(data, failed=event.name == "error")
+        if data is None and "\n" in text:  # events without the blank line between them
+            return (delta for line in text.split("\n") for delta in self.read(event._replace(data=line)))
+        return () if event.cut else self._fail(text)
 
-    def _read_object(self, data: Mapping[str, Any], *, failed: bool) -> Iterator[Delta]:
+    def _read_object(self, data: Mapping[str, Any], *, failed: bool) -> Iterable[Delta]:
         says_error = bool(data.get("error")) or "error" in (data.get("object"), data.get("type"))
         if failed or says_error or ("choices" not in data and any(key in data for key in _ERROR_KEYS)):
-            yield from self._raise(Complaint.from_json(data))
+            return self._raise(Complaint.from_json(data))
         choice = choice_of(data)
         reason = choice.get("finish_reason") or None
         whole = isinstance(choice.get("message"), dict) and not isinstance(choice.get("delta"), dict)
         ends = (whole or reason is not None) and reason != "error"
         self.finished = self.finished or ends
-        yield self._delta(data, choice, reason, ends=ends)
-        if reason == "error":
-            yield from self._raise(
-                Complaint.from_json(choice.get("error") or {"message": "finish_reason: error"})
-            )
+        delta = self._delta(data, choice, reason, ends=ends)
+        if reason != "error":
+            return (delta,)
+        complaint = Complaint.from_json(choice.get("error") or {"message": "finish_reason: error"})
+        return chain((delta,), self._raise(complaint))
 
     def _delta(self, data: Mapping[str, Any], choice: Mapping[str, Any], reason: Any, *, ends: bool) -> Delta:
-        pieces, cost = pieces_of(choice), cost_of(data)
+        pieces = pieces_of(choice)
+        usage, cost = (usage_of(data), cost_of(data)) if data.get("usage") else (None, None)
         text, thought = self._thinking.feed(pieces.text)
         if ends:
             rest, rest_thought = self._thinking.flush()
@@ -118,7 +116,7 @@ class AnswerReader:
             tool_calls=pieces.tool_calls,
             finish_reason=reason if isinstance(reason, str) else None,
             finished=ends,
-            usage=usage_of(data),
+            usage=usage,
             model=self._new(data, "model"),
             response_id=self._new(data, "id"),
             cost=cost,
@@ -158,9 +156,10 @@ class AnswerReader:
 def _json(text: str) -> Any:
     """Decoded JSON; None for null and for what is not JSON."""
     try:
-        return json.loads(text)
+        data, end = _decoded(text)
     except (ValueError, RecursionError):
         return None
+    return data if end == len(text) else None
 
 
 def _sounds_like_error(text: str) -> bool:

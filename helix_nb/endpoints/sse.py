@@ -7,20 +7,17 @@ servers report errors that way.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import StreamFailed
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-_LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event. `cut` means that the bytes ended before the blank line that closes an event."""
 
     data: str
@@ -28,8 +25,7 @@ class Event:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stray:
+class Stray(NamedTuple):
     """A line that is no field of an event stream."""
 
     text: str
@@ -57,33 +53,36 @@ class Splitter:
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
-        start = 0
-        for end in _LINE_END.finditer(chunk):
-            line = chunk[start : end.start()]
-            if self._open:
-                line = bytes(self._open) + line
-                self._open.clear()
-            start = end.end()
-            yield from self._line(line)
-        self._after_cr = self._after_cr or (start == len(chunk) and chunk.endswith(b"\r"))
-        self._open += chunk[start:]
+        lines = chunk.splitlines()  # of bytes, it knows these three line ends and no other
+        rest = b"" if chunk.endswith((b"\n", b"\r")) or not lines else lines.pop()
+        for line in lines:
+            if (found := self._line(self._begun(line))) is not None:
+                yield found
+        self._after_cr = self._after_cr or chunk.endswith(b"\r")
+        self._open += rest
         self._check(len(self._open))
 
     def close(self) -> Iterator[Event | Stray]:
         """Yield what the end of the bytes leaves over."""
-        line = bytes(self._open)
-        self._open.clear()
+        line, found = self._begun(b""), None
         if line and not any(field.startswith(line) for field in _FIELDS):
-            yield from self._line(line)
-        yield from self._event(cut=True)
+            found = self._line(line)
+        yield from filter(None, (found, self._event(cut=True)))
 
-    def _line(self, line: bytes) -> Iterator[Event | Stray]:
-        self._check(len(line))
+    def _begun(self, rest: bytes) -> bytes:
+        """A line whose end this is: with what came before it in earlier bytes."""
+        if not self._open:
+            return rest
+        line = bytes(self._open) + rest
+        self._open.clear()
+        return line
+
+    def _line(self, line: bytes) -> Event | Stray | None:
         if self._first:
             line, self._first = line.removeprefix(_BOM), False
         if not line:
-            yield from self._event()
-            return
+            return self._event()
+        self._check(len(line))
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
@@ -92,13 +91,16 @@ class Splitter:
         elif field == b"event":
             self._name = _text(value)
         elif field and field not in _FIELDS and line.strip():
-            yield Stray(_text(line))
+            return Stray(_text(line))
+        return None
 
-    def _event(self, *, cut: bool = False) -> Iterator[Event]:
+    def _event(self, *, cut: bool = False) -> Event | None:
         data, name = self._data, self._name
+        if not data:
+            self._name = ""
+            return None
         self._data, self._data_bytes, self._name = [], 0, ""
-        if data:
-            yield Event(_text(b"\n".join(data)), name, cut)
+        return Event(_text(data[0] if len(data) == 1 else b"\n".join(data)), name, cut)
 
     def _check(self, line_bytes: int) -> None:
         if self._data_bytes + line_bytes > self._max_bytes:
