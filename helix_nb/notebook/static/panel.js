@@ -418,7 +418,7 @@ class View {
     this.output ??= this.el.closest(".jp-OutputArea-child");
     const dead = this.dead || (!this.heard && this.el.classList.contains("jupyter-widgets-disconnected"));
     this.output?.classList.toggle("hx-holds", !dead);
-    this.root.hidden = Boolean(dead && this.el.closest(".jp-OutputArea")?.querySelector(".helix-transcript"));
+    this.el.hidden = Boolean(dead && this.el.closest(".jp-OutputArea")?.querySelector(".helix-transcript"));
   }
 
   // ---- what the kernel says
