@@ -1,7 +1,6 @@
-"""A live JupyterLab and a browser for tests: `from browser import lab, browser, page`.
+"""A live JupyterLab for tests in a browser.
 
-JupyterLab listens on 127.0.0.1 with a port of its own choice and a token, in directories that
-start empty; the browser is Debian's chromium, driven by Playwright.
+It listens on 127.0.0.1 with a port of its own choice and a token, in directories that start empty.
 """
 
 from __future__ import annotations
@@ -9,19 +8,18 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-CHROMIUM = os.environ.get("HELIX_NB_CHROMIUM", "/usr/bin/chromium")
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), "chromium")
 START_S = 90.0
 PAGE_MS = 60_000
 
@@ -86,9 +84,23 @@ class Lab:
         return path.name
 
     def open(self, page: Page, path: str) -> None:
-        """Open a notebook in the browser and wait until its kernel is there."""
-        page.goto(f"{self.url}lab/tree/{path}?token={self.token}&reset", timeout=PAGE_MS)
+        """Open a notebook and wait until its kernel is there; a page with this JupyterLab stays loaded."""
+        if page.url.startswith(f"{self.url}lab"):
+            page.evaluate("path => { jupyterapp.commands.execute('docmanager:open', { path }) }", path)
+            page.wait_for_function(_SHOWN, arg=path, timeout=PAGE_MS)
+        else:
+            self.load(page, path)
         self.ready(page)
+
+    def load(self, page: Page, path: str = "") -> None:
+        """Load JupyterLab, anew where it is there, with nothing in it but a notebook."""
+        tree = f"/tree/{path}" if path else ""
+        page.goto(f"{self.url}lab{tree}?token={self.token}&reset", timeout=PAGE_MS)
+        page.wait_for_function(_LOADED, timeout=PAGE_MS)
+
+    def leave(self, page: Page) -> None:
+        """End every kernel and close everything that is open in the page, unsaved."""
+        page.evaluate(_LEAVE)
 
     def ready(self, page: Page) -> None:
         page.wait_for_function(_KERNEL_READY, timeout=PAGE_MS)
@@ -117,6 +129,13 @@ class Lab:
 
 
 _PANEL = "jupyterapp.shell.currentWidget"
+_LOADED = "() => window.jupyterapp?.shell.currentWidget && !document.querySelector('#jupyterlab-splash')"
+_SHOWN = f"path => {_PANEL}?.context?.path === path"
+_LEAVE = """async () => { const { shell, serviceManager } = jupyterapp;
+  for (const area of ['main', 'right', 'down']) for (const one of [...shell.widgets(area)])
+    if (one.context || one.node.querySelector('.jp-LinkedOutputView')) one.dispose();
+  await serviceManager.sessions.shutdownAll();
+  shell.collapseLeft(); shell.collapseRight(); }"""
 _KERNEL_READY = f"""() => window.jupyterapp && {_PANEL}?.context?.isReady
   && {_PANEL}.sessionContext?.session?.kernel?.status === 'idle'
   && {_PANEL}.content?.widgets?.length > 0
@@ -163,43 +182,3 @@ def _environment(root: Path) -> dict[str, str]:
         "JUPYTER_NO_CONFIG": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-
-
-@pytest.fixture(scope="module")
-def lab_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
-    """Start a JupyterLab with environment variables of its own; ended with the module."""
-    running: list[Lab] = []
-
-    def start(**environ: str) -> Lab:
-        running.append(Lab(tmp_path_factory.mktemp("lab"), **environ))
-        return running[-1]
-
-    yield start
-    for one in running:
-        one.close()
-
-
-@pytest.fixture(scope="module")
-def lab(lab_factory: Callable[..., Lab]) -> Lab:
-    """A JupyterLab for the tests of one module."""
-    return lab_factory()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's chromium, headless."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh page in a context of its own, 1280 x 900."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(30_000)
-    yield context.new_page()
-    context.close()

@@ -8,11 +8,20 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from pages import browser, fresh_page, lab, lacking, loaded, page  # noqa: F401 - fixtures
 
 from helix_nb import config, runtime
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")  # a busy machine is no failure
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests in a browser where there is none, and say what is missing."""
+    missing = lacking()
+    for item in items:
+        if missing and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(missing))
 
 
 @pytest.fixture(autouse=True)

@@ -1,23 +1,19 @@
 """The panel in a page: `from panel_page import Panel, panel, server`, and what a user does with it."""
 
-# ruff: noqa: F811 - a fixture's name is also a parameter's
-
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import Lab, browser, lab, lab_factory, page  # noqa: F401 - fixtures
+from browser import Lab
 from panel_server import PanelServer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-SHOTS = Path(os.environ.get("HELIX_NB_SCREENSHOTS", Path(__file__).parents[1] / "screenshots"))
-ANSWERED = ".hx-turn:last-child[data-status=ok]"
+SHOTS = Path(__file__).parents[1] / "screenshots"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +42,7 @@ class Panel:
         )
         self.path = lab.write(name, first, *(cells or ["1 + 1"]))
         lab.open(page, self.path)
-        lab.run(page, "application:toggle-left-area")
+        page.evaluate("jupyterapp.shell.collapseLeft()")
         lab.run(page, "notebook:run-cell")
         page.wait_for_selector(".hx-panel .hx-hello")
 
@@ -81,8 +77,14 @@ class Panel:
         self.page.mouse.move(5, 500)
         self.page.screenshot(path=SHOTS / f"{name}.png")
 
-    def answers(self) -> list[str]:
-        return [text.strip() for text in self.page.locator(".hx-body").all_inner_texts()]
+    def answered(self, *texts: str) -> None:
+        """Wait until these are the answers, and all of them whole."""
+        self.page.wait_for_function(_ANSWERED, arg=list(texts))
+
+
+_ANSWERED = """texts => { const turns = [...document.querySelectorAll('.hx-turn')];
+  return turns.every(turn => turn.dataset.status === 'ok') && JSON.stringify(texts)
+    === JSON.stringify(turns.map(turn => turn.querySelector('.hx-body').innerText.trim())) }"""
 
 
 def axe(page: Page) -> list[str]:

@@ -1,21 +1,25 @@
-"""The corpus in cells of a live JupyterLab: nothing is fetched, nothing runs, formulas are only drawn."""
+"""The corpus in a live JupyterLab, in cells and in the panel: nothing is fetched, nothing runs."""
 
-# ruff: noqa: E501 - scripts for the page are one line
+# ruff: noqa: E501, F811 - scripts for the page are one line; a fixture's name is also a parameter's
+
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from attacks import ATTACKS, REMOTE
-from browser import browser, lab, lab_factory, page  # noqa: F401 - fixtures
+from browser import Lab
+from pages import listen
+from panel_page import Panel, server  # noqa: F401 - fixtures
+from panel_server import PanelServer
 from wire_server import Answer, WireServer
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not Path("/usr/bin/chromium").exists(), reason="needs Debian's chromium"),
-]
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
 
 CELL = """
 import json
@@ -33,24 +37,22 @@ def listener() -> Iterator[WireServer]:
         yield started
 
 
-def test_attacks_in_cells_of_a_live_lab(lab, page, listener):  # noqa: F811 - fixtures
+def test_attacks_in_cells_of_a_live_lab(lab, page, listener):
     """With every attack displayed, the listener hears nothing, no script ran and no element is Lab's own."""
     here = listener.url + "/"
     texts = [text.replace(REMOTE, here) for text in ATTACKS.values()]
     (lab.root / "texts.json").write_text(json.dumps(texts))
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.add_init_script("window.hacks = 0; window.hacked = () => { window.hacks += 1 }")
+    page.evaluate("() => { window.hacks = 0; window.hacked = () => { window.hacks += 1 } }")
     lab.open(page, lab.write("attacks", CELL))
     lab.run_all(page)
     page.wait_for_function(f"() => document.querySelectorAll('.helix-nb').length === {len(texts)}")
     page.wait_for_selector(".helix-nb mjx-container")
-    page.wait_for_timeout(
-        3_000
-    )  # what an image or a script would need; nothing can be waited for that must not come
+    listen(page, here + "last")
     assert page.evaluate("() => window.hacks") == 0
-    assert listener.got == []
-    assert [url for url in asked if "attacker" in url or url.startswith(here)] == []
+    assert [got.target for got in listener.got] == ["/last"]
+    assert [url for url in asked if "attacker" in url or url.startswith(here)] == [here + "last"]
     inside = "document.querySelectorAll('.helix-nb')"
     found = page.evaluate(
         f"""() => [...{inside}].flatMap(root => [...root.querySelectorAll('*')]).filter(e => !e.closest('mjx-container')
@@ -68,7 +70,7 @@ def test_attacks_in_cells_of_a_live_lab(lab, page, listener):  # noqa: F811 - fi
         assert href.lower().startswith(("http://", "https://", "mailto:"))
 
 
-def test_only_formulas_are_typeset(lab, page):  # noqa: F811 - fixtures
+def test_only_formulas_are_typeset(lab, page):
     """MathJax draws the formulas of an answer and leaves prices, paths and code alone."""
     (lab.root / "texts.json").write_text(json.dumps(FORMULAS))
     lab.open(page, lab.write("formulas", CELL))
@@ -80,3 +82,52 @@ def test_only_formulas_are_typeset(lab, page):  # noqa: F811 - fixtures
     )
     assert texts[0] == "costs $5 and $6,"
     assert "$a$" in texts[2] and "$z$" in texts[2] and "begin{align}" in texts[2]
+
+
+@pytest.fixture(params=["with the browser's sanitiser", "without it"])
+def wall(page: Page, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The browser's own sanitiser, or none, as in older browsers."""
+    if request.param == "without it":
+        page.evaluate("() => { window.kept = Element.prototype.setHTML; delete Element.prototype.setHTML }")
+    yield request.param.split()[0]
+    if request.param == "without it":
+        page.evaluate("() => { Element.prototype.setHTML = window.kept }")
+
+
+def test_attacks_in_the_panel(
+    lab: Lab, page: Page, server: PanelServer, listener: WireServer, wall: str
+) -> None:
+    """No answer runs a script, a JupyterLab command or a request: while it streams, closed, or clicked."""
+    texts = [text.replace(REMOTE, f"{listener.url}/") for text in ATTACKS.values() if len(text) < 20_000]
+    (lab.root / "attacks.json").write_text(json.dumps(texts))
+    page.evaluate("() => { window.hacked = () => { window.wasHacked = true } }")
+    panel = Panel(lab, page, server.url, f"attacks-{wall}", _ATTACK)
+    page.evaluate("jupyterapp.shell.currentWidget.content.activeCellIndex = 1")
+    lab.run(page, "notebook:run-cell")
+    page.wait_for_function(_ALL_SHOWN, arg=len(texts), timeout=120_000)
+    cells = page.evaluate(_CELLS)
+    page.evaluate(_CLICK_ALL)
+    listen(page, f"{listener.url}/last")
+    assert not page.evaluate("window.wasHacked")
+    assert page.evaluate(_CELLS) == cells
+    assert panel.page.evaluate(_ODD_ELEMENTS) == [] and page.evaluate(_ODD_ATTRIBUTES) == []
+    assert [got.target for got in listener.got] == ["/last"]
+
+
+_ATTACK = """import json
+for text in json.load(open('attacks.json')):
+    panel.send(text).result()"""
+_ALL_SHOWN = "n => document.querySelectorAll('.hx-turn[data-status=ok]').length === n"
+_CELLS = "jupyterapp.shell.currentWidget.content.widgets.length"
+_ODD = "script, img, iframe, form, object, embed, video, audio, link, style, input, button:not(.hx-copy)"
+_ODD_ELEMENTS = f"[...document.querySelectorAll('.hx-body :is({_ODD})')].map(node => node.outerHTML)"
+_CLICK_ALL = """() => { for (const node of document.querySelectorAll('.hx-body *')) {
+  if (node.closest('a')) continue;
+  for (const kind of ['mouseover', 'focus', 'click', 'dblclick'])
+    node.dispatchEvent(new MouseEvent(kind, {bubbles: true}));
+} }"""
+_ODD_ATTRIBUTES = """() => [...document.querySelectorAll('.hx-body *')].flatMap(node => [...node.attributes]
+  .filter(({name, value}) => name.startsWith('on') || name.startsWith('data-')
+    || ['id', 'style', 'src', 'srcset', 'action'].includes(name)
+    || (name === 'href' && !/^(https?|mailto):/i.test(value)))
+  .map(({name, value}) => `${name}=${value}`))"""

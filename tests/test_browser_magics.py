@@ -1,16 +1,13 @@
 """`%%helix` in a live JupyterLab and Notebook 7: how it looks, and what people do with it."""
 
-# ruff: noqa: F811 - a fixture's name is also a parameter's
-
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import PAGE_MS, Lab, browser, lab, lab_factory, page  # noqa: F401 - fixtures
+from browser import PAGE_MS, Lab
 from slow_server import SlowServer
 
 if TYPE_CHECKING:
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-SHOTS = Path(os.environ.get("HELIX_NB_SCREENSHOTS", Path(__file__).parents[1] / "screenshots"))
+SHOTS = Path(__file__).parents[1] / "screenshots"
 ANSWER = r"""The **mean** of a sample is $\bar{x} = \frac{1}{n}\sum_i x_i$, and in Python:
 
 ```python
@@ -47,7 +44,7 @@ def server() -> Iterator[SlowServer]:
         text = prompt[4:] if prompt.startswith("say ") else ANSWER * (4 if "long" in prompt else 1)
         return [text[at : at + 5] for at in range(0, len(text), 5)]
 
-    with SlowServer(answer, pause_s=0.02) as started:
+    with SlowServer(answer, pause_s=0.002) as started:
         yield started
 
 
@@ -55,7 +52,7 @@ def opened(lab: Lab, page: Page, server: SlowServer, name: str, *cells: str) -> 
     """Open a notebook whose first cell loads the magics and connects."""
     first = f"%load_ext helix_nb\n%helix connect {server.url} --name lab -m qwen3:8b"
     lab.open(page, lab.write(name, first, *cells))
-    lab.run(page, "application:toggle-left-area")
+    page.evaluate("jupyterapp.shell.collapseLeft()")
 
 
 def shot(page: Page, name: str) -> None:
@@ -114,6 +111,8 @@ def test_tab_completes(lab: Lab, page: Page, server: SlowServer) -> None:
 def test_stop_keeps_what_arrived(lab: Lab, page: Page, server: SlowServer) -> None:
     """The stop button leaves the partial answer and one red line, and the cells after it do not run."""
     opened(lab, page, server, "stop", "%%helix\nlong", "print('after' + 'wards')")
+    server.hold_at = 120
+    server.release.clear()
     lab.start_all(page)
     page.wait_for_selector(f"{CODE_OUTPUT} table", timeout=PAGE_MS)
     lab.run(page, "notebook:interrupt-kernel")
@@ -122,6 +121,8 @@ def test_stop_keeps_what_arrived(lab: Lab, page: Page, server: SlowServer) -> No
     assert outputs.count() == 2 and "interrupted" in outputs.first.inner_text()
     assert "Traceback" not in outputs.last.inner_text()
     assert not page.locator(CODE_OUTPUT, has_text="afterwards").count()
+    server.hold_at = None
+    server.release.set()
     shot(page, "stopped")
 
 
@@ -175,8 +176,10 @@ def classic(tmp_path: Path) -> Iterator[Lab]:
     started.close()
 
 
-def test_notebook_7_shows_the_same(classic: Lab, page: Page, server: SlowServer) -> None:
+@pytest.mark.slow  # it has a server, a page and a kernel of its own
+def test_notebook_7_shows_the_same(classic: Lab, fresh_page: Page, server: SlowServer) -> None:
     """In Notebook 7 an answer streams into one output, typeset and coloured."""
+    page = fresh_page
     first = f"%load_ext helix_nb\n%helix connect {server.url} --name lab -m qwen3:8b"
     path = classic.write("classic", first, "%%helix\nHow do I compute a mean?")
     page.goto(f"{classic.url}notebooks/{path}?token={classic.token}", timeout=PAGE_MS)
