@@ -68,6 +68,8 @@ def remember(value: str) -> None:
 
 def redact(text: str) -> str:
     """Replace every known key in a text by `[key]`."""
+    if not _values:
+        return text
     for value in sorted(_values, key=len, reverse=True):
         if value in text:
             text = text.replace(value, MASK)

@@ -65,8 +65,10 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(self, *request: Any, **options: Any) -> Any:
         connection = await super().connect(*request, **options)
         transport = connection.transport
-        _attempt.get().connected(transport, used=transport in self._used)
-        self._used.add(transport)
+        used = transport in self._used
+        _attempt.get().connected(transport, used=used)
+        if not used:
+            self._used.add(transport)
         return connection
 
     def drop(self) -> None:
