@@ -67,6 +67,30 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
+def test_a_slow_reader_leaves_the_rest_on_the_socket() -> None:
+    """Between two reads the loop takes nothing off the socket; the next read gets it, and nothing is lost."""
+    answer = _InTwoParts(end="keep")
+    with WireServer(answer) as server:
+        connection = hx.connect(server.url, name="slow", retries=0, carrier="aiohttp")
+        url = f"{server.url}/chat/completions"
+
+        async def read() -> tuple[bool, bytes]:
+            carrier = carrier_for(connection, url)
+            response = await carrier.send("POST", url, {}, b"{}", first_byte_s=10)
+            whole = await response.read(10)
+            await _turns()
+            listening = response._transport.is_reading()
+            answer.go.set()
+            while whole.count(b"half ") < 2:
+                whole += await response.read(10)
+            await response.aclose()
+            await carrier.aclose()
+            return listening, whole
+
+        listening, whole = runtime.run_sync(read())
+    assert not listening and whole.count(b"half ") == 2
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_what_arrived_before_a_break_is_kept(carrier: str) -> None:
     """Bytes that nobody had read when the connection broke are part of the answer all the same."""

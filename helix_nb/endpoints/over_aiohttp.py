@@ -86,7 +86,7 @@ class AiohttpResponse:
         self.cut = False
         self._response, self._transport, self._carrier = response, transport, carrier
         self._state = "open"
-        self._flooded = False
+        self._flooded = self._resting = False
 
     async def read(self, timeout_s: float | None) -> bytes:
         """See `carrier.Response.read`."""
@@ -95,6 +95,9 @@ class AiohttpResponse:
         if self._flooded:  # else nothing here would wait, and nobody else had a turn
             await asyncio.sleep(0)
         self._state = "broken"
+        if self._resting:
+            self._resting = False
+            self._transport.resume_reading()
         content = self._response.content
         try:
             async with asyncio.timeout(timeout_s):
@@ -110,7 +113,16 @@ class AiohttpResponse:
             return rest(-1)
         self._state = "whole" if content.at_eof() else "open"
         self._flooded = len(chunk) == PIECE_BYTES
+        if not self._flooded:
+            asyncio.get_running_loop().call_soon(self._rest)
         return chunk
+
+    def _rest(self) -> None:
+        """Leave on the socket what nobody asks for yet: the loop need not wake up for each packet of it."""
+        ours = self._state == "open" and self._response.connection is not None
+        if ours and self._transport.is_reading():
+            self._resting = True
+            self._transport.pause_reading()
 
     async def aclose(self) -> None:
         """See `carrier.Response.aclose`."""

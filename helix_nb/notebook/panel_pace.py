@@ -13,6 +13,7 @@ from .. import runtime
 
 TICK_S = 0.05
 BYTES_PER_S = 40_000
+READ_S = 0.002  # for the reader to take in what has arrived, before it is shown
 
 
 class Pace:
@@ -48,7 +49,7 @@ class Pace:
         self._due_s = 0.0
         if self._resting is not None and not self._resting.done():
             self._resting.set_result(None)
-        runtime.loop().call_soon(self._tick)
+        runtime.loop().call_later(READ_S, self._tick)
 
     def _tick(self) -> None:
         self._scheduled = False
