@@ -7,7 +7,6 @@ import io
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -16,6 +15,7 @@ from yarl import URL
 
 from ..config import Connection
 from ..errors import HelixError
+from .aiohttp_connections import Attempt, Connector, attempt_now, drop
 from .carrier import (
     BAD_HEADER,
     KEEP_IDLE_S,
@@ -33,48 +33,6 @@ MOST_HEADER_BYTES = 64 * 1024
 PIECE_BYTES = 8 * 1024  # of an answer, read before the loop does other things
 LARGE_BYTES = 512 * 1024  # sent in pieces, between which the loop does other things
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
-
-
-class _Attempt:
-    """One try at sending: whether its connection was kept from before, and how long the answer may take.
-
-    The clock for the first byte starts when there is a connection; until then `connect` limits.
-    """
-
-    def __init__(self, first_byte_s: float) -> None:
-        self.first_byte_s = first_byte_s
-        self.used = False
-        self.transport: Any = None
-        self.patience = asyncio.timeout(None)
-
-    def connected(self, transport: Any, *, used: bool) -> None:
-        self.transport, self.used = transport, used
-        self.patience.reschedule(asyncio.get_running_loop().time() + self.first_byte_s)
-
-
-_attempt: ContextVar[_Attempt] = ContextVar("attempt")
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells each attempt when it has a connection, and whether that one was kept."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    async def connect(self, *request: Any, **options: Any) -> Any:
-        connection = await super().connect(*request, **options)
-        transport = connection.transport
-        used = transport in self._used
-        _attempt.get().connected(transport, used=used)
-        if not used:
-            self._used.add(transport)
-        return connection
-
-    def drop(self) -> None:
-        """Close every connection at once; only when nobody reads from one."""
-        for transport in list(self._used):
-            _drop(transport)
 
 
 class AiohttpResponse:
@@ -133,7 +91,7 @@ class AiohttpResponse:
         unfinished = state != "whole" or self._response.connection is not None
         if unfinished or self._transport.is_closing():
             self._response.close()
-            _drop(self._transport)
+            drop(self._transport)
         await self._carrier.left()
 
 
@@ -169,7 +127,7 @@ class AiohttpCarrier:
         request: dict[str, Any] = {"method": method, "url": URL(url), "headers": headers}
         for kept in (True, False):
             request["data"] = io.BytesIO(body) if body and len(body) > LARGE_BYTES else body
-            attempt = _Attempt(first_byte_s)
+            attempt = Attempt(first_byte_s)
             try:
                 return await self._tried(attempt, self._session(kept=kept), request)
             except _BROKEN as error:
@@ -182,14 +140,14 @@ class AiohttpCarrier:
         raise AssertionError("a fresh connection was never used before")
 
     async def _tried(
-        self, attempt: _Attempt, session: aiohttp.ClientSession, request: dict[str, Any]
+        self, attempt: Attempt, session: aiohttp.ClientSession, request: dict[str, Any]
     ) -> AiohttpResponse:
-        _attempt.set(attempt)
+        attempt_now.set(attempt)
         try:
             async with attempt.patience:
                 response = await session.request(**request, allow_redirects=False)
         except BaseException:
-            _drop(attempt.transport)
+            drop(attempt.transport)
             raise
         return AiohttpResponse(response, attempt.transport, self)
 
@@ -201,7 +159,7 @@ class AiohttpCarrier:
             for session in sessions.values():
                 connector = session.connector
                 await session.close()
-                if isinstance(connector, _Connector):
+                if isinstance(connector, Connector):
                     connector.drop()
 
     async def left(self) -> None:
@@ -215,7 +173,7 @@ class AiohttpCarrier:
         if kept not in self._sessions:
             keeping: dict[str, Any] = {"keepalive_timeout": KEEP_IDLE_S} if kept else {"force_close": True}
             self._sessions[kept] = aiohttp.ClientSession(
-                connector=_Connector(limit=0, ssl=self._context, **keeping),
+                connector=Connector(limit=0, ssl=self._context, **keeping),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connection.connect_timeout_s),
                 max_line_size=MOST_HEADER_BYTES,
@@ -230,12 +188,6 @@ class AiohttpCarrier:
                 session.connector._conns.clear()  # its finaliser would take them out of the shared epoll
             session.detach()
         self._sessions = {}
-
-
-def _drop(transport: Any) -> None:
-    """Close a socket at once: `close` waits until what was written is read, and over TLS for a goodbye."""
-    if transport is not None:
-        transport.abort()
 
 
 def _begun(error: BaseException) -> bool:

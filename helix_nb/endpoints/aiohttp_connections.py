@@ -1,0 +1,58 @@
+"""aiohttp's connections: which one a request got, whether it was kept from before, and how to drop one."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from contextvars import ContextVar
+from typing import Any
+
+import aiohttp
+
+
+class Attempt:
+    """One try at sending: whether its connection was kept from before, and how long the answer may take.
+
+    The clock for the first byte starts when there is a connection; until then `connect` limits.
+    """
+
+    def __init__(self, first_byte_s: float) -> None:
+        self.first_byte_s = first_byte_s
+        self.used = False
+        self.transport: Any = None
+        self.patience = asyncio.timeout(None)
+
+    def connected(self, transport: Any, *, used: bool) -> None:
+        self.transport, self.used = transport, used
+        self.patience.reschedule(asyncio.get_running_loop().time() + self.first_byte_s)
+
+
+attempt_now: ContextVar[Attempt] = ContextVar("attempt")
+
+
+class Connector(aiohttp.TCPConnector):
+    """Tells each attempt when it has a connection, and whether that one was kept."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def connect(self, *request: Any, **options: Any) -> Any:
+        connection = await super().connect(*request, **options)
+        transport = connection.transport
+        used = transport in self._used
+        attempt_now.get().connected(transport, used=used)
+        if not used:
+            self._used.add(transport)
+        return connection
+
+    def drop(self) -> None:
+        """Close every connection at once; only when nobody reads from one."""
+        for transport in list(self._used):
+            drop(transport)
+
+
+def drop(transport: Any) -> None:
+    """Close a socket at once: `close` waits until what was written is read, and over TLS for a goodbye."""
+    if transport is not None:
+        transport.abort()
