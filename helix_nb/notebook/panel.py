@@ -49,8 +49,9 @@ class ChatPanel(anywidget.AnyWidget):
     `panel.chat` is that Chat, `panel.send("...")` asks from Python, `panel.frame()` is its part of
     the log. `panel.busy` is True while an answer is under way; observe it with
     `panel.observe(callback, "busy")` (called on a background thread). Beside the panel stands a
-    static transcript, which is what a saved notebook shows without a kernel. Nothing of the
-    conversation, and no key, is part of the widget's saved state.
+    static transcript, which is what a saved notebook shows without a kernel. After a page reload,
+    JupyterLab keeps the transcript it had: display the panel again in a cell to save what came
+    later. Nothing of the conversation, and no key, is part of the widget's saved state.
 
     Raises:
         ConfigError: both a chat and settings for a new one were given.
