@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import subprocess
 import sys
@@ -293,3 +294,25 @@ def test_parquet_goes_chunk_by_chunk_and_resumes(tmp_path: Any) -> None:
     done = pd.read_parquet(tmp_path / "out")
     assert done["said"].tolist() == [f"echo: row {n} é{{{{n}}}}" for n in range(25)]
     assert hx.batch("p").index.tolist() == list(range(25))
+
+
+def test_what_was_there_before_is_not_searched_for_garbage() -> None:
+    """While rows are asked the collector leaves older objects alone; a freeze of the user stays as it is."""
+    counts: list[int] = []
+
+    def answer(body: dict[str, Any]) -> str:
+        counts.append(gc.get_freeze_count())
+        return "yes"
+
+    with BatchServer(answer=answer) as server:
+        hx.connect(server.url, name="s")
+        rows = pd.DataFrame({"n": range(3)})
+        rows.helix.ask("row {{n}} please", model="m", progress=False)
+        assert all(counts) and gc.get_freeze_count() == 0
+        gc.freeze()
+        try:
+            frozen = gc.get_freeze_count()
+            rows.helix.ask("row {{n}} again", model="m", progress=False)
+            assert gc.get_freeze_count() == pytest.approx(frozen, rel=0.01)
+        finally:
+            gc.unfreeze()

@@ -12,6 +12,7 @@ from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaE
 from ..gate import Gate, gate_for
 from ..messages import Request
 from ..rounds import rounds
+from .garbage import set_aside
 from .limits import Limits, Spending
 from .memory import Claim, Memory
 from .outcome import Outcome, answered, failed
@@ -59,7 +60,7 @@ class Runner:
         self._spending = Spending(self.limits)
         gate = gate_for(self.connection)
         try:
-            with gate.limited(rpm=self.limits.rpm, tpm=self.limits.tpm):
+            with set_aside(), gate.limited(rpm=self.limits.rpm, tpm=self.limits.tpm):
                 await self._send(self.left()[:most], gate)
         finally:
             await self._leave()
