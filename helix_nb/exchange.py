@@ -27,8 +27,8 @@ async def exchange(request: Request, endpoint: Endpoint, log: Log, watch: Watch 
     if watch is not None:
         watch(Delta(), draft)
     try:
-        await log.begin(request, draft.reply(), endpoint.connection.identity)
         async with asyncio.timeout(request.timeout_s):
+            await log.begin(request, draft.reply(), endpoint.connection.identity)
             async with aclosing(gate_for(endpoint.connection).deltas(endpoint, request, draft)) as deltas:
                 async for delta in deltas:
                     shown = draft.add(delta)

@@ -136,6 +136,7 @@ def prepare(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None,
 def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
     from .endpoints import endpoint_for
+    from .endpoints.completions import asked_at
 
     options["announce"] = False
     made = ready(prompt, **options) if chat is None else chat.asked(prompt, None, options)
@@ -146,7 +147,8 @@ def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict
         )
         return endpoint_for(made.connection).wire(request)
 
-    url = f"{made.connection.base_url}/chat/completions" if made.connection.kind == "remote" else None
+    there = made.connection
+    url = asked_at(there.base_url, there.app_id) if there.kind == "remote" else None
     return {"endpoint": made.connection.name, "url": url, "body": run_sync(wire())}
 
 

@@ -16,8 +16,25 @@ from typing import Any, Literal, NamedTuple
 from .errors import ConfigError
 
 Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
-_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
 ROLES = ("system", "user", "assistant", "tool")
+
+
+def as_json(value: Any) -> Any:
+    """What JSON has no spelling for as plain data: sets, numpy, pandas, pydantic; else its str().
+
+    `str` of a long array leaves out its middle, and two of them would look the same.
+    """
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    for name in ("tolist", "item", "model_dump"):
+        if callable(convert := getattr(value, name, None)) and not isinstance(value, type):
+            return convert()
+    return str(value)
+
+
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=as_json).encode
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ import json
 import os
 import pickle
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import threading
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,23 @@ def test_a_rate_limit_is_waited_out() -> None:
     """A 429 with Retry-After is tried again; the row counts the attempts."""
     assert hx.ask(FRANCE, model="demo-429").status == "ok"
     assert row()["attempts"] == 2
+
+
+def test_the_total_timeout_covers_the_log_too() -> None:
+    """While another program holds the log, timeout= ends the call; nothing was sent, and the row follows."""
+    with WireServer(Answer(PARIS)) as server:
+        hx.connect(server.url, name="s")
+        hx.ask("first", model="m")
+        path = hx.logbook.info().path
+        assert path is not None
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(hx.TimedOut, match="timeout="):
+                hx.ask("second", model="m", timeout=0.2)
+            other.execute("ROLLBACK")
+        assert [got.json["messages"][0]["content"] for got in server.asked()] == ["first"]
+    recorded = row()
+    assert (recorded["prompt"], recorded["status"], recorded["error_type"]) == ("second", "error", "TimedOut")
 
 
 def test_the_total_timeout_keeps_what_arrived() -> None:

@@ -19,6 +19,7 @@ import helix_nb as hx
 from helix_nb import config, runtime
 from helix_nb.endpoints import ModelInfo, endpoint_for
 from helix_nb.endpoints.failures import agent_key
+from helix_nb.faces import dry_run
 from helix_nb.messages import Delta, Message, Request
 
 KEY = "hl-canary-canary-canary-canary"
@@ -289,12 +290,19 @@ def test_headers_that_http_cannot_carry_are_refused(settings: dict[str, Any]) ->
         assert "two" not in str(caught.value) and server.got == []
 
 
-def test_stream_options_refused_are_left_out_from_then_on() -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        b'{"detail": "stream_options: extra fields not permitted"}',
+        b'{"detail": [{"loc": ["body", "include_usage"], "msg": "Extra inputs are not permitted"}]}',
+    ],
+)
+def test_stream_options_refused_are_left_out_from_then_on(refusal: bytes) -> None:
     """One more request without them, in the same attempt; the next question does not try again."""
 
     def script(got: Got) -> Answer:
         if "stream_options" in got.json:
-            return Answer(b'{"detail": "stream_options: extra fields not permitted"}', 422, framing="length")
+            return Answer(refusal, 422, framing="length")
         return Answer(PARIS)
 
     with WireServer(script) as server:
@@ -407,3 +415,35 @@ def test_a_forked_child_uses_connections_of_its_own() -> None:
         assert os.waitpid(child, 0)[1] == 0
         assert str(hx.ask("Where?", model="m")) == "Paris"
         assert server.connections == 2
+
+
+def test_an_agent_key_needs_no_model() -> None:
+    """Where only an agent's key is refused the list of models, the agent is asked without naming one."""
+    refused = Answer(b"path not allowed for app API keys", 403, "text/plain", framing="length")
+    with WireServer(lambda got: refused if got.method == "GET" else Answer(PARIS)) as server:
+        connect(server, key=KEY)
+        assert str(hx.ask("Where?")) == "Paris"
+        assert "model" not in server.asked()[0].json
+
+
+def test_an_unknown_model_is_answered_with_the_list_that_is_known() -> None:
+    """Once a list was asked for, the error names what is served and what was probably meant."""
+    listing = Answer(b'{"data": [{"id": "qwen3:8b"}, {"id": "llama3"}]}', content_type="application/json")
+    unknown = Answer(b'{"error": {"code": "model_not_found"}}', 404, framing="length")
+    with WireServer(lambda got: listing if got.method == "GET" else unknown) as server:
+        connection = connect(server)
+        with pytest.raises(hx.UnknownModel, match=r"hx.models\(\) lists what it does"):
+            hx.ask("Where?", model="qwen3")
+        listed(connection)
+        with pytest.raises(hx.UnknownModel, match=r"Did you mean 'qwen3:8b'\? It serves: qwen3:8b, llama3"):
+            hx.ask("Where?", model="qwen3")
+        assert [got.method for got in server.got] == ["POST", "GET", "POST"]
+
+
+def test_a_dry_run_shows_where_an_agent_is_asked() -> None:
+    """The address of a dry run is the one that is sent to, `app_id` included."""
+    with WireServer(Answer(PARIS)) as server:
+        connect(server, app_id="app 9")
+        url = dry_run("Where?", model="m")["url"]
+        hx.ask("Where?", model="m")
+        assert url.endswith(server.got[0].target) and url.endswith("?app_id=app%209")

@@ -9,7 +9,9 @@ import stat
 import warnings
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from records_fixtures import begun, demo, ended, record, request
@@ -17,7 +19,7 @@ from records_fixtures import begun, demo, ended, record, request
 import helix_nb as hx
 from helix_nb import config
 from helix_nb.errors import ConfigError, HelixError
-from helix_nb.messages import Origin, ToolCall, Usage
+from helix_nb.messages import Message, Origin, Request, ToolCall, Usage
 from helix_nb.records import current_log, frames, schema
 from helix_nb.records.place import is_network, wanted
 from helix_nb.runtime import run_sync
@@ -307,6 +309,36 @@ def test_the_file_is_its_owners_only(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {stat.S_IMODE(each.stat().st_mode) for each in companions} == {0o600}
 
 
+def test_a_file_that_was_there_becomes_its_owners_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty file that everybody may read is taken as the log, and is nobody else's to read any more."""
+    path = tmp_path / "log.db"
+    path.touch(0o644)
+    monkeypatch.setenv("HELIX_NB_LOG", str(path))
+    run_sync(record(current_log()))
+    current_log().flush()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "value", [np.array(["a", "b"]), pd.Series(["a", "b"]), pd.Index(["a", "b"]), ("a", "b")]
+)
+def test_parameters_from_numpy_and_pandas_are_recorded(value: Any) -> None:
+    """An array as a parameter is a list in the row, as it is in the request."""
+    asked = Request((Message("user", "x"),), "m", {"stop": value, "seed": np.int64(3)})
+    run_sync(record(current_log(), asked))
+    assert json.loads(frames.log().iloc[0]["params"]) == {"stop": ["a", "b"], "seed": 3}
+
+
+def test_two_long_arrays_are_two_requests() -> None:
+    """The identity of a request goes by every item of an array, not by how it prints."""
+    one, other = np.arange(5000), np.arange(5000)
+    other[2500] = 0
+    digests = {Request((Message("user", "x"),), "m", {"ids": ids}).digest() for ids in (one, other)}
+    assert len(digests) == 2
+
+
 def test_memory_and_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """:memory: serves this kernel and leaves no file; off keeps nothing and still reads as a frame."""
     monkeypatch.setenv("HELIX_NB_LOG", ":memory:")
@@ -347,6 +379,11 @@ def newer(path: Path) -> None:
         file.execute("PRAGMA user_version = 999")
 
 
+def foreign(path: Path) -> None:
+    with sqlite3.connect(path) as file:
+        file.execute("CREATE TABLE notes (text TEXT)")
+
+
 def unreadable(path: Path) -> None:
     path.write_bytes(b"no database " * 1000)
 
@@ -358,7 +395,12 @@ def blocked(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
-    [(newer, "newer helix_nb"), (unreadable, "not a log"), (blocked, "cannot be written")],
+    [
+        (newer, "newer helix_nb"),
+        (foreign, "another program's"),
+        (unreadable, "not a log"),
+        (blocked, "cannot be written"),
+    ],
 )
 def test_a_log_that_cannot_be_kept_warns_once_and_loses_no_answer(
     spoil: object, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

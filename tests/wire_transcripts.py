@@ -149,9 +149,15 @@ STREAMS = [
         finish_reason="stop",
     ),
     Wire(
-        "raw U+2028, U+0085 and \\x0b in a string",
+        "raw U+2028 and U+0085 in a string",
         sse(json.dumps(say("a\u2028b\u0085c"), ensure_ascii=False), STOP),
         text="a\u2028b\u0085c",
+        finish_reason="stop",
+    ),
+    Wire(
+        "a raw \\x0b, form feed, tab and NUL in a string",
+        sse(json.dumps(say("a?b")).replace("?", "\x0b\x0c\t\x00"), STOP),
+        text="a\x0b\x0c\t\x00b",
         finish_reason="stop",
     ),
     Wire(

@@ -35,7 +35,7 @@ class Complaint:
             value = re.sub(r"^(?:data|error):\s*", "", line.strip())
             if value[:1] in ("{", "["):
                 try:
-                    return cls.from_json(json.loads(value))
+                    return cls.from_json(json.loads(value, strict=False))
                 except (ValueError, RecursionError):
                     continue
         return cls(_page(text) if _PAGE.match(text) else text)

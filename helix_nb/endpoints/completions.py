@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from ..config import Connection, remember_model
-from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed
+from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
 from ..messages import Delta, Request
 from . import ModelInfo
 from .carrier import Carrier, Response, carrier_for, silent
-from .failures import agent_key, failure, web_page
+from .failures import agent_key, failure, list_models, web_page
 from .listing import models_in
 from .profiles import body_of, encoded, profile_named
 from .reading import AnswerReader
@@ -47,6 +47,7 @@ class Completions:
         self._profile = profile_named(connection.profile)
         self._carrier: Carrier | None = None
         self._answers_as_agent = False
+        self._served: list[str] = []  # as far as somebody asked for the list
         self._closed = False
 
     def wire(self, request: Request) -> dict[str, Any]:
@@ -74,6 +75,9 @@ class Completions:
                     yield delta
             for delta in reader.close(cut=response.cut):
                 yield delta
+        except UnknownModel as error:
+            list_models(error, self._served, model)
+            raise
         finally:
             await response.aclose()
 
@@ -86,7 +90,9 @@ class Completions:
             if answered.error is not None:
                 self._answers_as_agent = self._answers_as_agent or agent_key(answered.error)
                 raise answered.error
-            return models_in(self.connection, await self._listing(answered.response, wait_s))
+            models = models_in(self.connection, await self._listing(answered.response, wait_s))
+            self._served = [info.id for info in models]
+            return models
         finally:
             await answered.response.aclose()
 
@@ -116,6 +122,8 @@ class Completions:
         try:
             served = [info.id for info in await self.models() if info.id]
         except HelixError as error:
+            if agent_key(error):  # an agent has chosen already
+                return None, None
             error.args = (f"No model was named, and asking which there are failed. {error}",)
             raise
         if not served:
@@ -128,13 +136,12 @@ class Completions:
 
     async def _ask(self, request: Request, model: str | None) -> _Answered:
         """Post the request; where only asking for token counts is refused, post it once more without."""
-        url = f"{await self._base_url()}/chat/completions"
-        if self.connection.app_id:
-            url += f"?app_id={quote(self.connection.app_id, safe='')}"
+        url = asked_at(await self._base_url(), self.connection.app_id)
         wait_s = self.connection.first_byte_timeout_s
         body = self._body(request, model)
         answered = await self._send("POST", url, encoded(body, self._profile), model, wait_s)
-        refused = answered.response.status in (400, 422) and b"stream_options" in answered.body
+        named = any(name in answered.body for name in (b"stream_options", b"include_usage"))
+        refused = answered.response.status in (400, 422) and named
         if not refused or "stream_options" not in body or "stream_options" in request.params:
             return answered
         await answered.response.aclose()
@@ -213,6 +220,11 @@ class Completions:
             if reader.finished:
                 return b""
             raise silent(self.connection, name, limit_s) from None
+
+
+def asked_at(base_url: str, app_id: str | None) -> str:
+    """Where a conversation is sent; `app_id` is one of Helix's agents."""
+    return f"{base_url}/chat/completions" + (f"?app_id={quote(app_id, safe='')}" if app_id else "")
 
 
 def _same_place(url: str, response: Response) -> str | None:

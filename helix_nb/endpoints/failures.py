@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..config import Connection, redact
@@ -28,6 +28,7 @@ from ..errors import (
 from .complaints import Complaint
 from .waiting import retry_after_s
 
+_UNLISTED = "; hx.models() lists what it does."
 AGENT_SENTENCE = "This is a valid agent key: it chooses its own model and lists none."
 _QUOTED = re.compile(r"\b(?:status code:? ?|upstream )([45]\d\d)\b", re.IGNORECASE)
 _AGENT_KEY = re.compile(r"path not allowed for app API keys", re.IGNORECASE)
@@ -180,12 +181,21 @@ def _unknown_model(case: _Case) -> UnknownModel:
     found = _SERVED.search(case.complaint.text)
     served = [item for item in re.split(r"[,\s\"'`]+", found[1]) if item] if found else []
     if not served:
-        said = case.complaint.said
-        return UnknownModel(f"{name} does not serve {asked}; hx.models() lists what it does.{said}")
+        return UnknownModel(f"{name} does not serve {asked}{_UNLISTED}{case.complaint.said}")
+    return UnknownModel(f"{name} does not serve {asked}{_list_of(served, model)}")
+
+
+def list_models(error: HelixError, served: Sequence[str], model: str | None) -> None:
+    """Put what a server serves, where that is known, into its error about an unknown model."""
+    if served:
+        error.args = (str(error).replace(_UNLISTED, _list_of(served, model), 1),)
+
+
+def _list_of(served: Sequence[str], model: str | None) -> str:
     close = difflib.get_close_matches(model or "", served, 1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
     shown = ", ".join(served[:20]) + (f" and {len(served) - 20} more" if len(served) > 20 else "")
-    return UnknownModel(f"{name} does not serve {asked}.{guess} It serves: {Complaint(shown).excerpt}.")
+    return f".{guess} It serves: {Complaint(shown).excerpt}."
 
 
 def _redirected(connection: Connection, headers: Mapping[str, str]) -> ConfigError:

@@ -28,7 +28,7 @@ def models_in(connection: Connection, body: bytes) -> list[ModelInfo]:
     Raises StreamFailed when the body is something else.
     """
     try:
-        data = json.loads(body)
+        data = json.loads(body, strict=False)
     except (ValueError, RecursionError):
         raise unreadable(connection, body.decode("utf-8", "replace")) from None
     if isinstance(data, dict) and ("data" in data or "models" in data):

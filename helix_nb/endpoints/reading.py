@@ -18,7 +18,8 @@ from .sse import MAX_EVENT_BYTES, Event, Stray
 from .thinking import ThinkSplitter
 
 _HTML = re.compile(r"\s*<(?:!doctype|html)\b", re.IGNORECASE)
-_decoded = json.JSONDecoder().raw_decode  # of a text without spaces around it
+# Of a text without spaces around it; not strict: servers let a raw \x0b or tab into a string.
+_decoded = json.JSONDecoder(strict=False).raw_decode
 _ERROR_KEYS = ("message", "detail", "msg", "errors")
 
 

@@ -106,7 +106,12 @@ def _open_alone(path: Path) -> Store:
 def _create(path: Path) -> None:
     """Make the file before SQLite does: what people ask is nobody else's to read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # another kernel may be making it now
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if hasattr(os, "fchmod") and os.fstat(file).st_uid == os.getuid():
+            os.fchmod(file, 0o600)  # somebody may have made it with a plain `touch`
+    finally:
+        os.close(file)
 
 
 def _journal_mode(connection: sqlite3.Connection) -> str:
@@ -128,6 +133,9 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer helix_nb (log version {version}, this one knows up to "
             f"{schema.VERSION}): upgrade helix_nb, or point HELIX_NB_LOG at another file."
         )
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "exchanges" not in tables:
+        raise LogProblem(f"{path} is another program's database: point HELIX_NB_LOG at a file of its own.")
 
 
 def _prepared(connection: sqlite3.Connection, path: Path | None, *, shared: bool) -> Store:

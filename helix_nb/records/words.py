@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import redact
+from ..messages import as_json
 from .warning import warn
 
 _DATA_URL = re.compile(r"data:([\w.+/-]*);base64,([A-Za-z0-9+/=]+)\Z")
@@ -104,15 +105,8 @@ def with_attachments(connection: sqlite3.Connection, data: Any) -> Any:
 
 
 def to_json(data: Any) -> str:
-    """JSON text; numpy scalars become numbers, what JSON does not know becomes its str()."""
+    """JSON text; numpy and pandas values become numbers and lists, what JSON does not know its str()."""
     return _encoded(data)
 
 
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    item = getattr(value, "item", None)
-    return item() if callable(item) else str(value)
-
-
-_encoded = json.JSONEncoder(ensure_ascii=False, default=_jsonable).encode
+_encoded = json.JSONEncoder(ensure_ascii=False, default=as_json).encode
