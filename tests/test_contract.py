@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from wire_server import Answer, WireServer
 from wire_transcripts import ROLE, STOP, say, sse
 
 import helix_nb as hx
-from helix_nb import runtime
+from helix_nb import keys, runtime
 
 
 @pytest.fixture
@@ -109,6 +110,38 @@ def test_questions_want_a_frame(question: Callable[[Any], object]) -> None:
     """What is no DataFrame is told so."""
     with pytest.raises(hx.ConfigError, match="int"):
         question(3)
+
+
+LARGE = "x" * 400_000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: hx.use(endpoint=LARGE),
+        lambda: hx.ask("q", max_tokens=LARGE),
+        lambda: hx.ask("q", stop=list(range(100_000))),
+        lambda: hx.ask("q", images=[LARGE]),
+    ],
+)
+def test_a_sentence_stays_one_however_large_what_it_quotes(wrong: Callable[[], object]) -> None:
+    """An error keeps its beginning and its end, and says that it was shortened."""
+    with pytest.raises(hx.ConfigError) as failed:
+        wrong()
+    said = str(failed.value)
+    assert len(said) <= 1000
+    assert "characters, shortened" in said
+    assert str(pickle.loads(pickle.dumps(failed.value))) == said
+
+
+def test_a_key_is_hidden_before_a_sentence_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a key stands in a long sentence, no half of it is left over."""
+    key = "abcdefgh" * 30
+    monkeypatch.setattr(keys, "_values", {key: None})
+    for at in range(0, 1200, 40):
+        assert "abcd" not in str(hx.HelixError("." * at + key + "." * 1100))
+    whole = "." * 990 + key
+    assert str(hx.HelixError(whole)) == "." * 990 + "[key]"
 
 
 @pytest.mark.parametrize("piece_bytes", [None, 1])
