@@ -138,10 +138,13 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     from .demo import start
 
+    if not 0 <= options.port <= 65535:
+        raise ConfigError(f"--port is a number from 0 (any free one) to 65535, not {options.port}.")
+
     async def serve() -> None:
         try:
             server = start(options.port)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             raise ConfigError(f"Port {options.port} cannot be used: {error}; leave --port out.") from None
         print(server.url, flush=True)
         print(f"Canned text, not a model. Any OpenAI client: base_url={server.url!r}", file=sys.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .config import Connection, default_model, endpoints, redact, resolve
-from .errors import HelixError
+from .errors import ConfigError, HelixError
 
 # What is worth knowing the version of, and the extra that installs it.
 PACKAGES = {
@@ -44,7 +44,11 @@ def findings(*, offline: bool = False) -> Iterator[Finding]:
     yield Finding(f"helix_nb {__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield Finding(f"  {sys.executable}")
     yield Finding("\nEndpoints")
-    current = resolve(None).name
+    current = None
+    try:
+        current = resolve(None).name
+    except ConfigError as error:
+        yield Finding(f"* {_sentence(error)}", ok=False)
     for connection in endpoints().values():
         yield from _endpoint(connection, current=connection.name == current, offline=offline)
     yield Finding("\nLog")
@@ -77,9 +81,15 @@ def _reached(connection: Connection, current: bool) -> Finding:
     except HelixError as error:
         # An agent key may not list models, and that it is told so shows that it is known.
         known = "agent key" in str(error)
-        return Finding(f"    {plain(redact(str(error)))}", ok=known or not current)
+        return Finding(f"    {_sentence(error)}", ok=known or not current)
     shown = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
     return Finding(f"    answers; {len(found)} models: {plain(redact(shown))}")
+
+
+def _sentence(error: HelixError) -> str:
+    from .markdown import plain
+
+    return plain(redact(str(error)))
 
 
 def _log() -> Finding:

@@ -149,6 +149,25 @@ def test_doctor_finds_a_log_that_cannot_be_written(monkeypatch: pytest.MonkeyPat
     assert "HELIX_NB_LOG" in broken.stdout
 
 
+def test_doctor_goes_on_after_a_wrong_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A HELIX_URL that is none is a finding; what else there is to find follows."""
+    monkeypatch.setenv("HELIX_URL", "nope")
+    monkeypatch.setenv("HELIX_API_KEY", CANARY)
+    done = run("doctor", "--offline")
+    assert done.returncode == 1
+    assert "* HELIX_URL, from the environment: 'nope' is not a URL" in done.stdout
+    assert all(said in done.stdout for said in ("  demo: embedded", "  local: ", "\nLog\n", "pandas"))
+    assert "CANARY" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_serve_refuses_what_is_no_port(port: str) -> None:
+    """No other port is served instead; one sentence says which there are."""
+    refused = run("serve", "--port", port)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("helix_nb: --port is a number from 0 ")
+
+
 def test_serve_prints_its_url_and_ends_with_ctrl_c() -> None:
     """The first line is the URL; it answers there until Ctrl-C, and ends with exit code 0."""
     with serving() as (url, process):
