@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from .errors import ConfigError
@@ -108,7 +108,7 @@ def _checked(name: str, value: Any) -> None:
         raise ConfigError(f"{name} is a number of seconds above 0, not {value!r}.")
     elif name == "idle_unload_s" and not _number(value):
         raise ConfigError(f"{name} is a number of seconds from 0 up, not {value!r}.")
-    elif name == "retries" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+    elif name == "retries" and (isinstance(value, bool) or not isinstance(value, Integral) or value < 0):
         raise ConfigError(f"{name} is a whole number from 0 up, not {value!r}.")
     elif name in (*_LIMITS, "cache_bytes", "memory_bytes"):
         if value is not None and not _number(value, above=True):

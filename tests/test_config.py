@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,6 +113,7 @@ def test_settings_are_checked_with_a_suggestion() -> None:
         hx.connect("http://127.0.0.1:9", idle_timeout_s=0)
     with pytest.raises(hx.ConfigError, match="retries"):
         hx.connect("http://127.0.0.1:9", retries=-1)
+    assert hx.connect("http://127.0.0.1:9", retries=np.int64(1)).retries == 1
 
 
 @pytest.mark.parametrize(
