@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from .config import Connection, aliases, default_model, redact, redact_data, resolve
+from .config import Connection, aliases, default_model, redact, redact_data, refuse_key_names, resolve
 from .errors import ConfigError
 from .messages import Message, Origin, Request, ToolCall
 
@@ -32,6 +32,9 @@ class Asked:
 
 def asked(
     prompt: Prompt,
+    origin: Origin | None = None,
+    history: Sequence[Message] = (),
+    /,
     *,
     model: str | None = None,
     endpoint: str | Connection | None = None,
@@ -43,13 +46,13 @@ def asked(
     max_rounds: int | None = None,
     timeout: float | None = None,
     stream: bool = True,
-    origin: Origin | None = None,
-    history: Sequence[Message] = (),
     **params: Any,
 ) -> Asked:
-    """Check the arguments and build the request; ConfigError says what is wrong in one sentence."""
-    if not all(isinstance(message, Message) for message in history):
-        raise ConfigError("history= is a Chat's own: give a list of messages as the prompt, or use hx.Chat.")
+    """Check the arguments and build the request; ConfigError says what is wrong in one sentence.
+
+    What is not the caller's to choose stands before the `/`, so that any name is free for a parameter.
+    """
+    refuse_key_names(params)
     connection = resolve(endpoint)
     messages = _messages(prompt, system, _parts(images), _texts(attachments), history)
     functions, wire_tools = _tools(tools)
@@ -91,9 +94,22 @@ def _listed(prompt: Any, system: str | None, parts: Sequence[Mapping[str, Any]])
     if parts:
         raise ConfigError("A list of messages carries its own images and attachments; leave these out.")
     messages = tuple(Message.of(item) for item in prompt)
-    if not messages:
-        raise ConfigError("The list of messages is empty; nothing was sent.")
+    if not ask_something(messages):
+        raise ConfigError("The prompt is empty; nothing was sent.")
     return messages
+
+
+def ask_something(messages: Iterable[Message]) -> bool:
+    """Whether any of these messages holds more than blank text; a system message alone asks nothing."""
+    return any(message.role != "system" and not _blank(message) for message in messages)
+
+
+def _blank(message: Message) -> bool:
+    if isinstance(message.content, str) or message.content is None:
+        return not (message.tool_calls or (message.content or "").strip())
+    texts = [part.get("text") for part in message.content if part.get("type") == "text"]
+    only_text = len(texts) == len(message.content)
+    return only_text and not message.tool_calls and not any(str(text or "").strip() for text in texts)
 
 
 def system_message(system: str | None) -> tuple[Message, ...]:

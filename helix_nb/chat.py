@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from . import provenance
 from .asking import Asked, Prompt, system_message
-from .config import Connection
+from .config import Connection, refuse_key_names
 from .draft import new_id
 from .errors import ChatBusy, ConfigError
-from .faces import prepare, ready, remember, start
+from .faces import announced, prepare, ready, remember, start
 from .messages import Message, Origin, Reply
 from .running import Running
 from .streams import AsyncStream, Stream
@@ -56,6 +56,7 @@ class Chat:
         system: str | None = None,
         **params: Any,
     ) -> None:
+        refuse_key_names(params)
         self.model, self.endpoint, self.system, self.params = model, endpoint, system, params
         self.thread_id = new_id()
         self.turns: list[Turn] = []
@@ -102,16 +103,21 @@ class Chat:
         """Stream the answer to the next prompt in async code."""
         return AsyncStream(lambda: self.prepare(prompt, **options))
 
-    def start(self, prompt: Prompt, *, key: str | None = None, **options: Any) -> Running:
+    def start(
+        self, prompt: Prompt, key: str | None = None, origin: Origin | None = None, /, **options: Any
+    ) -> Running:
         """Start the next exchange and return it as a Running, without waiting; ChatBusy as below."""
-        return self.prepare(prompt, key=key, **options).begin()
+        return self.prepare(prompt, key, origin, **options).begin()
 
-    def prepare(self, prompt: Prompt, *, key: str | None = None, **options: Any) -> Running:
+    def prepare(
+        self, prompt: Prompt, key: str | None = None, origin: Origin | None = None, /, **options: Any
+    ) -> Running:
         """Check the next exchange and return it ready to `begin()`; ChatBusy when one is under way."""
         with self._lock:
             if self.busy:
                 raise ChatBusy("This chat is still answering; wait for it, stop it, or fork() the chat.")
-            made = self.asked(prompt, key, options)
+            named = (options.get("endpoint") or self.endpoint) is not None
+            made = announced(self.asked(prompt, key, origin, options), named=named)
             prompted = made.request.messages[-1]
 
             def finished(outcome: Outcome | None, reply: Reply) -> None:
@@ -174,7 +180,7 @@ class Chat:
         if self.busy:
             raise ChatBusy("This chat is still answering; stop it before changing what it remembers.")
 
-    def asked(self, prompt: Prompt, key: str | None, options: dict[str, Any]) -> Asked:
+    def asked(self, prompt: Prompt, key: str | None, origin: Origin | None, options: dict[str, Any]) -> Asked:
         """The next request, checked: the conversation up to the turn of that key, and the prompt."""
         if not isinstance(prompt, str):
             raise ConfigError("A chat takes its prompts as text; it keeps the list of messages itself.")
@@ -184,12 +190,12 @@ class Chat:
         settings |= self.params | {name: value for name, value in options.items() if value is not None}
         held = all(turn.exchange_id for turn in before)
         origin = replace(
-            settings.pop("origin", None) or _chat_origin(),
+            origin or _chat_origin(),
             thread_id=self.thread_id,
             parent_id=before[-1].exchange_id if before and held else None,
             new_from=len(system_message(settings["system"])) + len(past) if held else 0,
         )
-        return ready(prompt, history=past, origin=origin, **settings)
+        return ready(prompt, origin, past, **settings)
 
     def _index(self, key: str | None) -> int:
         keys: Sequence[str | None] = [turn.key for turn in self.turns]

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult
 from .connection import Connection, text_or_none, with_settings
 from .environment import HELIX_ROOT, helix, profile_of
 from .errors import ConfigError
-from .keys import KeyFilter, Secret, redact, redact_data
+from .keys import MISPLACED, KeyFilter, Secret, redact, redact_data, refuse_key_names
 from .session import (
     Defaults,
     aliases,
@@ -29,6 +29,7 @@ from .session import (
 from .urls import normalise, split
 
 __all__ = [
+    "MISPLACED",
     "Connection",
     "Defaults",
     "KeyFilter",
@@ -43,6 +44,7 @@ __all__ = [
     "nothing_leaves",
     "redact",
     "redact_data",
+    "refuse_key_names",
     "remember_model",
     "resolve",
     "use",

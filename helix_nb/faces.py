@@ -7,7 +7,7 @@ for it in their own way; the flow itself is exchange.py.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ from . import provenance
 from .asking import Asked, Prompt, asked
 from .config import first_answer_note
 from .draft import new_id
-from .messages import Origin, Reply
+from .messages import Message, Origin, Reply
 from .running import Running
 from .runtime import run_sync
 from .streams import AsyncStream, Stream
@@ -36,7 +36,7 @@ def last() -> Reply | None:
 def _with_options(face: F) -> F:
     """Let a face show the options that `asked` takes: help and Tab know them then."""
     of_ask = inspect.signature(asked).parameters.values()
-    options = [option for option in of_ask if option.name not in ("prompt", "origin", "history")]
+    options = [option for option in of_ask if option.kind is not option.POSITIONAL_ONLY]
     own = inspect.signature(face)
     face.__dict__["__signature__"] = own.replace(parameters=[own.parameters["prompt"], *options])
     return face
@@ -117,29 +117,36 @@ def astream(prompt: Prompt, **options: Any) -> AsyncStream:
     return AsyncStream(lambda: prepare(prompt, **options))
 
 
-def start(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None, **options: Any) -> Running:
+def start(prompt: Prompt, chat: Chat | None = None, key: str | None = None, /, **options: Any) -> Running:
     """Start an ask on the background loop and return it as a Running, without waiting.
 
     With `chat` the conversation goes along and the answer joins it. `key` names the turn (a cell
     id): a second start under the same key replaces that turn.
     """
-    return prepare(prompt, chat=chat, key=key, **options).begin()
+    return prepare(prompt, chat, key, **options).begin()
 
 
-def prepare(prompt: Prompt, *, chat: Chat | None = None, key: str | None = None, **options: Any) -> Running:
+def prepare(
+    prompt: Prompt,
+    chat: Chat | None = None,
+    key: str | None = None,
+    origin: Origin | None = None,
+    /,
+    **options: Any,
+) -> Running:
     """Check an ask and return it ready to `begin()`; nothing is sent before."""
     if chat is not None:
-        return chat.prepare(prompt, key=key, **options)
-    return Running(ready(prompt, **options), remember)
+        return chat.prepare(prompt, key, origin, **options)
+    made = ready(prompt, origin, **options)
+    return Running(announced(made, named=options.get("endpoint") is not None), remember)
 
 
-def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict[str, Any]:
+def dry_run(prompt: Prompt, chat: Chat | None = None, /, **options: Any) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
     from .endpoints import endpoint_for
     from .endpoints.completions import asked_at
 
-    options["announce"] = False
-    made = ready(prompt, **options) if chat is None else chat.asked(prompt, None, options)
+    made = ready(prompt, **options) if chat is None else chat.asked(prompt, None, None, options)
 
     async def wire() -> dict[str, Any]:
         request = (
@@ -152,14 +159,19 @@ def dry_run(prompt: Prompt, *, chat: Chat | None = None, **options: Any) -> dict
     return {"endpoint": made.connection.name, "url": url, "body": run_sync(wire())}
 
 
-def ready(prompt: Prompt, *, origin: Origin | None = None, announce: bool = True, **options: Any) -> Asked:
-    """Check an ask, give it a thread, and say once where answers come from when nothing is configured."""
+def ready(
+    prompt: Prompt, origin: Origin | None = None, history: Sequence[Message] = (), /, **options: Any
+) -> Asked:
+    """Check an ask and give it a thread."""
     origin = origin or provenance.origin()
     if origin.thread_id is None:
         origin = replace(origin, thread_id=new_id())
-    made = asked(prompt, origin=origin, **options)
-    named = options.get("endpoint") is not None
-    note = first_answer_note(made.connection, named=named) if announce else None
+    return asked(prompt, origin, history, **options)
+
+
+def announced(made: Asked, *, named: bool) -> Asked:
+    """Have the answer say once where answers come from when nothing is configured."""
+    note = first_answer_note(made.connection, named=named)
     return replace(made, notes=(note,)) if note else made
 
 

@@ -6,6 +6,7 @@ Only `connection.py` reveals Secrets; it, `config.py` and `environment.py` make 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from .errors import ConfigError
@@ -15,6 +16,12 @@ MIN_LENGTH = 8
 # What people type where a local server wants some key; redacting these words would spoil answers.
 PLACEHOLDERS = frozenset(
     {"no-key-required", "lm-studio", "not-needed", "your-api-key", "none-needed", "sk-no-key-required"}
+)
+# Parameters that could only be a key; whatever a call is given is sent, and kept in the log.
+KEY_NAMES = frozenset({"api_key", "apikey", "authorization", "key"})
+MISPLACED = (
+    "A key does not belong here, where the notebook or the log keeps it. Remove it and put it into the"
+    " environment: HELIX_API_KEY, or a variable that hx.connect(url, key_env=...) names."
 )
 
 _values: dict[str, None] = {}
@@ -64,6 +71,12 @@ def remember(value: str) -> None:
     """Redact this value from now on, if it is long enough to be a key."""
     if len(value) >= MIN_LENGTH and value.lower() not in PLACEHOLDERS:
         _values[value] = None
+
+
+def refuse_key_names(names: Iterable[str]) -> None:
+    """Refuse parameters that are named like a key."""
+    if any(name.lower() in KEY_NAMES for name in names):
+        raise ConfigError(MISPLACED)
 
 
 def redact(text: str) -> str:

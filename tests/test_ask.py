@@ -15,16 +15,20 @@ import sys
 import textwrap
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from wire_server import Answer, WireServer
 from wire_transcripts import PARIS, chunk, sse
 
 import helix_nb as hx
+from helix_nb.asking import asked
+from helix_nb.faces import prepare
 
 FRANCE = "What is the capital of France?"
 HELPFUL = "You are a helpful assistant."
@@ -81,6 +85,11 @@ def test_a_list_of_messages_is_sent_in_order() -> None:
         ("", {}, "empty"),
         ("  \n", {}, "empty"),
         ([], {}, "empty"),
+        ([{"role": "user", "content": ""}], {}, "empty"),
+        ([{"role": "user", "content": "  \n"}, {"role": "assistant", "content": " "}], {}, "empty"),
+        ([{"role": "user", "content": []}], {}, "empty"),
+        ([{"role": "user", "content": [{"type": "text", "text": " "}]}], {}, "empty"),
+        ([{"role": "system", "content": HELPFUL}], {}, "empty"),
         (None, {}, "NoneType"),
         (3, {}, "int"),
         (["hello"], {}, "mappings"),
@@ -322,9 +331,9 @@ def test_a_chat_works_with_the_log_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_same_cell_replaces_its_turn() -> None:
     """Starting again under a turn's key replaces that turn."""
     chat = hx.Chat()
-    chat.start("My name is Ada.", key="cell-1").result()
-    chat.start("What is my name?", key="cell-2").result()
-    chat.start("My name is Grace.", key="cell-1").result()
+    chat.start("My name is Ada.", "cell-1").result()
+    chat.start("What is my name?", "cell-2").result()
+    chat.start("My name is Grace.", "cell-1").result()
     assert [m["content"] for m in chat.messages if m["role"] == "user"] == [
         "My name is Grace.",
         "What is my name?",
@@ -393,7 +402,6 @@ def test_scripts_end_by_themselves(tmp_path: Path) -> None:
         ({"max_rounds": 0}, "from 1 up"),
         ({"max_rounds": "many"}, "from 1 up"),
         ({"timeout": np.int64(0)}, "above 0"),
-        ({"history": [{"role": "user", "content": "x"}]}, "list of messages"),
         ({"prompt": [{"role": "assistant", "tool_calls": "abc"}]}, "tool_calls is a list"),
         ({"prompt": [{"role": "assistant", "tool_calls": [1]}]}, "tool_calls is a list"),
         ({"prompt": [{"role": "assistant", "tool_calls": [{"id": 1}]}]}, "are texts"),
@@ -404,6 +412,54 @@ def test_odd_arguments_are_sentences(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(hx.ConfigError, match=words) as failed:
         hx.ask(**{"prompt": FRANCE, **wrong})
     assert "\n" not in str(failed.value)
+    assert hx.log().empty
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}],
+        },
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]},
+        {"role": "tool", "content": "rain", "tool_call_id": "1"},
+    ],
+)
+def test_a_list_without_the_users_words_may_be_a_prompt(message: dict[str, Any]) -> None:
+    """A picture, a tool call or a tool's answer says something, beside blank messages too."""
+    asked([{"role": "user", "content": ""}, message])
+
+
+INTERNAL = {"origin": 5, "history": 5, "chat": "x", "announce": False, "named": 1}
+
+
+def test_no_name_is_taken_by_what_happens_inside() -> None:
+    """What ask does not name itself is a parameter like any other, and reaches the log's params."""
+    hx.ask(FRANCE, **INTERNAL)
+    assert json.loads(row()["params"]) == INTERNAL
+    hx.Chat(**INTERNAL).ask(FRANCE)
+    assert json.loads(row()["params"]) == INTERNAL
+    inside = {"prompt": "x", "self": 1, **INTERNAL}
+    assert prepare(FRANCE, None, None, None, **inside).asked.request.params == inside
+    assert prepare(FRANCE, hx.Chat(), "cell-1", None, **inside).asked.request.params == inside
+
+
+@pytest.mark.parametrize("name", ["api_key", "Authorization", "key"])
+def test_a_key_is_no_parameter(name: str) -> None:
+    """Each way to ask refuses it with the sentence of the magics, and nothing of it is kept."""
+    options = {name: "sk-secret"}
+    ways: list[Callable[[], object]] = [
+        lambda: hx.ask(FRANCE, **options),
+        lambda: asyncio.run(hx.aask(FRANCE, **options)),
+        lambda: list(hx.stream(FRANCE, **options)),
+        lambda: hx.Chat(**options),
+        lambda: hx.Chat().ask(FRANCE, **options),
+        lambda: pd.DataFrame({"a": [1]}).helix.ask("{{a}}", progress=False, **options),
+    ]
+    for way in ways:
+        with pytest.raises(hx.ConfigError, match="A key does not belong here"):
+            way()
     assert hx.log().empty
 
 

@@ -115,6 +115,17 @@ def test_rows_can_make_everything_themselves() -> None:
     assert isinstance(answers, pd.Series) and answers.tolist() == ["echo: A", "echo: B"]
 
 
+def test_a_row_whose_messages_say_nothing_is_not_sent() -> None:
+    """A list of blank messages is as empty as a blank text: that row's own error."""
+    frame = pd.DataFrame({"q": ["a", " "]})
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        done = frame.helix.ask(lambda row: [{"role": "user", "content": row["q"]}], model="m", progress=False)
+    assert done["answer_status"].tolist() == ["ok", "error"]
+    assert "empty" in done["answer_error"][1]
+    assert len(server.seen) == 1
+
+
 def test_a_wrong_call_sends_nothing() -> None:
     """Wrong columns, settings and templates that fit no row are ConfigErrors before any request."""
     frame = pd.DataFrame({"q": ["a"], "answer": ["mine"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import helix_nb as hx
 from helix_nb import ConfigError
 from helix_nb.messages import Reply, Usage
 from helix_nb.notebook.arguments import cell_options, split_prompt
@@ -45,6 +47,7 @@ def test_every_option_is_read() -> None:
     assert cell_options("--tool a --tool b").tools == ("a", "b")
 
 
+NAMED = [name for name in inspect.signature(hx.ask).parameters if name not in ("prompt", "params")]
 KEYS = [
     "--key abc",
     "--api-key=abc",
@@ -61,6 +64,15 @@ def test_a_key_on_the_line_is_refused_and_not_repeated(line: str) -> None:
     with pytest.raises(ConfigError, match="A key does not belong") as caught:
         cell_options(line)
     assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["n", "tools", "messages", "prompt", *NAMED])
+def test_what_has_an_option_of_its_own_is_no_parameter(name: str) -> None:
+    """`-p` sets nothing that the call names itself, and says which option does."""
+    with pytest.raises(ConfigError, match=f"-p cannot set {name}; use ") as caught:
+        cell_options(f"-p {name}=1")
+    used = str(caught.value).rpartition("use ")[2].removesuffix(".").split()[-1]
+    assert used == "cell" or used in {flag for option in OPTIONS for flag in option.flags}
 
 
 @pytest.mark.parametrize("line", ["-m sk-learn-helper", "-s 'the key idea'", "-o token", "-e my-key-box"])

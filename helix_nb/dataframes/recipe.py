@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..asking import asked, system_message
+from ..asking import ask_something, asked, system_message
 from ..config import Connection, aliases, redact_data
 from ..errors import ConfigError, HelixError
 from ..messages import Message, Origin, Request
@@ -81,11 +81,11 @@ class Recipe:
         """The request that all rows share, checked as `ask` checks it."""
         base = asked(
             "row",
+            Origin(source="batch"),
             model=None if models else self.model,
             endpoint=connection,
             timeout=self.timeout_s,
             stream=self.stream,
-            origin=Origin(source="batch"),
             **self.params,
         ).request
         return base if self.schema is None else replace(base, schema=self.schema.json_schema)
@@ -130,7 +130,10 @@ class Bound:
         if not isinstance(content, str):
             if system is not None:
                 raise Unfit("A prompt that is a list of messages takes no system=; put it into the list.")
-            return tuple(Message.of(item) for item in content)
+            messages = tuple(Message.of(item) for item in content)
+            if not ask_something(messages):
+                raise Unfit("The prompt is empty.")
+            return messages
         if self.recipe.missing == "skip" and any(is_missing(row[name]) for name in self.images):
             raise Skip("its image is missing")
         parts = [part for name in self.images for part in _parts(row[name])]

@@ -30,8 +30,7 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
     origin = cells.origin(
         "cell", log=options.log, tags={"chat": question.chat_name} if question.chat else None
     )
-    keywords = {**question.keywords, "origin": origin}
-    running = faces.prepare(question.prompt, chat=question.chat, key=key, **keywords)
+    running = faces.prepare(question.prompt, question.chat, key, origin, **question.keywords)
     if question.chat is not None and question.chat_name and question.chats is not None:
         question.chats.add(question.chat_name, question.chat)
     view = None
@@ -58,7 +57,7 @@ def dry_run(question: Question) -> None:
     """Print what would be sent: the endpoint, and the request's JSON, without any key."""
     for model in question.options.models or (question.keywords["model"],):
         keywords = {**question.keywords, "model": model}
-        sent = faces.dry_run(question.prompt, chat=question.chat, **keywords)
+        sent = faces.dry_run(question.prompt, question.chat, **keywords)
         where = " ".join(part for part in (sent["endpoint"], sent["url"]) if part)
         print(f"would be sent to {where}:\n{json.dumps(sent['body'], indent=2, ensure_ascii=False)}")
 

@@ -15,7 +15,7 @@ from functools import cache
 from json import loads
 from typing import Any, NoReturn
 
-from ..config import redact
+from ..config import MISPLACED, redact
 from ..errors import ConfigError
 from .options import FORMATS, OPTIONS, Option
 
@@ -25,8 +25,16 @@ KEY_LIKE = re.compile(
     r"|(?<![\w-])(?:api_key|apikey|authorization)=|\bBearer\s+\S{8,}",
 )
 OWN_WAY = {
-    "model": "-m",
+    "prompt": "the cell",
     "messages": "the cell",
+    "model": "-m",
+    "endpoint": "-e",
+    "system": "-s",
+    "images": "-i",
+    "attachments": "-a",
+    "schema": "--schema",
+    "max_rounds": "--rounds",
+    "timeout": "--timeout",
     "stream": "--no-stream",
     "tools": "--tool",
     "n": "several -m",
@@ -108,10 +116,7 @@ def parse(line: str, options: Sequence[Option], what: str) -> tuple[argparse.Nam
 def refuse_keys(line: str) -> None:
     """Refuse a line that holds what looks like a key: notebooks and histories keep it."""
     if KEY_LIKE.search(line) or redact(line) != line:
-        raise ConfigError(
-            "A key does not belong on a magic line, where the notebook keeps it. Remove it from this cell and"
-            " put it into the environment: HELIX_API_KEY, or %helix connect URL --key-env NAME."
-        )
+        raise ConfigError(MISPLACED)
 
 
 def split_prompt(line: str, what: str) -> tuple[str, str | None]:

@@ -143,7 +143,7 @@ class Conversation:
 
     def _start(self, item: Item) -> Running:
         prompt = prompt_with(item.prompt, item.files)
-        item.running = self.chat.start(prompt, images=images_of(item.files), origin=Origin(source="chat"))
+        item.running = self.chat.start(prompt, None, Origin(source="chat"), images=images_of(item.files))
         self._watch(item, item.running)
         return item.running
 

@@ -39,8 +39,8 @@ def answers(shell: InteractiveShell, cells: Cells, question: Question) -> None:
     """
     options = question.options
     origin = cells.origin("cell", log=options.log, tags={"side_by_side": uuid4().hex[:12]})
-    keywords = [{**question.keywords, "model": model, "origin": origin} for model in options.models]
-    all_running = [faces.prepare(question.prompt, **one) for one in keywords]
+    keywords = [{**question.keywords, "model": model} for model in options.models]
+    all_running = [faces.prepare(question.prompt, None, None, origin, **one) for one in keywords]
     columns = Columns(
         Screen(surface(shell, streaming=question.keywords["stream"])),
         all_running,
