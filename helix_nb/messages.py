@@ -93,6 +93,8 @@ class Message:
             if not isinstance(content, Sequence) or not all(isinstance(p, Mapping) for p in content):
                 kind = type(content).__name__
                 raise ConfigError(f"The content of a {role} message is text or a list of parts, not {kind}.")
+            if any(p.get("type") == "text" and not isinstance(p.get("text"), str) for p in content):
+                raise ConfigError(f"A part of type text of the {role} message holds no text.")
             content = tuple(dict(part) for part in content)
         return cls(role, content, item.get("name"), item.get("tool_call_id"), calls)
 

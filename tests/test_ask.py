@@ -82,6 +82,11 @@ def test_a_list_of_messages_is_sent_in_order() -> None:
 @pytest.mark.parametrize(
     ("prompt", "options", "word"),
     [
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "hi"}, {"type": "text"}]}],
+            {},
+            "holds no text",
+        ),
         ("", {}, "empty"),
         ("  \n", {}, "empty"),
         ([], {}, "empty"),

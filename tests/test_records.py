@@ -208,6 +208,7 @@ def test_scopes_tell_processes_and_notebooks_apart(monkeypatch: pytest.MonkeyPat
         ({"status": "eror"}, "did you mean 'error'"),
         ({"since": "tomorrow-ish"}, "is no time"),
         ({"last": -1}, "not a number of rows"),
+        ({"last": np.float64(1)}, "not a number of rows"),
     ],
 )
 def test_a_filter_that_makes_no_sense_is_one_sentence(keywords: dict[str, object], sentence: str) -> None:
@@ -337,6 +338,13 @@ def test_two_long_arrays_are_two_requests() -> None:
     other[2500] = 0
     digests = {Request((Message("user", "x"),), "m", {"ids": ids}).digest() for ids in (one, other)}
     assert len(digests) == 2
+
+
+def test_the_last_rows_by_a_number_of_numpy() -> None:
+    """`last` takes any whole number."""
+    for text in ("one", "two"):
+        run_sync(record(current_log(), text=text))
+    assert frames.log(last=np.int64(1))["response"].tolist() == ["two"]  # type: ignore[arg-type]
 
 
 def test_memory_and_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -88,8 +89,10 @@ def log(
     >>> frame["prompt"].iloc[0], int(frame["total_tokens"].iloc[0]) == reply.usage.total_tokens
     ('What is the capital of France?', True)
     """
-    if last is not None and (isinstance(last, bool) or not isinstance(last, int) or not 0 <= last < 2**63):
-        raise ConfigError(f"last={last!r} is not a number of rows.")
+    if last is not None:
+        if isinstance(last, bool) or not isinstance(last, Integral) or not 0 <= last < 2**63:
+            raise ConfigError(f"last={last!r} is not a number of rows.")
+        last = int(last)  # numpy's too
     wanted = filter_of(scope, since=since, model=model, status=status, search=search, tags=tags)
     return frame_of(current_log(), wanted, text=text, last=last)
 
