@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import helix_nb as hx
 from helix_nb.dataframes.accessor import job
 from helix_nb.errors import RowsFailed
+from helix_nb.records import current_log
 
 QUIET: dict[str, Any] = {"model": "m", "progress": False}
 DTYPES = {
@@ -327,3 +328,30 @@ def test_what_was_there_before_is_not_searched_for_garbage() -> None:
             assert gc.get_freeze_count() == pytest.approx(frozen, rel=0.01)
         finally:
             gc.unfreeze()
+
+
+def test_a_repaired_row_is_never_asked_again() -> None:
+    """The third run still finds the repair, and `hx.batch` shows it, not the answer that did not fit."""
+
+    def answer(body: dict[str, Any]) -> str:
+        return '{"a": 1}' if len(body["messages"]) > 1 else "nope"
+
+    frame = pd.DataFrame({"q": ["x", "y"]})
+    with BatchServer(answer=answer) as server:
+        hx.connect(server.url, name="s")
+        counts = []
+        for _ in range(3):
+            done = frame.helix.ask("{{q}}", schema={"a": int}, name="repaired", **QUIET)
+            counts.append(server.count)
+            assert hx.batch("repaired")["answer"].tolist() == done["answer"].tolist() == ['{"a": 1}'] * 2
+    assert counts == [4, 4, 4]
+
+
+def test_a_rerun_keeps_the_links_of_its_rows() -> None:
+    """A row that is answered out of the log stays linked to the exchange that answered it."""
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        for _ in range(2):
+            pd.DataFrame({"q": ["x", "y"]}).helix.ask("{{q}}", name="linked", **QUIET)
+            links = current_log().do(lambda own: own.execute("SELECT exchange_id FROM links").fetchall())
+            assert links is not None and all(exchange_id is not None for (exchange_id,) in links)

@@ -42,9 +42,11 @@ class Memory:
     _finished: list[tuple[int, Outcome]] = field(default_factory=list)
     _written_s: float = 0.0
 
-    async def link_all(self, plan: Plan, outcomes: Sequence[Outcome | None]) -> None:
-        """Note every row before anything is sent, so that a killed batch can still be read."""
-        ids = [None if outcome is None else outcome.exchange_id for outcome in outcomes]
+    async def link_all(self, plan: Plan, ids: Sequence[str | None]) -> None:
+        """Note every row before anything is sent, so that a killed batch can still be read.
+
+        `ids[slot]` is the exchange that answered the request before.
+        """
         for start in range(0, plan.rows, PORTION * 10):
             portion = range(start, min(start + PORTION * 10, plan.rows))
             slots = ((position, plan.slot_of[position]) for position in portion)

@@ -50,9 +50,11 @@ class Runner:
         """Take over what the batch has answered before, and note every row in the log."""
         self.outcomes = [None] * len(self.plan.firsts)
         self.texts = Texts(self.plan, self.outcomes)
+        ids: list[str | None] = [None] * len(self.outcomes)  # what `_set` may drop
         async for slot, outcome in self.memory.answers(self.plan):
+            ids[slot] = outcome.exchange_id
             self._set(slot, outcome)
-        await self.memory.link_all(self.plan, self.outcomes)
+        await self.memory.link_all(self.plan, ids)
 
     async def send(self, most: int | None = None) -> None:
         """Ask the rest, or so many of it. What stays None in `outcomes` was not; `stopped` says why."""
