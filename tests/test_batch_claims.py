@@ -17,6 +17,7 @@ from helix_nb.dataframes.runner import GROUP
 from helix_nb.records import Log, current_log
 
 ROWS = pd.DataFrame({"n": range(2 * GROUP)})
+EQUAL = pd.DataFrame({"n": ["same"] * (2 * GROUP)})
 ASK = "row {{n}} please"
 
 
@@ -97,3 +98,28 @@ def test_two_threads_of_one_kernel_share_a_batch() -> None:
     assert (
         first["answer"].tolist() == second["answer"].tolist() == [f"echo: row {n} please" for n in ROWS["n"]]
     )
+
+
+def test_equal_rows_share_no_answer_where_each_is_to_have_its_own() -> None:
+    """With `dedupe=False` two rows that were answered before answer two rows of the next run, not more."""
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        for frame in (EQUAL[:2], EQUAL):
+            done = frame.helix.ask(ASK, model="m", name="own", dedupe=False, progress=False)
+    assert server.count == len(EQUAL) and done.attrs["batch"]["reused"] == 2
+    assert hx.batch("own")["exchange_id"].nunique() == len(EQUAL)
+
+
+def test_two_threads_share_equal_rows_that_each_have_their_own_answer() -> None:
+    """With `dedupe=False` a claim lasts until the last of its equal rows is done."""
+    both = threading.Barrier(2)
+
+    def ask(_: int) -> pd.DataFrame:
+        both.wait(30)
+        return EQUAL.helix.ask(ASK, model="m", name="both", dedupe=False, concurrency=4, progress=False)
+
+    with BatchServer(latency_s=0.05) as server, ThreadPoolExecutor(2) as threads:
+        hx.connect(server.url, name="s")
+        done = list(threads.map(ask, range(2)))
+    assert server.count == len(EQUAL)
+    assert all((frame["answer_status"] == "ok").all() for frame in done)

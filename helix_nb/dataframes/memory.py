@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ class Memory:
     looking: bool = False
     _held: set[str] = field(default_factory=set)
     _finished: list[tuple[int, Outcome]] = field(default_factory=list)
+    _used: set[str] = field(default_factory=set)  # exchanges of equal rows: each answers one of them
+    _done: Counter[str] = field(default_factory=Counter)  # of equal rows
     _written_s: float = 0.0
 
     async def link_all(self, plan: Plan, ids: Sequence[str | None]) -> None:
@@ -85,6 +88,7 @@ class Memory:
         self._write_links(
             [link for slot, outcome in done.items() for link in self._links(plan, slot, outcome)]
         )
+        self._give_up(done, plan)
         return [slot for slot in slots if plan.identities[slot] in granted and slot not in done], done
 
     async def _granted(self, identities: Sequence[str]) -> set[str]:
@@ -102,14 +106,24 @@ class Memory:
         self, slots: Iterable[int], known: Mapping[str, list[str]], plan: Plan
     ) -> dict[int, Outcome]:
         """Pair slots with recorded answers; of several to one request each is used once, the best first."""
-        left = {identity: list(ids) for identity, ids in known.items()}
+        left = {identity: [id_ for id_ in ids if id_ not in self._used] for identity, ids in known.items()}
         wanted = [slot for slot in slots if left.get(plan.identities[slot])]
         if not wanted:
             return {}
         ids = {id_ for slot in wanted for id_ in left[plan.identities[slot]]}
         replies = await asyncio.to_thread(self.log.replies, ids)
         usable = {slot: self._first_usable(left[plan.identities[slot]], replies) for slot in wanted}
-        return {slot: outcome for slot, outcome in usable.items() if outcome is not None}
+        taken = {slot: outcome for slot, outcome in usable.items() if outcome is not None}
+        for slot, outcome in taken.items():
+            self._count(slot, outcome, plan)
+        return taken
+
+    def _count(self, slot: int, outcome: Outcome, plan: Plan) -> None:
+        """Note that one of several equal rows is done, and that its answer is no other's."""
+        if (identity := plan.identities[slot]) in plan.equals:
+            self._done[identity] += 1
+            if outcome.exchange_id is not None:
+                self._used.add(outcome.exchange_id)
 
     def _first_usable(self, ids: list[str], replies: Mapping[str, Reply]) -> Outcome | None:
         while ids:
@@ -129,6 +143,7 @@ class Memory:
     def finished(self, slot: int, outcome: Outcome, plan: Plan) -> None:
         """Note which exchange answers the rows of a request, and give it up; returns at once."""
         self._finished.append((slot, outcome))
+        self._count(slot, outcome, plan)
         if time.monotonic() - self._written_s > WRITE_EVERY_S:
             self.write(plan)
 
@@ -139,7 +154,12 @@ class Memory:
         if finished:
             links = [link for slot, outcome in finished for link in self._links(plan, slot, outcome)]
             self._write_links(links)
-            self._release([plan.identities[slot] for slot, _ in finished])
+            self._give_up((slot for slot, _ in finished), plan)
+
+    def _give_up(self, slots: Iterable[int], plan: Plan) -> None:
+        """Release what this run has no row left for: equal rows share a claim."""
+        held = {plan.identities[slot] for slot in slots} & self._held
+        self._release([one for one in held if self._done[one] >= plan.equals.get(one, 0)])
 
     def _write_links(self, links: Sequence[Link]) -> None:
         if links and not self.looking:

@@ -40,7 +40,8 @@ class Plan:
 
     `firsts[slot]` is the first position that asks it, `shared[slot]` are the further ones, and
     `identities[slot]` is its identity. `problems` says of a row why it cannot be asked; an empty
-    text means that a value is missing. `kept` holds requests that cannot be made again.
+    text means that a value is missing. `kept` holds requests that cannot be made again. `equals`
+    counts the slots of an identity that has several, where each row is to have its own answer.
     """
 
     bound: Bound
@@ -50,6 +51,7 @@ class Plan:
     problems: dict[int, str] = field(default_factory=dict)
     shared: dict[int, list[int]] = field(default_factory=dict)
     kept: dict[int, Request] = field(default_factory=dict)
+    equals: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -101,8 +103,10 @@ def planned(bound: Bound, endpoint_identity: str, *, dedupe: bool) -> Plan:
             continue
         identity = request.digest(endpoint_identity)
         digest = bytes.fromhex(identity)
-        slot = slots.get(digest) if dedupe else None
-        if slot is None:
+        slot = slots.get(digest)
+        if slot is not None and not dedupe:
+            plan.equals[identity] = plan.equals.get(identity, 1) + 1
+        if slot is None or not dedupe:
             slot = slots[digest] = len(plan.firsts)
             plan.firsts.append(position)
             plan.identities.append(identity)
