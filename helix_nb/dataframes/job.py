@@ -44,7 +44,7 @@ class Job:
     reuse_cut: bool = False
     errors: Literal["keep", "raise"] = "keep"
     progress: bool = True
-    offset: int = 0
+    offset: int | None = None  # where a chunk begins in its batch; None is a whole batch
 
     def __post_init__(self) -> None:
         if self.errors not in ("keep", "raise"):
@@ -98,14 +98,14 @@ class Job:
         bound = self.recipe.bound(frame, connection)
         batch_id = self.name or f"batch-{self.recipe.digest(identity)}"
         origin = replace(provenance.origin(), source="batch", batch_id=batch_id)
-        plan = planned(bound.of(origin), identity, dedupe=self.dedupe)
+        plan = planned(bound.of(origin), identity, dedupe=self.dedupe, whole=self.offset is None)
         memory = Memory(
             log,
             batch_id,
             self.recipe.schema,
             fresh=self.fresh,
             reuse_cut=self.reuse_cut,
-            offset=self.offset,
+            offset=self.offset or 0,
         )
         if note := first_answer_note(connection, named=self.endpoint is not None):
             progress.tell(note)

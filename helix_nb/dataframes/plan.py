@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 from ..messages import Request
-from .recipe import Bound, Skip
+from .recipe import EMPTY, Bound, Skip
 from .rows import row_key
 
 NOT_ASKED = -1
@@ -87,11 +87,11 @@ class Plan:
             yield slot, request
 
 
-def planned(bound: Bound, endpoint_identity: str, *, dedupe: bool) -> Plan:
+def planned(bound: Bound, endpoint_identity: str, *, dedupe: bool, whole: bool = True) -> Plan:
     """Go through the rows once and note what each one asks.
 
     Raises:
-        ConfigError: no row at all fits the template; nothing was sent.
+        ConfigError: the frame is a `whole` batch and no row fits the template; nothing was sent.
     """
     plan = Plan(bound)
     slots: dict[bytes, int] = {}
@@ -115,11 +115,13 @@ def planned(bound: Bound, endpoint_identity: str, *, dedupe: bool) -> Plan:
         else:
             plan.shared.setdefault(slot, []).append(position)
         plan.slot_of.append(slot)
-    _refuse_hopeless(plan)
+    if whole:
+        _refuse_hopeless(plan)
     return plan
 
 
 def _refuse_hopeless(plan: Plan) -> None:
-    """When every row fails, the template is wrong, not the rows."""
-    if plan.rows and len(plan.problems) == plan.rows and all(plan.problems.values()):
+    """When every row fails, and none for being empty, the template is wrong, not the rows."""
+    reasons = plan.problems.values()
+    if plan.rows and len(reasons) == plan.rows and all(reasons) and EMPTY not in reasons:
         raise ConfigError(f"No row can be asked; the first says: {plan.problems[0]}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Prompt = str | Callable[[Any], Any]
 VALUE = "value"  # what a Series is called in its templates
+EMPTY = "The prompt is empty."
 
 
 class Skip(Exception):
@@ -132,7 +133,7 @@ class Bound:
                 raise Unfit("A prompt that is a list of messages takes no system=; put it into the list.")
             messages = tuple(Message.of(item) for item in content)
             if not ask_something(messages):
-                raise Unfit("The prompt is empty.")
+                raise Unfit(EMPTY)
             return messages
         if self.recipe.missing == "skip" and any(is_missing(row[name]) for name in self.images):
             raise Skip("its image is missing")
@@ -140,7 +141,7 @@ class Bound:
         if callable(self.recipe.images):
             parts += _parts(_called(self.recipe.images, row))
         if not content.strip() and not parts:
-            raise Unfit("The prompt is empty.")
+            raise Unfit(EMPTY)
         user = Message("user", ({"type": "text", "text": content}, *parts) if parts else content)
         return (*system_message(system), user)
 

@@ -1,0 +1,32 @@
+"""`hx.ask_parquet`: chunks that are one batch, and parts that are one dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from batch_server import BatchServer
+
+import helix_nb as hx
+
+pytest.importorskip("pyarrow", reason="the parquet extra is not installed")
+
+QUIET: dict[str, Any] = {"model": "m", "progress": False}
+
+
+def test_a_chunk_of_bad_rows_does_not_end_the_batch(tmp_path: Path) -> None:
+    """Rows that cannot be asked are row errors, also where they fill a chunk of their own."""
+    rows: list[Any] = [{"k": "a"}, {"k": "b"}, {"z": ""}, {"z": ""}, {"k": "e"}, {"k": ""}]
+    pd.DataFrame({"t": rows}).to_parquet(tmp_path / "in.parquet")
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        parts = hx.ask_parquet(tmp_path / "in.parquet", tmp_path / "out", _k, chunk_rows=2, **QUIET)
+    assert parts[["ok", "error"]].to_numpy().tolist() == [[2, 0], [0, 2], [1, 1]]
+
+
+def _k(row: Any) -> str:
+    if row["t"]["k"] is None:
+        raise KeyError("k")
+    return str(row["t"]["k"])
