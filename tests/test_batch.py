@@ -62,6 +62,27 @@ def test_a_frame_gets_its_answers_in_place() -> None:
     assert sorted(rows["row_key"]) == ['"a"', '"b"'] and rows["total_tokens"].sum() == 30
 
 
+@pytest.mark.parametrize(
+    ("index", "keys"),
+    [
+        (pd.RangeIndex(2), ["0", "1"]),
+        (pd.Index([10, 20]), ["10", "20"]),
+        (pd.Index([1.5, None]), ["1.5", "null"]),
+        (pd.Index([float("inf"), 2.0]), ['"inf"', "2.0"]),
+        (pd.Index([True, False]), ["true", "false"]),
+        (pd.Index([7, None], dtype="Int64"), ["7", "null"]),
+        (pd.Index(["é", None]), ['"é"', "null"]),
+        (pd.DatetimeIndex(["2026-01-02T03:04:05Z", None]), ['"2026-01-02T03:04:05+00:00"', "null"]),
+        (pd.MultiIndex.from_tuples([("a", 1), (None, 2)]), ['["a", 1]', "[null, 2]"]),
+    ],
+)
+def test_a_row_key_is_the_label_as_json(index: pd.Index, keys: list[str]) -> None:
+    """Whatever kind of index holds a label, its key is the same JSON, so that a filtered frame keeps it."""
+    frame = pd.DataFrame({"q": ["a", "b"]}, index=index)
+    frame.helix.ask("What is {{q}}?", endpoint="demo", name="keys", progress=False)
+    assert hx.batch("keys")["row_key"].tolist() == keys
+
+
 indexes = st.sampled_from(
     [
         lambda n: pd.RangeIndex(5, 5 + n),
@@ -125,6 +146,15 @@ def test_a_row_whose_messages_say_nothing_is_not_sent() -> None:
     assert done["answer_status"].tolist() == ["ok", "error"]
     assert "empty" in done["answer_error"][1]
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("prompts", [[""], [" ", ""]])
+def test_a_frame_of_empty_prompts_is_a_frame_of_row_errors(prompts: list[str]) -> None:
+    """Empty values are the rows' own fault, not the template's, also when every row has one."""
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        done = pd.DataFrame({"q": prompts}).helix.ask("{{q}}", **QUIET)
+    assert set(done["answer_status"]) == {"error"} and done["answer_error"].str.contains("empty").all()
 
 
 def test_a_wrong_call_sends_nothing() -> None:

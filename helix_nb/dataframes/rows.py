@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, time
 from itertools import islice
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from .template import INDEX
@@ -60,5 +62,24 @@ def is_missing(value: Any) -> bool:
 
 
 def row_key(label: Hashable) -> str:
-    """An index label as JSON: what the log keeps to find the row again."""
-    return str(label) if type(label) is int else _to_json(label)
+    """An index label as JSON, the same from any kind of index: what the log keeps to find the row again."""
+    kind = type(label)
+    if kind is int:
+        return str(label)
+    return _to_json(label if kind is str else _plain(label))
+
+
+def _plain(label: Any) -> Any:
+    """Numbers and booleans as they are, missing as None, times in ISO form, else text."""
+    if isinstance(label, tuple):
+        return [_plain(one) for one in label]
+    if type(label).__module__ == "numpy" and label.dtype.kind in "biuf":
+        label = label.item()
+    if type(label) is int:
+        return label
+    if is_missing(label):
+        return None
+    if isinstance(label, date | time):
+        return label.isoformat()
+    plain = isinstance(label, str | int) or (isinstance(label, float) and isfinite(label))
+    return label if plain else str(label)
