@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from batch_server import BatchServer
+from wire_server import Answer, WireServer
+from wire_transcripts import ROLE, chunk, say, sse
 
 import helix_nb as hx
 from helix_nb.dataframes.runner import GROUP
@@ -123,3 +125,13 @@ def test_two_threads_share_equal_rows_that_each_have_their_own_answer() -> None:
         done = list(threads.map(ask, range(2)))
     assert server.count == len(EQUAL)
     assert all((frame["answer_status"] == "ok").all() for frame in done)
+
+
+def test_an_answer_cut_by_a_content_filter_is_reused() -> None:
+    """Only what was cut at its token limit is asked again: a filter would cut it again."""
+    filtered = Answer(sse(ROLE, say("No"), chunk(finish="content_filter")))
+    with WireServer(lambda _: filtered) as server:
+        hx.connect(server.url, name="s")
+        done = [ROWS[:1].helix.ask(ASK, model="m", name="cut", progress=False) for _ in range(2)]
+        assert len(server.asked()) == 1
+    assert [frame["answer_finish_reason"].iloc[0] for frame in done] == ["content_filter"] * 2

@@ -128,7 +128,7 @@ class Memory:
     def _first_usable(self, ids: list[str], replies: Mapping[str, Reply]) -> Outcome | None:
         while ids:
             reply = replies.get(ids.pop())
-            if reply is None or (reply.cut and not self.reuse_cut):
+            if reply is None or (reply.finish_reason == "length" and not self.reuse_cut):
                 continue
             try:
                 parsed = None if self.schema is None else self.schema.validate(reply.text)
