@@ -385,3 +385,31 @@ def test_a_rerun_keeps_the_links_of_its_rows() -> None:
             pd.DataFrame({"q": ["x", "y"]}).helix.ask("{{q}}", name="linked", **QUIET)
             links = current_log().do(lambda own: own.execute("SELECT exchange_id FROM links").fetchall())
             assert links is not None and all(exchange_id is not None for (exchange_id,) in links)
+
+
+def test_the_log_says_error_where_the_frame_does() -> None:
+    """An answer that arrived well and does not follow the schema is an error in `hx.batch`, too."""
+    frame = pd.DataFrame({"q": ["x"]})
+    with BatchServer(answer=lambda body: "nope") as server:
+        hx.connect(server.url, name="s")
+        done = frame.helix.ask("{{q}}", schema={"a": int}, name="unfit", **QUIET)
+        seen = hx.batch("unfit")
+        server.answer = lambda body: '{"a": 1}'
+        frame.helix.ask("{{q}}", schema={"a": int}, name="unfit", **QUIET)
+    for column in ("answer", "answer_status", "answer_error"):
+        assert seen[column].tolist() == done[column].tolist()
+    assert seen["answer_error"].iloc[0].startswith("SchemaMismatch: ")
+    assert hx.batch("unfit")["answer_status"].tolist() == ["ok"]
+
+
+def test_an_error_that_quotes_an_answer_is_named_where_no_text_is_stored() -> None:
+    """With `hx.logbook.text = False` the log keeps the error's name and none of its words."""
+    with BatchServer(answer=lambda body: "nope") as server:
+        hx.connect(server.url, name="s")
+        hx.logbook.text = False
+        try:
+            pd.DataFrame({"q": ["x"]}).helix.ask("{{q}}", schema={"a": int}, name="mute", **QUIET)
+        finally:
+            hx.logbook.text = True
+    seen = hx.batch("mute")
+    assert seen["answer_error"].tolist() == ["SchemaMismatch"] and seen["answer_status"].tolist() == ["error"]

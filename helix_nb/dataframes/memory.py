@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..messages import Reply
 from ..records import Log
+from ..records.store import keeping
 from .outcome import Outcome, answered
 from .plan import NOT_ASKED, Plan
 
@@ -58,10 +59,10 @@ class Memory:
             )
             await asyncio.sleep(0)
 
-    def _link(self, plan: Plan, position: int, exchange_id: str | None) -> Link:
+    def _link(self, plan: Plan, position: int, exchange_id: str | None, error: str | None = None) -> Link:
         slot = plan.slot_of[position]
         identity = None if slot == NOT_ASKED else plan.identities[slot]
-        problem = plan.problems.get(position)
+        problem = error or plan.problems.get(position)
         return self.offset + position, plan.row_key(position), exchange_id, identity, problem
 
     async def answers(self, plan: Plan) -> AsyncIterator[tuple[int, Outcome]]:
@@ -138,7 +139,8 @@ class Memory:
         return None
 
     def _links(self, plan: Plan, slot: int, outcome: Outcome) -> list[Link]:
-        return [self._link(plan, position, outcome.exchange_id) for position in plan.positions(slot)]
+        error = _kept(outcome.error) if outcome.status == "error" else None
+        return [self._link(plan, position, outcome.exchange_id, error) for position in plan.positions(slot)]
 
     def finished(self, slot: int, outcome: Outcome, plan: Plan) -> None:
         """Note which exchange answers the rows of a request, and give it up; returns at once."""
@@ -174,6 +176,11 @@ class Memory:
     def _release(self, identities: Collection[str]) -> None:
         self.log.release(self.batch_id, identities)
         self._held.difference_update(identities)
+
+
+def _kept(error: str | None) -> str | None:
+    """An error as it may be stored: it can quote the answer. Its name always may."""
+    return error and (keeping().clean(error) or error.partition(":")[0])
 
 
 _running: weakref.WeakSet[Memory] = weakref.WeakSet()  # only the background loop looks at it
