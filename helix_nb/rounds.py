@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .schemas import Schema
 
 Call = Callable[[ToolCall], Awaitable[str]]
+Unfit = Callable[[Reply], None]
 MAX_ROUNDS = 8
 
 
@@ -39,12 +40,18 @@ async def rounds(
     schema: Schema | None = None,
     call: Call | None = None,
     max_rounds: int = MAX_ROUNDS,
+    unfit: Unfit | None = None,
 ) -> Outcome:
-    """Send a request, answer the model's tool calls with `call`, and validate the last answer."""
+    """Send a request, answer the model's tool calls with `call`, and validate the last answer.
+
+    `unfit` is shown an answer off its schema before its repair is sent.
+    """
     if schema is not None:
         request = replace(request, schema=redact_data(schema.json_schema))
     outcome = await _with_tools(request, connection, watch, call, max_rounds)
-    return outcome if schema is None else await _validated(outcome, request, connection, watch, schema)
+    if schema is None:
+        return outcome
+    return await _validated(outcome, request, connection, watch, schema, unfit=unfit)
 
 
 async def _with_tools(
@@ -70,12 +77,20 @@ async def _with_tools(
 
 
 async def _validated(
-    outcome: Outcome, request: Request, connection: Connection, watch: Watch | None, schema: Schema
+    outcome: Outcome,
+    request: Request,
+    connection: Connection,
+    watch: Watch | None,
+    schema: Schema,
+    *,
+    unfit: Unfit | None,
 ) -> Outcome:
     try:
         return _parsed(outcome, schema)
     except ValueError as problem:
         first = outcome.reply
+        if unfit is not None:
+            unfit(first)
         complaint = f"That answer does not fit: {problem} Answer again with nothing but the corrected JSON."
         turn = (Message("assistant", first.text), Message("user", complaint))
         retry = _next(request, first, turn, held=1)

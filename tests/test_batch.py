@@ -413,3 +413,16 @@ def test_an_error_that_quotes_an_answer_is_named_where_no_text_is_stored() -> No
             hx.logbook.text = True
     seen = hx.batch("mute")
     assert seen["answer_error"].tolist() == ["SchemaMismatch"] and seen["answer_status"].tolist() == ["error"]
+
+
+def test_a_repair_counts_like_any_other_request() -> None:
+    """Both exchanges of a row are in `attrs["batch"]` and under `max_total_tokens=`."""
+    frame = pd.DataFrame({"q": [str(n) for n in range(40)]})
+    with BatchServer(answer=lambda body: "nope") as server:
+        hx.connect(server.url, name="s")
+        one = frame[:1].helix.ask("{{q}}", schema={"a": int}, **QUIET).attrs["batch"]
+        some = frame.helix.ask("{{q}}", schema={"a": int}, max_total_tokens=300, name="few", **QUIET)
+    assert (one["requests"], one["prompt_tokens"], one["completion_tokens"]) == (2, 20, 10)
+    facts = some.attrs["batch"]
+    assert 240 < facts["prompt_tokens"] + facts["completion_tokens"] <= 300
+    assert facts["requests"] == server.count - 2 and facts["stopped"].startswith("max_total_tokens=300")

@@ -57,6 +57,10 @@ class Spending:
         if outcome.status != "ok" and outcome.tokens is None:
             return
         self.answers += 1
+        self.use(outcome)
+
+    def use(self, outcome: Outcome) -> None:
+        """Count what one exchange took; a row can have several."""
         self.cost += outcome.cost or 0.0
         self.tokens += outcome.tokens or 0
         self.unpriced = self.unpriced or outcome.cost is None

@@ -49,11 +49,15 @@ class Progress:
         if outcome.reused:
             self.reused += rows
         else:
-            self.tokens += outcome.tokens or 0
-            self.cost = self.cost if outcome.cost is None else (self.cost or 0.0) + outcome.cost
+            self.use(outcome)
         if self._bar is not None:
             self._bar.set_postfix_str(self._facts(in_flight), refresh=False)
             self._bar.update(rows)
+
+    def use(self, outcome: Outcome) -> None:
+        """Count what an answer took."""
+        self.tokens += outcome.tokens or 0
+        self.cost = self.cost if outcome.cost is None else (self.cost or 0.0) + outcome.cost
 
     def note(self, words: str) -> None:
         """Show what the batch waits for, next to the bar."""

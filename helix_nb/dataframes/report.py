@@ -17,6 +17,7 @@ def report(run: Runner, statuses: pd.Series, added: Sequence[str]) -> dict[str, 
     """Counts are rows; tokens and cost are those of the requests sent in this run, None if unknown."""
     counts = statuses.value_counts()
     sent = [outcome for outcome in run.outcomes if outcome is not None and not outcome.reused]
+    sent += run.unfit
     currencies = {outcome.currency for outcome in sent if outcome.currency}
     return {
         "name": run.memory.batch_id,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..config import Connection
 from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded
 from ..gate import Gate, gate_for
-from ..messages import Request
+from ..messages import Reply, Request
 from ..rounds import rounds
 from .garbage import set_aside
 from .limits import Limits, Spending
@@ -42,6 +42,7 @@ class Runner:
     outcomes: list[Outcome | None] = field(default_factory=list)
     stopped: str | None = None
     sent: int = 0
+    unfit: list[Outcome] = field(default_factory=list)  # answers whose repair was sent
     _active: set[asyncio.Task[None]] = field(default_factory=set)
     _claiming: set[asyncio.Task[Claim]] = field(default_factory=set)
     _unreachable: int = 0
@@ -145,7 +146,8 @@ class Runner:
     async def _ask(self, slot: int, request: Request) -> None:
         origin = replace(request.origin, row_key=self.plan.row_key(self.plan.firsts[slot]))
         try:
-            ended = await rounds(replace(request, origin=origin), self.connection, schema=self.schema)
+            request = replace(request, origin=origin)
+            ended = await rounds(request, self.connection, schema=self.schema, unfit=self._repairing)
             outcome = answered(ended.reply)
             self._unreachable = 0
         except HelixError as error:
@@ -154,6 +156,14 @@ class Runner:
         self._spending.add(outcome)
         self.memory.finished(slot, outcome, self.plan)
         self._set(slot, outcome)
+
+    def _repairing(self, reply: Reply) -> None:
+        """Count an answer that does not fit: it is paid for like its repair."""
+        self.sent += 1
+        outcome = replace(answered(reply), text=None, exchange_id=None)
+        self.unfit.append(outcome)
+        self._spending.use(outcome)
+        self.progress.use(outcome)
 
     def _consider(self, error: HelixError) -> None:
         """Stop the batch where going on would only repeat the same failure."""
