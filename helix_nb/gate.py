@@ -27,6 +27,8 @@ BACKOFF_MOST_S = 20.0
 PATIENCE_S = 120.0  # a person at a cell does not wait longer for one Retry-After; a batch does
 BATCH_PATIENCE_S = 3600.0
 BATCH_REFUSALS = 100  # how often a row of a batch may be told to come later
+BATCH_OVERLOADS = 8  # how often it may find the server overloaded, or down for a moment
+BATCH_BACKOFFS = 4  # so often its wait then doubles: the pacing knows sooner that the server is back
 OVERLOADED = (503, 529)
 
 _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
@@ -85,7 +87,7 @@ class Gate:
     async def deltas(self, endpoint: Endpoint, request: Request, draft: Draft) -> AsyncGenerator[Delta]:
         """Yield the deltas of an answer, trying again while nothing of it has arrived."""
         batch = request.origin.source == "batch"
-        failures = refusals = 0
+        failures = refusals = overloads = 0
         while True:
             booked = await self._enter(request)
             draft.attempt()
@@ -102,12 +104,17 @@ class Gate:
                 return
             except HelixError as error:
                 refused = isinstance(error, RateLimited)
-                if refused or error.status_code in OVERLOADED:
+                overloaded = not refused and error.status_code in OVERLOADED
+                if refused or overloaded:
                     self.auto.refused(started_at, error.retry_after_s, self.in_flight)
                 refusals += refused and batch
-                failures += not (refused and batch)
-                delay_s = self._delay_s(error, failures + refusals, patience_s=_patience_s(request))
-                spent = failures > endpoint.connection.retries or refusals > BATCH_REFUSALS
+                overloads += overloaded and batch
+                failures += not (batch and (refused or overloaded))
+                tries = failures + refusals + min(overloads, BATCH_BACKOFFS)
+                delay_s = self._delay_s(error, tries, patience_s=_patience_s(request))
+                retries = endpoint.connection.retries
+                spent = failures > retries or refusals > BATCH_REFUSALS
+                spent = spent or overloads > (0 if self.auto.gone() else max(retries, BATCH_OVERLOADS))
                 if draft.has_content or spent or delay_s is None:
                     raise
             finally:

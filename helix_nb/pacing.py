@@ -14,9 +14,15 @@ MUCH_SLOWER = 4.0
 ROUNDING_S = 0.01  # latencies below this differ by noise
 UNSAID_S = 1.0  # the pause that a refusal without Retry-After counts as
 REGAIN = 1.05  # what a learnt rate grows by in the time of one pause without a refusal
+SOON = 5.0  # after so many pauses it has grown twice as often, and then ever faster
+MOST_REGAINS = 300.0
 CAREFUL = 0.95
 NEARLY = 0.8
 SLOWEST_PER_S = 0.2
+PROBES_PER_S = 4.0  # while nothing is admitted; half of it after each further wave
+GONE_S = 60.0  # a server that admits nothing for that long is not expected back
+STEP_S = 0.25  # how long a wait holds before it is judged anew
+LATE_S = 0.02  # what timers may be late by and catch up
 CHARACTERS_PER_TOKEN = 4
 
 
@@ -26,7 +32,8 @@ class Auto:
     The limit grows with each answer while the time to the first token holds, and halves when the
     server refuses. When most of what was in flight then is refused as well, it was too fast: what
     it admitted, over that time and at first the pause it asks for, is the rate from then on, which
-    grows slowly. A refusal alone says nothing about rates.
+    grows while answers come. A refusal alone says nothing about rates, and neither does a wave in
+    which nothing was admitted: the server is down, and a few requests ask whether it is back.
     """
 
     def __init__(self) -> None:
@@ -42,7 +49,11 @@ class Auto:
         self._cycle_at: float | None = None
         self._pause_s = UNSAID_S
         self._rate: float | None = None
-        self._next_start = 0.0
+        self._probes_per_s: float | None = None
+        self._down_at = 0.0
+        self._calm_at = 0.0
+        self._last_start = 0.0
+        self._line = asyncio.Lock()
 
     def started(self) -> None:
         """A request goes out."""
@@ -51,6 +62,10 @@ class Auto:
 
     def first_token(self, latency_s: float) -> None:
         """An answer began; every `limit` of them the latency is judged anew."""
+        self._admitted += 1
+        self._probes_per_s = None
+        if not self._slow:
+            self._calm_at = time.monotonic()
         self._latencies_s.append(latency_s)
         if len(self._latencies_s) < self.limit:
             return
@@ -66,7 +81,6 @@ class Auto:
 
     def answered(self, in_flight: int) -> None:
         """An answer is whole; a limit that was not nearly reached says nothing, and does not grow."""
-        self._admitted += 1
         if not self._slow and in_flight >= self.limit / 2:
             growth = FAST if self.limit < self._fast_until else 1.0 / self.limit
             self.limit = min(MOST, self.limit + growth)
@@ -80,27 +94,57 @@ class Auto:
         if self._wave >= max(2.0, self._wave_of / 2) and self._shown is not None:
             self._rate, self._shown = max(self._shown, SLOWEST_PER_S), None
 
+    def gone(self) -> bool:
+        """Whether the server has admitted nothing for so long that waiting is no use."""
+        return self._probes_per_s is not None and time.monotonic() - self._down_at > GONE_S
+
     def _cut(self, now: float, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
-        self._fast_until = NEARLY * self.limit
-        self.limit = max(1.0, self.limit / 2)
         self._pause_s = max(UNSAID_S if retry_after_s is None else retry_after_s, 0.1)
-        taken_s = max(now - (self._cycle_at or started_at), 0.0)
-        burst = self._rate is None
-        self._shown = CAREFUL * self._admitted / (taken_s + self._pause_s if burst else max(taken_s, 0.1))
+        if self._admitted:
+            self._fast_until = NEARLY * self.limit
+            self._show(max(now - (self._cycle_at or started_at), 0.0))
+        else:
+            self._down(now)
+        self.limit = max(1.0, self.limit / 2)
         self._wave, self._wave_of = 1, in_flight
         self._cut_at = self._cycle_at = now + self._pause_s
         self._admitted = 0
 
+    def _show(self, taken_s: float) -> None:
+        """Note the rate admitted until now; a known rate only rises by it, unless a wave follows."""
+        burst = self._rate is None
+        self._shown = CAREFUL * self._admitted / (taken_s + self._pause_s if burst else max(taken_s, 0.1))
+        if self._rate is not None and taken_s >= self._pause_s:
+            self._rate = max(self._rate, self._shown)
+
+    def _down(self, now: float) -> None:
+        self._shown = None
+        if self._probes_per_s is None:
+            self._down_at, self._probes_per_s = now, 2 * PROBES_PER_S
+        self._probes_per_s = max(self._probes_per_s / 2, SLOWEST_PER_S)
+
+    def _per_s(self) -> float | None:
+        """How many requests may start in a second from now; None is any number."""
+        if self._rate is None or self._cycle_at is None:
+            return self._probes_per_s
+        pauses = max(self._calm_at - self._cycle_at, 0.0) / self._pause_s
+        regains = min(pauses * (1.0 + (pauses / SOON) ** 2), MOST_REGAINS)
+        return min(self._rate * REGAIN**regains, self._probes_per_s or float("inf"))
+
     async def turn(self) -> None:
         """Wait until the learnt rate lets one more request go."""
-        if self._rate is None or self._cycle_at is None:
+        if self._per_s() is None:
             return
-        now = time.monotonic()
-        pauses = min(max(now - self._cycle_at, 0.0) / self._pause_s, 60.0)
-        start = max(self._next_start, self._cycle_at, now)
-        self._next_start = start + 1.0 / (self._rate * REGAIN**pauses)
-        if start > now:
-            await asyncio.sleep(start - now)
+        asked_at = time.monotonic()
+        async with self._line:
+            while True:
+                now, per_s = time.monotonic(), self._per_s()
+                gap_s = 1.0 / per_s if per_s else 0.0
+                start = max(self._last_start + gap_s, self._cycle_at or 0.0, asked_at)
+                if start <= now:
+                    break
+                await asyncio.sleep(min(start - now, STEP_S))
+            self._last_start = max(start, now - LATE_S)
 
 
 @dataclass

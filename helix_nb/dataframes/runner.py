@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config import Connection
 from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded
-from ..gate import Gate, gate_for
+from ..gate import OVERLOADED, Gate, gate_for
 from ..messages import Reply, Request
 from ..rounds import rounds
 from .garbage import set_aside
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..schemas import Schema
 
 GROUP = 64  # requests claimed in one transaction
-UNREACHABLE = 20  # requests in a row that found no server: nobody is there
+UNREACHABLE = 20  # rows in a row that found no server, or one that is down: nobody is there
 WAIT_FOR_OTHERS_S = 0.5
 STOPPING = (AuthError, NotAllowed, QuotaExceeded)
 
@@ -167,7 +167,8 @@ class Runner:
 
     def _consider(self, error: HelixError) -> None:
         """Stop the batch where going on would only repeat the same failure."""
-        self._unreachable = self._unreachable + 1 if isinstance(error, ConnectionFailed) else 0
+        nobody = isinstance(error, ConnectionFailed) or error.status_code in OVERLOADED
+        self._unreachable = self._unreachable + 1 if nobody else 0
         if isinstance(error, STOPPING) or self._unreachable >= UNREACHABLE:
             self.stopped = self.stopped or str(error)
 
