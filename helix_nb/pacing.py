@@ -129,7 +129,7 @@ class Auto:
             return self._probes_per_s
         pauses = max(self._calm_at - self._cycle_at, 0.0) / self._pause_s
         regains = min(pauses * (1.0 + (pauses / SOON) ** 2), MOST_REGAINS)
-        return min(self._rate * REGAIN**regains, self._probes_per_s or float("inf"))
+        return float(min(self._rate * REGAIN**regains, self._probes_per_s or float("inf")))
 
     async def turn(self) -> None:
         """Wait until the learnt rate lets one more request go."""
