@@ -64,7 +64,7 @@ def ask_parquet(
     for number, chunk in enumerate(_chunks(Path(source), chunk_rows)):
         result = replace(_rest(each, done), offset=offset)(chunk)
         part = f"part-{number:05d}.parquet"
-        _write(result, folder / part)
+        _write(result, folder / part, offset)
         done.append({"part": part, **result.attrs["batch"]})
         offset += len(chunk)
         if result.attrs["batch"]["stopped"]:
@@ -79,7 +79,7 @@ def ask_parquet(
 
 
 def _chunks(source: Path, rows: int) -> Iterator[pd.DataFrame]:
-    """The frames of a dataset; a stored index comes back as it was."""
+    """The frames of a dataset; a stored index comes back as it was, and a range of numbers goes on."""
     try:
         import pyarrow as pa
         import pyarrow.dataset as ds
@@ -88,18 +88,41 @@ def _chunks(source: Path, rows: int) -> Iterator[pd.DataFrame]:
     try:
         dataset = ds.dataset(source, format="parquet")
         metadata = dataset.schema.metadata
+        counted = _range(dataset.schema.pandas_metadata)
         held: list[Any] = []
         for batch in dataset.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1):
             held.append(batch)
             while sum(len(one) for one in held) >= rows:
                 whole = pa.Table.from_batches(held).combine_chunks()
-                yield whole.slice(0, rows).replace_schema_metadata(metadata).to_pandas()
+                frame = whole.slice(0, rows).replace_schema_metadata(metadata).to_pandas()
+                counted = _count_on(frame, counted)
+                yield frame
                 held = whole.slice(rows).to_batches()
         if held or not dataset.count_rows():
             last = pa.Table.from_batches(held, dataset.schema)
-            yield last.replace_schema_metadata(metadata).to_pandas()
+            frame = last.replace_schema_metadata(metadata).to_pandas()
+            _count_on(frame, counted)
+            yield frame
     except (OSError, pa.ArrowException) as problem:
         raise ConfigError(f"{source} cannot be read as Parquet: {problem}") from None
+
+
+def _range(stored: Any) -> dict[str, Any] | None:
+    """Where a source's index begins if it is a range of numbers; None where it is stored row by row."""
+    levels = (stored or {}).get("index_columns") or [{"start": 0, "step": 1, "name": None}]
+    return levels[0] if isinstance(levels[0], dict) else None
+
+
+def _count_on(frame: pd.DataFrame, counted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Give a chunk its part of the range, and return where the next one begins."""
+    if counted is None:
+        return None
+    import pandas as pd
+
+    start, step = counted["start"], counted["step"]
+    stop = start + step * len(frame)
+    frame.index = pd.RangeIndex(start, stop, step, name=counted["name"])
+    return {**counted, "start": stop}
 
 
 def _rest(each: Job, done: list[dict[str, Any]]) -> Job:
@@ -114,11 +137,18 @@ def _rest(each: Job, done: list[dict[str, Any]]) -> Job:
     return replace(each, limits=limits)
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a part whole or not at all."""
-    partial = path.with_suffix(".partial")
-    frame.to_parquet(partial)
-    partial.replace(path)
+def _write(frame: pd.DataFrame, path: Path, offset: int) -> None:
+    """Write a part whole or not at all; only an index that just counts rows is left to the reader."""
+    import pandas as pd
+
+    index = frame.index
+    counts = isinstance(index, pd.RangeIndex) and (index.start, index.step, index.name) == (offset, 1, None)
+    partial = path.with_name(f".{path.name}.partial")  # readers of a folder pass over a leading dot
+    try:
+        frame.to_parquet(partial, index=None if counts else True)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _drop_parts_from(number: int, folder: Path) -> None:
