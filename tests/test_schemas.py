@@ -199,13 +199,13 @@ def test_columns_and_their_values():
     values = schema.to_plain(City(name="Oslo", mood=Mood.bad, founded=dt.date(1048, 1, 1)))
     assert values == {
         "name": "Oslo", "population": None, "area_km2": 0.0, "capital": False, "mood": "bad", "size": "small",
-        "founded": dt.date(1048, 1, 1), "tags": [],
+        "founded": dt.datetime(1048, 1, 1, tzinfo=dt.UTC), "tags": [],
     }  # fmt: skip
     assert Schema.of(JSON_SCHEMA).to_plain({"name": "Oslo"}) == {"name": "Oslo", "people": None}
     assert Schema.of(Mood).to_plain(Mood.good) == {"value": "good"}
     assert Schema.of(list[int]).columns() == {"items": "object"}
     assert Schema.of({"a": int | float, "b": int | str, "c": Literal[1, 2], "d": Any}).columns() == {
-        "a": "Float64", "b": "object", "c": "Int64", "d": "object",
+        "a": "Float64", "b": "object", "c": "category", "d": "object",
     }  # fmt: skip
     aliased = Schema.of(Aliased)
     assert aliased.to_plain(aliased.validate('{"from": "x"}')) == {"from": "x"}

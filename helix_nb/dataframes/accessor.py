@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -45,7 +46,7 @@ def job(
     """Make a Job of the keywords of `ask`: a function from frame to frame that can be pickled."""
     from ..schemas import Schema
 
-    spec = None if schema is None else Schema.of(schema)
+    spec = None if schema is None else replace(Schema.of(schema), tabular=True)
     recipe = Recipe(template, system, images, model, spec, params, stream, timeout, missing, single)
     limits = Limits(concurrency, rpm, tpm, max_cost, max_total_tokens)
     return Job(recipe, into, endpoint, name, limits, dedupe, fresh, reuse_cut, errors, progress)

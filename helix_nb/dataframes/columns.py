@@ -51,7 +51,8 @@ def columns(
     if schema is not None:
         plain = [None if row.parsed is None else schema.to_plain(row.parsed) for row in rows]
         for name, dtype in schema.columns().items():
-            made[name] = _series([None if row is None else row[name] for row in plain], index, dtype)
+            cells = [None if row is None else row[name] for row in plain]
+            made[name] = _series(cells, index, dtype, schema.choices(name))
     return made
 
 
@@ -68,10 +69,12 @@ def _unasked(problem: str) -> Outcome:
     return Outcome("error", error=problem) if problem else Outcome("skipped")
 
 
-def _series(values: list[Any], index: pd.Index, dtype: str) -> pd.Series:
+def _series(values: list[Any], index: pd.Index, dtype: str, choices: Sequence[Any] = ()) -> pd.Series:
     import pandas as pd
 
-    if dtype == "datetime":
-        times = pd.to_datetime(pd.Series(values, index=index, dtype="object"), errors="coerce", utc=True)
-        return times.dt.as_unit("us")
-    return pd.Series(values, index=index, dtype=dtype)
+    kinds: dict[str, Any] = {
+        "datetime": "datetime64[us, UTC]",
+        "category": pd.CategoricalDtype(list(choices)),
+    }
+    made: pd.Series = pd.Series(values, index=index, dtype=kinds.get(dtype, dtype))
+    return made

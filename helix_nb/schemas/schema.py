@@ -6,12 +6,14 @@ import copy
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from ..errors import ConfigError
 from . import complaints, hints, shapes
+from .cells import cell
 from .jsontext import read_json
 
 
@@ -20,13 +22,19 @@ class Schema:
     """The shape of an answer.
 
     `json_schema` always describes an object, which is what endpoints take; a list or a single
-    value is asked for inside one (`wrapped` names its property) and handed back bare.
+    value is asked for inside one (`wrapped` names its property) and handed back bare. A `tabular`
+    schema refuses what the column of a field cannot hold. It pickles as what it was made of.
     """
 
     name: str
     json_schema: dict[str, Any]
     wrapped: str | None = None
+    tabular: bool = False
     _adapter: Any = field(default=None, repr=False, compare=False)
+    _spec: Any = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self._spec, self.tabular)
 
     @classmethod
     def of(cls, spec: Any) -> Schema:
@@ -48,7 +56,7 @@ class Schema:
             return spec
         if isinstance(spec, Mapping) and shapes.is_json_schema(spec):
             return cls._of_json_schema(spec)
-        name = "answer" if isinstance(spec, Mapping) else _name(spec)
+        given, name = spec, "answer" if isinstance(spec, Mapping) else _name(spec)
         if isinstance(spec, Mapping):
             spec = hints.fields(spec, name)
         elif (
@@ -61,7 +69,7 @@ class Schema:
                 f"not {type(spec).__name__}{' (pass the class itself)' if _is_instance(spec) else ''}."
             )
         adapter = hints.adapter(spec, name)
-        return cls._around(name, hints.json_schema(adapter, name), adapter)
+        return cls._around(name, hints.json_schema(adapter, name), adapter, given)
 
     @classmethod
     def _of_json_schema(cls, spec: Mapping[str, Any]) -> Schema:
@@ -70,21 +78,21 @@ class Schema:
         except (TypeError, ValueError, RecursionError) as problem:
             raise ConfigError(f"That JSON schema is not plain JSON: {problem}.") from None
         shapes.check(plain)
-        return cls._around(_name(plain.get("title") or "answer"), plain, None)
+        return cls._around(_name(plain.get("title") or "answer"), plain, None, plain)
 
     @classmethod
-    def _around(cls, name: str, schema: dict[str, Any], adapter: Any) -> Schema:
+    def _around(cls, name: str, schema: dict[str, Any], adapter: Any, spec: Any) -> Schema:
         """Put what is no object into one, its definitions outside."""
         root = dict(shapes.resolve(schema, schema))
         if root.get("type") == "object" or "properties" in root:
-            return cls(name, {"type": "object", **root}, None, adapter)
+            return cls(name, {"type": "object", **root}, None, False, adapter, spec)
         inner = copy.deepcopy(schema)
         shared: dict[str, Any] = {
             key: inner.pop(key) for key in ("$defs", "definitions", "$schema") if key in inner
         }
         wrapped = "items" if root.get("type") == "array" else "value"
         outer = {"type": "object", "properties": {wrapped: inner}, "required": [wrapped], **shared}
-        return cls(name, outer, wrapped, adapter)
+        return cls(name, outer, wrapped, False, adapter, spec)
 
     def validate(self, text: str) -> Any:
         """Read an answer; return an instance of what the schema was made of (JSON data for the others).
@@ -99,7 +107,10 @@ class Schema:
         bare = self.wrapped is not None and isinstance(value, Mapping) and set(value) == {self.wrapped}
         if bare:
             value = value[self.wrapped]
-        return self._by_jsonschema(value) if self._adapter is None else self._by_pydantic(value)
+        made = self._by_jsonschema(value) if self._adapter is None else self._by_pydantic(value)
+        if self.tabular:
+            self.to_plain(made)
+        return made
 
     def _by_jsonschema(self, value: Any) -> Any:
         from jsonschema import Draft202012Validator
@@ -117,18 +128,33 @@ class Schema:
 
     def columns(self) -> dict[str, str]:
         """The columns an answer makes: name to Int64, Float64, boolean, str, category, datetime or object."""
-        properties = self.json_schema.get("properties") or {}
-        return {name: shapes.dtype(self.json_schema, part) for name, part in properties.items()}
+        return {name: dtype for name, (dtype, _) in self._columns.items()}
+
+    def choices(self, name: str) -> list[Any]:
+        """The declared values of a category column, in their order."""
+        return self._columns[name][1]
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[str, list[Any]]]:
+        root, parts = self.json_schema, self.json_schema.get("properties") or {}
+        return {name: (shapes.dtype(root, part), shapes.choices(root, part)) for name, part in parts.items()}
 
     def to_plain(self, value: Any) -> dict[str, Any]:
-        """The values of a validated answer for `columns`; what is missing in it is None."""
+        """The values of a validated answer for `columns`; what is missing in it is None.
+
+        Raises:
+            ValueError: one sentence about a value that its column cannot hold.
+        """
         plain = (
             value
             if self._adapter is None
             else self._adapter.dump_python(value, by_alias=True, warnings=False)
         )
         plain = _without_enums({self.wrapped: plain} if self.wrapped else plain)
-        return {name: plain.get(name) for name in self.columns()}
+        return {
+            name: cell(plain.get(name), dtype, choices, name)
+            for name, (dtype, choices) in self._columns.items()
+        }
 
 
 def read(adapter: Any, value: Any, name: str) -> Any:
@@ -155,6 +181,10 @@ def read(adapter: Any, value: Any, name: str) -> Any:
 
 def _is_bool(error: Any) -> bool:
     return isinstance(error["input"], bool) and error["type"] in ("int_type", "float_type")
+
+
+def _again(spec: Any, tabular: bool) -> Schema:
+    return replace(Schema.of(spec), tabular=tabular)
 
 
 def _name(spec: Any) -> str:

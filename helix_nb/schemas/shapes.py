@@ -89,18 +89,41 @@ def resolve(root: Mapping[str, Any], part: Any) -> Mapping[str, Any]:
 
 def dtype(root: Mapping[str, Any], part: Any) -> str:
     """The pandas dtype of a property: Int64, Float64, boolean, str, category, datetime or object."""
+    return "category" if choices(root, part) else _plain(root, part)
+
+
+def choices(root: Mapping[str, Any], part: Any) -> list[Any]:
+    """The values that a property lists, in their order; none where it takes others too, or is a boolean."""
+    part = resolve(root, part)
+    for word in ("anyOf", "oneOf"):
+        if isinstance(part.get(word), list):
+            options = [option for option in part[word] if resolve(root, option).get("type") != "null"]
+            found = [choices(root, option) for option in options]
+            return list(dict.fromkeys(value for some in found for value in some)) if all(found) else []
+    values = _listed(part)
+    plain = all(type(value) in (str, int, float) for value in values)
+    return list(dict.fromkeys(values)) if plain else []
+
+
+def _listed(part: Mapping[str, Any]) -> list[Any]:
+    values = part.get("enum", [part["const"]] if "const" in part else [])
+    return [value for value in values if value is not None]
+
+
+def _plain(root: Mapping[str, Any], part: Any) -> str:
+    """The same without a look at what values are listed."""
     part = resolve(root, part)
     for word in ("anyOf", "oneOf"):
         if isinstance(part.get(word), list):
             kinds = {
-                dtype(root, option) for option in part[word] if resolve(root, option).get("type") != "null"
+                _plain(root, option) for option in part[word] if resolve(root, option).get("type") != "null"
             }
             return _common(kinds)
     if "enum" in part or "const" in part:
-        return _of_values([value for value in part.get("enum", [part.get("const")]) if value is not None])
+        return _of_values(_listed(part))
     kind = part.get("type")
     if isinstance(kind, list):
-        return _common({dtype(root, {**part, "type": one}) for one in kind if one != "null"})
+        return _common({_plain(root, {**part, "type": one}) for one in kind if one != "null"})
     if kind == "string":
         return _FORMATS.get(part.get("format", ""), "str")
     return _DTYPES.get(str(kind), "object")
@@ -111,15 +134,13 @@ def _common(kinds: set[str]) -> str:
         return kinds.pop()
     if kinds == {"Int64", "Float64"}:
         return "Float64"
-    return "str" if kinds == {"str", "category"} else "object"
+    return "object"
 
 
 def _of_values(values: list[Any]) -> str:
     kinds = {type(value) for value in values}
-    if kinds == {str}:
-        return "category"
     return (
-        {int: "Int64", float: "Float64", bool: "boolean"}.get(kinds.pop(), "object")
+        {str: "str", int: "Int64", float: "Float64", bool: "boolean"}.get(kinds.pop(), "object")
         if len(kinds) == 1
         else "object"
     )
