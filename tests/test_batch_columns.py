@@ -91,3 +91,15 @@ def test_a_job_pickles_with_its_schema(schema: Any) -> None:
     made = job("{{q}}", schema=schema, **QUIET).recipe.schema
     again = pickle.loads(pickle.dumps(made))
     assert again == made and again.tabular and again != Schema.of(schema)
+
+
+def test_a_field_never_stands_where_the_batch_says_what_became_of_a_row() -> None:
+    """A schema's field called `answer_status` is refused before anything is sent."""
+    fields = {"answer": str, "answer_status": str}
+    frame = pd.DataFrame({"n": [1]})
+    with pytest.raises(
+        hx.ConfigError, match="'answer_status' is a column of the batch: choose another into="
+    ):
+        frame.helix.ask("{{n}}", schema=fields, endpoint="demo", progress=False)
+    done = frame.helix.ask("{{n}}", "raw", schema=fields, endpoint="demo", progress=False)
+    assert {"raw_status", "answer", "answer_status"} <= set(done.columns)

@@ -46,3 +46,10 @@ def _k(row: Any) -> str:
     if row["t"]["k"] is None:
         raise KeyError("k")
     return str(row["t"]["k"])
+
+
+def test_the_parts_do_not_go_where_the_rows_come_from(tmp_path: Path) -> None:
+    """Source and destination in one place would be read as rows again; it is refused, and nothing is sent."""
+    pd.DataFrame({"t": ["a"]}).to_parquet(tmp_path / "in.parquet")
+    with pytest.raises(hx.ConfigError, match="is the source itself"):
+        hx.ask_parquet(tmp_path, tmp_path, "{{t}}", endpoint="demo", **QUIET)

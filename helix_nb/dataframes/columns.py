@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigError
 from .outcome import Outcome
 from .plan import NOT_ASKED, Plan
 
@@ -24,9 +25,16 @@ DTYPES = {
 
 
 def names(into: str, schema: Schema | None) -> list[str]:
-    """The columns that a batch adds, in their order."""
+    """The columns that a batch adds, in their order.
+
+    Raises:
+        ConfigError: a field of the schema would take the place of what the batch itself says of a row.
+    """
     fields = list(schema.columns()) if schema is not None else []
-    return [*(f"{into}{suffix}" for suffix in DTYPES), *fields]
+    for name in fields:
+        if name in (f"{into}{suffix}" for suffix in DTYPES if suffix):
+            raise ConfigError(f"The schema's field {name!r} is a column of the batch: choose another into=.")
+    return list(dict.fromkeys([*(f"{into}{suffix}" for suffix in DTYPES), *fields]))
 
 
 def columns(

@@ -58,6 +58,8 @@ def ask_parquet(
         raise ConfigError(f"chunk_rows= is a whole number from 1 up, not {chunk_rows!r}.")
     each = replace(job(template, into, **options), errors="keep")
     folder = Path(destination)
+    if folder.resolve() == Path(source).resolve():
+        raise ConfigError("The destination is the source itself; name another folder for the parts.")
     folder.mkdir(parents=True, exist_ok=True)
     done: list[dict[str, Any]] = []
     offset = 0
