@@ -83,7 +83,6 @@ class Draft:
         ended_ms = (time.monotonic() - self._started) * 1000
         self._facts.update(status=status, ended_at=datetime.now(UTC), duration_ms=ended_ms)
         if error is not None:
-            error.args = (_clean(str(error)),)
             self._facts.update(error_type=type(error).__name__, error=str(error))
             if error.status_code is not None:
                 self._facts["http_status"] = error.status_code

@@ -34,23 +34,24 @@ if TYPE_CHECKING:
 LONGEST, ENDING = 1000, 250  # of a sentence, in characters, and of that what its end may take
 
 
-def _short(sentence: str) -> str:
-    """The beginning and the end of a sentence that quotes something large."""
-    if len(sentence) <= LONGEST:
-        return sentence
+def _clean(sentence: str) -> str:
+    """A sentence as it may stand anywhere: no key, no escape sequence, not too long."""
     from .keys import redact
+    from .markdown import plain
 
-    whole = redact(sentence)  # before it is cut: half a key is not recognised any more
+    whole = redact(plain(sentence))  # before it is cut: half a key is not recognised any more
+    if len(whole) <= LONGEST:
+        return whole
     left_out = f" [... {len(whole):,} characters, shortened ...] "
-    beginning = whole[: LONGEST - ENDING - len(left_out)]
-    return whole if len(whole) <= LONGEST else beginning + left_out + whole[-ENDING:]
+    return whole[: LONGEST - ENDING - len(left_out)] + left_out + whole[-ENDING:]
 
 
 class HelixError(Exception):
     """A failed exchange, with whatever was known when it failed.
 
     Args:
-        message: one sentence: what happened and what to do; the middle of a very long one is left out.
+        message: one sentence: what happened and what to do. Known keys and control characters are
+            taken out of it, and the middle of a very long one.
         reply: the `Reply` so far (its text may be partial), or None when nothing was sent.
         status_code: the HTTP status that tells what happened: the server's own, or the upstream
             status it quoted; None when there was none.
@@ -73,7 +74,7 @@ class HelixError(Exception):
         retryable: bool | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(_short(message))
+        super().__init__(_clean(message))
         self.reply = reply
         self.status_code = status_code
         self.retryable = self.retryable_by_default if retryable is None else retryable

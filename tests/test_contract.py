@@ -144,6 +144,14 @@ def test_a_key_is_hidden_before_a_sentence_is_cut(monkeypatch: pytest.MonkeyPatc
     assert str(hx.HelixError(whole)) == "." * 990 + "[key]"
 
 
+def test_a_sentence_holds_nothing_that_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Escape sequences, bidi overrides and half characters are taken out of errors, a key inside them too."""
+    monkeypatch.setattr(keys, "_values", {"hl-abcdefgh": None})
+    raw = "a \x1b[31mred\x1b]8;;http://x\x07 \u202etxt.exe \x9b2J\ud800: hl-ab\x1b[0mcdefgh"
+    said = str(hx.HelixError(raw))
+    assert said == "a red txt.exe \ufffd: [key]"
+
+
 @pytest.mark.parametrize("piece_bytes", [None, 1])
 def test_half_characters_are_joined_or_replaced(piece_bytes: int | None) -> None:
     """A character that a server cut in two is whole again; a half one is U+FFFD, which every file takes."""

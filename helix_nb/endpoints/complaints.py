@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import redact
+from ..markdown import plain
 
 MOST_CHARACTERS = 300
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 _TAGS = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -65,8 +64,7 @@ class Complaint:
     @property
     def excerpt(self) -> str:
         """The text on one line, without control characters or keys, cut to a readable length."""
-        text = _CONTROL.sub(" ", _ESCAPES.sub("", self.text))
-        text = redact(re.sub(r"\s+", " ", text).strip())
+        text = redact(" ".join(plain(self.text).split()))
         return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
 
     @property

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from ..config import redact
 from ..errors import HelixError
-from ..markdown import plain
 
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
@@ -33,8 +31,7 @@ def _render(error: BaseException, line: str) -> None:
     """Give this one exception IPython's own hook for tracebacks."""
     error.__traceback__ = None
     error.__suppress_context__ = True
-    line = " ".join(plain(redact(line)).split())
-    error._render_traceback_: Callable[[], list[str]] = partial(_lines, line)  # type: ignore[misc, attr-defined]
+    error._render_traceback_: Callable[[], list[str]] = partial(_lines, " ".join(line.split()))  # type: ignore[misc, attr-defined]
 
 
 def _lines(line: str) -> list[str]:
