@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from .connection import Connection, text_or_none, with_settings
-from .environment import HELIX_ROOT, helix, profile_of
+from .environment import HELIX_ROOT, helix, profile_of, remember_keys
 from .errors import ConfigError
 from .keys import MISPLACED, KeyFilter, Secret, redact, redact_data, refuse_key_names
 from .session import (
@@ -82,6 +82,7 @@ def connect(
     >>> hx.connect("demo", retries=0).name
     'demo'
     """
+    remember_keys()
     model = settings.pop("model", None)
     text_or_none(key=key, key_env=key_env, name=name, model=model)
     if url in RESERVED:
@@ -161,6 +162,7 @@ def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
 
 def resolve(endpoint: str | Connection | None) -> Connection:
     """Return the endpoint of that name; None is the current one."""
+    remember_keys()
     if isinstance(endpoint, Connection):
         return endpoint
     if endpoint is not None and not isinstance(endpoint, str):

@@ -16,11 +16,17 @@ from urllib.parse import SplitResult, urlsplit
 
 from .connection import Connection
 from .errors import ConfigError
-from .keys import Secret
+from .keys import Secret, remember
 from .session import first_time
 from .urls import normalise, origin, split
 
 HELIX_ROOT = "https://app.tryhelix.ai"
+
+
+def remember_keys() -> None:
+    """Have the keys that are configured here redacted, also where another endpoint is asked."""
+    for values in (_dotenv(), os.environ):
+        remember((values.get("HELIX_API_KEY") or "").strip())
 
 
 def helix(base: Connection | None) -> Connection | None:

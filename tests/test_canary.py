@@ -16,6 +16,7 @@ from canary import KEY, SAYS, answers, beside, leaks, sent
 from wire_server import WireServer
 
 import helix_nb as hx
+from helix_nb import keys
 
 
 @pytest.fixture
@@ -100,6 +101,30 @@ def test_a_key_pasted_into_a_prompt_is_not_sent(server, tmp_path):
     assert leaks(shown) == []
     assert leaks(sent(server)) == []
     assert leaks(logged(tmp_path)) == []
+
+
+ASKS: dict[str, Callable[[str, str], object]] = {
+    "by its URL": lambda url, prompt: hx.ask(prompt, endpoint=url, model="whole"),
+    "as a connection": lambda url, prompt: hx.ask(prompt, endpoint=hx.connect(url), model="whole"),
+    "by a chat": lambda url, prompt: hx.Chat("whole", endpoint=url).ask(prompt),
+}
+
+
+@pytest.mark.parametrize("how", ASKS)
+@pytest.mark.parametrize("where", ["environment", ".env"])
+def test_a_configured_key_goes_to_no_other_endpoint(monkeypatch, tmp_path, how, where):
+    """Helix's key is masked in the very first prompt of a process, whichever endpoint that asks."""
+    monkeypatch.setattr(keys, "_values", {})
+    if where == ".env":
+        (tmp_path / ".env").write_text(f"HELIX_API_KEY={KEY}\n")
+    else:
+        monkeypatch.setenv("HELIX_API_KEY", KEY)
+    with WireServer(answers) as other:
+        shown = told(lambda: ASKS[how](other.url, f"Is {KEY} a key?"))
+    assert leaks(shown) == [] and "[key]" in shown + sent(other)
+    assert leaks(sent(other)) == []
+    hx.log()
+    assert leaks(b"".join(path.read_bytes() for path in tmp_path.glob("*.db*"))) == []
 
 
 def test_a_tool_that_returns_the_key_does_not_send_it(server, tmp_path):

@@ -16,6 +16,7 @@ from json import loads
 from typing import Any, NoReturn
 
 from ..config import MISPLACED, redact
+from ..environment import remember_keys
 from ..errors import ConfigError
 from .options import FORMATS, OPTIONS, Option
 
@@ -115,6 +116,7 @@ def parse(line: str, options: Sequence[Option], what: str) -> tuple[argparse.Nam
 
 def refuse_keys(line: str) -> None:
     """Refuse a line that holds what looks like a key: notebooks and histories keep it."""
+    remember_keys()
     if KEY_LIKE.search(line) or redact(line) != line:
         raise ConfigError(MISPLACED)
 
