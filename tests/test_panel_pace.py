@@ -12,7 +12,7 @@ from panel_server import PanelServer
 import helix_nb as hx
 from helix_nb import runtime
 from helix_nb.faces import prepare
-from helix_nb.notebook.panel_pace import Pace
+from helix_nb.notebook.panel_pace import Pace, interval_s
 
 
 @pytest.fixture
@@ -61,6 +61,33 @@ def test_no_rest_where_no_step_is_due_soon() -> None:
         return pace.rest()
 
     assert runtime.run_sync(rested()) is None
+
+
+def test_last_step_is_shown_at_once() -> None:
+    """However far away the next step is after a large one, the end of an answer does not wait for it."""
+
+    async def told() -> int:
+        shown: list[int] = []
+        pace = Pace(lambda: shown.append(1) or 1_000_000)
+        pace.changed()
+        while not shown:
+            await asyncio.sleep(0)
+        pace.changed()
+        pace.changed(last=True)
+        async with asyncio.timeout(10):  # the next step was 25 seconds away
+            while len(shown) < 2:
+                await asyncio.sleep(0)
+        assert pace.rest() is None  # nothing is left to show
+        return len(shown)
+
+    assert runtime.run_sync(told()) == 2
+
+
+def test_steps_that_take_long_come_less_often() -> None:
+    """Rendering takes a tenth of the loop's time at most, and a slow view gets its bytes at its speed."""
+    assert interval_s(100, 0.001) == 0.05
+    assert interval_s(100, 0.14) == pytest.approx(1.4)
+    assert interval_s(40_000, 0.001) == 1.0
 
 
 def test_exchange_reads_on_after_the_rest(server: PanelServer) -> None:

@@ -151,7 +151,7 @@ class Conversation:
         if running.asked.tools:
             threading.Thread(target=_serve_calls, args=(running,), name="helix_nb tools", daemon=True).start()
         pace = Pace(lambda: self._step(item, running))
-        running.on_change(pace.changed)
+        running.on_change(lambda: pace.changed(last=running.done))
         running.rest_by(pace.rest)
         panel_waiting.follow(item, self.emit)
         pace.changed()
