@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from .config import Connection, aliases, default_model, redact, redact_data, refuse_key_names, resolve
+from .config import Connection, aliases, chosen_model, redact, redact_data, refuse_key_names, resolve
 from .errors import ConfigError
 from .messages import Message, Origin, Request, ToolCall
 
@@ -176,7 +176,7 @@ def _tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[Any]]:
 def _model(model: str | None, connection: Connection) -> str | None:
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise ConfigError(f"model= takes the name of a model, not {model!r}.")
-    model = model or default_model(connection)
+    model = model or chosen_model(connection)
     return aliases().get(model, model) if model else None
 
 

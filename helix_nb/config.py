@@ -19,6 +19,7 @@ from .keys import MISPLACED, KeyFilter, Secret, redact, redact_data, refuse_key_
 from .session import (
     Defaults,
     aliases,
+    chosen_model,
     default_model,
     first_answer_note,
     forget,
@@ -34,6 +35,7 @@ __all__ = [
     "Defaults",
     "KeyFilter",
     "aliases",
+    "chosen_model",
     "configure",
     "connect",
     "default_model",
@@ -90,6 +92,7 @@ def connect(
     else:
         connection = _remote(url, key, key_env, name, settings)
         session().models.pop(connection.name, None)
+        session().found.pop(connection.name, None)
     session().endpoints[connection.name] = connection
     if model:
         session().models[connection.name] = model

@@ -10,10 +10,14 @@ from .connection import Connection
 
 @dataclass
 class Session:
-    """The defaults of this kernel: which endpoint is current, which model each one uses."""
+    """The defaults of this kernel: which endpoint is current, which model each one uses.
+
+    `models` are those the user chose, `found` those that stand in where nobody did.
+    """
 
     endpoints: dict[str, Connection] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
     current: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
@@ -52,15 +56,20 @@ def nothing_leaves(always: bool | None = None) -> bool:
     return _session.nothing_leaves or os.environ.get("HELIX_NB_REPLAY", "").startswith("only")
 
 
-def default_model(connection: Connection) -> str | None:
-    """The model to ask for when none is named; None leaves the choice to the endpoint."""
+def chosen_model(connection: Connection) -> str | None:
+    """The default that the user chose; a request without one is the same before and after one is found."""
     chosen = _session.models.get(connection.name)
     return chosen or ("demo" if connection.kind == "demo" else None)
 
 
+def default_model(connection: Connection) -> str | None:
+    """The model that answers when none is named; None leaves the choice to the endpoint."""
+    return chosen_model(connection) or _session.found.get(connection.name)
+
+
 def remember_model(connection: Connection, model: str) -> None:
-    """Keep a model found out from the endpoint as its default, unless the user chose one."""
-    _session.models.setdefault(connection.name, model)
+    """Keep a model found out from the endpoint, for whatever names none."""
+    _session.found[connection.name] = model
 
 
 def forget() -> None:

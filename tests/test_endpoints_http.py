@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
+import pandas as pd
 import pytest
 from wire_server import Answer, Got, WireServer
 from wire_transcripts import PARIS, ROLE, STOP, body, say, sse
@@ -333,6 +334,22 @@ def test_a_missing_model_is_the_first_one_listed() -> None:
         connect(server)
         with pytest.raises(hx.ConfigError, match="name one with model="):
             hx.ask("Where?")
+
+
+def test_behind_an_agents_key_no_model_is_looked_for_twice() -> None:
+    """Single questions and batches go out without a model; that none are listed is found out once."""
+    refusal = b"path not allowed for app API keys, only /v1/chat/completions"
+
+    def script(got: Got) -> Answer:
+        return Answer(refusal, 403, framing="length") if got.method == "GET" else Answer(PARIS)
+
+    with WireServer(script) as server:
+        connect(server, key="hl-canary-of-an-agent")
+        answers = pd.DataFrame({"who": ["a", "b"]}).helix.ask("Where is {{who}}?", progress=False)
+        assert answers["answer_status"].tolist() == ["ok", "ok"]
+        assert hx.ask("Where?").status == "ok"
+        assert ["model" in got.json for got in server.asked()] == [False] * 3
+        assert len(server.got) == 4
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ class Counting(BaseHTTPRequestHandler):
 
     asked = 0
 
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self._send(200, {"data": [{"id": "m-large"}, {"id": "m-small"}]})
+
     def do_POST(self) -> None:
         type(self).asked += 1
         length = int(self.headers["Content-Length"])
@@ -234,6 +238,34 @@ def test_batches_and_schemas_replay_too(server: str) -> None:
     logbook.replay("only")
     again = frame.helix.ask("{{word}}", endpoint="counting", model="m", name="again", progress=False)
     assert again["answer"].tolist() == live["answer"].tolist() and Counting.asked == sent
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_names_no_model_replays_before_and_after_one_was_found(
+    restarted: bool, server: str, tmp_path: Path
+) -> None:
+    """The first question finds a model out; it, later ones and a batch replay in any kernel, unsent."""
+    frame = pd.DataFrame({"word": ["c", "d"]})
+
+    def story() -> list[str]:
+        single = [hx.ask(prompt, endpoint="counting").text for prompt in ("a", "a", "b")]
+        return [*single, *frame.helix.ask("{{word}}", endpoint="counting", progress=False)["answer"]]
+
+    live, sent = story(), Counting.asked
+    logbook.export(tmp_path / "run.jsonl")
+    for cassette in (None, tmp_path / "run.jsonl"):
+        if restarted:
+            config.forget()
+            hx.connect(server, name="counting", retries=0)
+        logbook.replay("only", cassette)
+        assert story() == live
+    logbook.replay("off")
+    if restarted:
+        config.forget()
+        hx.connect(server, name="counting", retries=0)
+    logbook.replay("reuse")
+    assert story() == live
+    assert Counting.asked == sent + restarted  # the list of models, for the batch
 
 
 @pytest.mark.parametrize("setting", ["onyl", "only:/nowhere/x.jsonl"])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from .. import provenance
-from ..config import Connection, default_model, first_answer_note, remember_model, resolve
+from ..config import Connection, default_model, first_answer_note, nothing_leaves, resolve
 from ..endpoints import endpoint_for
+from ..endpoints.listing import standing_in
 from ..endpoints.profiles import profile_named
 from ..errors import ConfigError, RowsFailed
 from ..records import current_log
@@ -91,11 +92,14 @@ class Job:
         connection = resolve(self.endpoint)
         _refuse_taken(frame, names(self.into, self.recipe.schema))
         progress = Progress.wanted(self.progress)
-        if self.recipe.model is None and (note := _name_a_model(connection)):
+        model, note = self.recipe.model, None
+        if model is None:
+            model, note = _standing_in(connection)
+        if note:
             progress.tell(note)
         log = current_log()
         identity = connection.identity(log.salt)
-        bound = self.recipe.bound(frame, connection)
+        bound = self.recipe.bound(frame, connection, model)
         batch_id = self.name or f"batch-{self.recipe.digest(identity)}"
         origin = replace(provenance.origin(), source="batch", batch_id=batch_id)
         plan = planned(bound.of(origin), identity, dedupe=self.dedupe, whole=self.offset is None)
@@ -171,22 +175,14 @@ def _refuse_taken(frame: pd.DataFrame, wanted: Iterable[str]) -> None:
         raise ConfigError(f"The frame already has a column {taken[0]!r}: choose another into=, or drop it.")
 
 
-def _name_a_model(connection: Connection) -> str | None:
-    """Settle on a model where one is needed and none is named, so that requests keep their identity."""
-    if (
-        connection.kind != "remote"
-        or default_model(connection)
-        or not profile_named(connection.profile).needs_model
-    ):
-        return None
-    served = [info.id for info in run_sync(_models(connection)) if info.id]
-    if not served:
-        raise ConfigError(f"No model was named and {connection.name} lists none: name one with model=.")
-    remember_model(connection, served[0])
-    which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
-    return f"No model given: using {served[0]}, {which}."
+def _standing_in(connection: Connection) -> tuple[str | None, str | None]:
+    """The model of a batch that names none, so that its requests are the same when it goes on."""
+    known = default_model(connection)
+    remote = connection.kind == "remote" and profile_named(connection.profile).needs_model
+    if known or not remote or nothing_leaves():
+        return known, None
+    return run_sync(_listed(connection))
 
 
-async def _models(connection: Connection) -> Any:
-    """What an endpoint serves, asked on the background loop."""
-    return await endpoint_for(connection).models()
+async def _listed(connection: Connection) -> tuple[str | None, str | None]:
+    return await standing_in(connection, endpoint_for(connection).models)

@@ -61,8 +61,11 @@ class Recipe:
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    def bound(self, frame: pd.DataFrame, connection: Connection) -> Bound:
-        """Check everything against a frame's columns, before anything is sent."""
+    def bound(self, frame: pd.DataFrame, connection: Connection, model: str | None) -> Bound:
+        """Check everything against a frame's columns, before anything is sent.
+
+        `model` is what is asked for where no column names one.
+        """
         columns = list(frame.columns)
         if self.missing not in ("skip", "blank"):
             raise ConfigError(f'missing= is "skip" or "blank", not {self.missing!r}.')
@@ -76,14 +79,15 @@ class Recipe:
         names = tuple({**used, **dict.fromkeys((*images, *models))})
         whole = any(callable(part) for part in (prompt, system, self.images))
         rows = Rows(frame, {name: known[name] for name in names if name in known}, whole, self.single)
-        return Bound(self, rows, prompt, system, images, bool(models), self._base(connection, models))
+        base = self._base(connection, None if models else model)
+        return Bound(self, rows, prompt, system, images, bool(models), base)
 
-    def _base(self, connection: Connection, models: Sequence[str]) -> Request:
+    def _base(self, connection: Connection, model: str | None) -> Request:
         """The request that all rows share, checked as `ask` checks it."""
         base = asked(
             "row",
             Origin(source="batch"),
-            model=None if models else self.model,
+            model=model,
             endpoint=connection,
             timeout=self.timeout_s,
             stream=self.stream,

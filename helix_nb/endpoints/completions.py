@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..config import Connection, remember_model
+from ..config import Connection, default_model
 from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
 from ..messages import Delta, Request
 from . import ModelInfo
 from .carrier import Carrier, Response, carrier_for, silent
 from .failures import agent_key, failure, list_models, web_page
-from .listing import models_in
+from .listing import models_in, standing_in
 from .profiles import body_of, encoded, profile_named
 from .reading import AnswerReader
 from .sse import Splitter
@@ -52,7 +52,7 @@ class Completions:
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the JSON body as it would be sent; ConfigError if it cannot be."""
-        return self._body(request, request.model)
+        return self._body(request, self._known_model(request))
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta]:
         """Send the request once and yield its answer; see `Endpoint.stream`."""
@@ -117,22 +117,13 @@ class Completions:
 
     async def _model(self, request: Request) -> tuple[str | None, str | None]:
         """The model to ask for, and a sentence about it where it was not the caller's choice."""
-        if request.model or not self._profile.needs_model:
-            return request.model, None
-        try:
-            served = [info.id for info in await self.models() if info.id]
-        except HelixError as error:
-            if agent_key(error):  # an agent has chosen already
-                return None, None
-            error.args = (f"No model was named, and asking which there are failed. {error}",)
-            raise
-        if not served:
-            raise ConfigError(
-                f"No model was named and {self.connection.name} lists none: name one with model=."
-            )
-        remember_model(self.connection, served[0])
-        which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
-        return served[0], f"No model given: using {served[0]}, {which}."
+        known = self._known_model(request)
+        if known or not self._profile.needs_model or self._answers_as_agent:
+            return known, None
+        return await standing_in(self.connection, self.models)
+
+    def _known_model(self, request: Request) -> str | None:
+        return request.model or (default_model(self.connection) if self._profile.needs_model else None)
 
     async def _ask(self, request: Request, model: str | None) -> _Answered:
         """Post the request; where only asking for token counts is refused, post it once more without."""

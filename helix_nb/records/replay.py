@@ -10,7 +10,7 @@ import difflib
 import os
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +41,7 @@ class Player:
         self._path = source
         self._cassette: Source | None = None
         self._asked: Counter[str] = Counter()
+        self._models: tuple[str | None, ...] | None = None
         self._lock = threading.Lock()
 
     def find(self, request: Request, connection: Connection, log: Log) -> Recording | None:
@@ -54,16 +55,29 @@ class Player:
             identity = request.digest(connection.identity(log.salt))
         statuses = ("ok",) if self.mode == "reuse" else ("ok", "truncated", "error")
         found = self._source(log).find(request_hash, identity, statuses)
-        if not found and self.mode == "only" and connection.kind == "demo":
-            # nothing is configured here, but something was: it was asked without naming a model
-            request_hash = replace(request, model=None).digest()
+        others = self._others(request, connection, log) if not found and self.mode == "only" else ()
+        for model in others:
+            request_hash = replace(request, model=model).digest()
             found = self._source(log).find(request_hash, None, statuses)
+            if found:
+                break
         same = [one for one in found if one.reply.endpoint == connection.name]
         found, counted = (same, f"{connection.name} {request_hash}") if same else (found, request_hash)
         with self._lock:
             turn = self._asked[counted]
             self._asked[counted] += 1
         return found[turn % len(found)] if found else None
+
+    def _others(self, request: Request, connection: Connection, log: Log) -> Sequence[str | None]:
+        """The models for which this may have been asked where it was recorded."""
+        if connection.kind == "demo":  # nothing is configured here, but something was: no model was named
+            return (None,)
+        if request.model is not None:
+            return ()
+        if self._models is None:  # a batch that named none asked for the one that was served then
+            requests = (one.request for one in self._source(log).newest())
+            self._models = tuple(dict.fromkeys(request["model"] for request in requests))
+        return self._models
 
     def miss(self, request: Request, log: Log) -> ReplayMiss:
         """Say what was asked and what came nearest among what was recorded."""
