@@ -131,6 +131,55 @@ def test_an_answer_that_began_is_never_asked_for_again(carrier: str, head: bytes
         assert len(server.got) == 2 and "RawResponse" not in str(caught.value)
 
 
+@dataclass(frozen=True)
+class _AndAnother(Answer):
+    """After the answer, and after `go`, one more that nobody asked for; the connection stays open."""
+
+    go: threading.Event = field(default_factory=threading.Event)
+    sent: threading.Event = field(default_factory=threading.Event)
+
+    def pieces(self) -> Iterator[bytes]:
+        yield self.body
+        assert self.go.wait(10)
+        yield self.raw_head() + self.body.replace(b"yes", b"no!")
+        self.sent.set()
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_an_answer_that_nobody_asked_for_is_never_the_next_one(carrier: str) -> None:
+    """A kept connection on which more bytes came is dropped, not used for the next request."""
+    body = b'{"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}]}'
+    first = _AndAnother(body, framing="length")
+    answers = [first, Answer(body, framing="length")]
+    with WireServer(lambda _: answers.pop(0)) as server:
+        hx.connect(server.url, name="eager", retries=0, carrier=carrier)
+        assert hx.ask("?", model="m", stream=False).text == "yes"
+        first.go.set()
+        assert first.sent.wait(10)
+        runtime.run_sync(_turns())
+        assert hx.ask("?", model="m", stream=False).text == "yes"
+        assert (len(server.got), server.connections) == (2, 2)
+
+
+@dataclass(frozen=True)
+class _Garbled(Answer):
+    """A piece of the answer, and then bytes that are no chunk."""
+
+    def pieces(self) -> Iterator[bytes]:
+        yield b"%x\r\n%s\r\nno chunk\r\n" % (len(self.body), self.body)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_an_answer_whose_framing_breaks_is_cut_at_once(carrier: str) -> None:
+    """What arrived before is kept, and nobody waits for the idle timeout on a connection that is closed."""
+    answer = _Garbled(b'data: {"choices": [{"delta": {"content": "half "}}]}\n\n')
+    with WireServer(answer) as server:
+        hx.connect(server.url, name="garbled", retries=0, carrier=carrier, idle_timeout_s=8)
+        with pytest.raises(hx.TruncatedReply) as caught:
+            hx.ask("?", model="m")
+    assert caught.value.reply is not None and caught.value.reply.text == "half "
+
+
 @pytest.mark.parametrize("exempt", [True, False])
 def test_a_host_that_needs_no_proxy_is_carried_directly(
     exempt: bool, monkeypatch: pytest.MonkeyPatch

@@ -31,16 +31,24 @@ attempt_now: ContextVar[Attempt] = ContextVar("attempt")
 
 
 class Connector(aiohttp.TCPConnector):
-    """Tells each attempt when it has a connection, and whether that one was kept."""
+    """Tells each attempt when it has a connection, and whether that one was kept.
+
+    A kept one on which bytes came that nobody asked for is dropped: they would be the next answer.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._used: weakref.WeakSet[Any] = weakref.WeakSet()
 
     async def connect(self, *request: Any, **options: Any) -> Any:
-        connection = await super().connect(*request, **options)
-        transport = connection.transport
-        used = transport in self._used
+        while True:
+            connection = await super().connect(*request, **options)
+            transport = connection.transport
+            used = transport in self._used
+            if not (used and connection.protocol is not None and connection.protocol.should_close):
+                break
+            connection.close()
+            drop(transport)
         attempt_now.get().connected(transport, used=used)
         if not used:
             self._used.add(transport)

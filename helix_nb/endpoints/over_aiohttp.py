@@ -32,6 +32,7 @@ from .carrier import (
 MOST_HEADER_BYTES = 64 * 1024
 PIECE_BYTES = 8 * 1024  # of an answer, read before the loop does other things
 LARGE_BYTES = 512 * 1024  # sent in pieces, between which the loop does other things
+LOOK_S = 1.0  # how soon a connection is noticed that aiohttp gave up in mid-answer, and says nothing about
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
@@ -58,8 +59,7 @@ class AiohttpResponse:
             self._transport.resume_reading()
         content = self._response.content
         try:
-            async with asyncio.timeout(timeout_s):
-                chunk = await content.read(PIECE_BYTES)
+            chunk = await self._piece(timeout_s)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise
@@ -74,6 +74,20 @@ class AiohttpResponse:
         if not self._flooded:
             asyncio.get_running_loop().call_soon(self._rest)
         return chunk
+
+    async def _piece(self, timeout_s: float | None) -> bytes:
+        """What comes next; ClientPayloadError where nothing can come any more."""
+        left_s = float("inf") if timeout_s is None else timeout_s
+        while True:
+            try:
+                async with asyncio.timeout(min(left_s, LOOK_S)):
+                    return await self._response.content.read(PIECE_BYTES)
+            except TimeoutError:
+                if self._transport.is_closing():
+                    raise aiohttp.ClientPayloadError("the connection was given up") from None
+                left_s -= LOOK_S
+                if left_s <= 0:
+                    raise
 
     def _rest(self) -> None:
         """Leave on the socket what nobody asks for yet: the loop need not wake up for each packet of it."""
