@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from wire_server import Answer, Got, WireServer
-from wire_transcripts import PARIS, ROLE, STOP, body, say, sse
+from wire_transcripts import COUNT, PARIS, ROLE, STOP, body, say, sse
 
 import helix_nb as hx
 from helix_nb import config, runtime
@@ -161,6 +161,18 @@ def test_silence_after_the_finish_is_an_end() -> None:
         connect(server)
         assert hx.ask("Where?", model="m").status == "ok"
         assert server.hung_up.wait(5)
+
+
+def test_keep_alives_after_the_finish_do_not_hold_the_answer_back() -> None:
+    """A finished answer waits for its token counts, and not for ever on a server that goes on commenting."""
+    pings = b": keepalive\n\n" * 100
+    with WireServer(Answer(sse(say("Paris"), STOP) + pings, piece_bytes=13, pause_s=0.05)) as server:
+        connect(server, idle_timeout_s=0.4)
+        assert hx.ask("Where?", model="m", timeout=10).status == "ok"
+    late = sse(say("Paris"), STOP) + pings[:65] + sse(COUNT)
+    with WireServer(Answer(late, piece_bytes=65, pause_s=0.02)) as server:
+        connect(server, idle_timeout_s=2)
+        assert hx.ask("Where?", model="m").usage.total_tokens == 32
 
 
 def test_leaving_early_closes_the_socket_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from .sse import Splitter
 MOST_ERROR_BYTES = 64 * 1024
 MOST_LISTING_BYTES = 16 * 1024 * 1024
 ERROR_BODY_S = 5.0
-AFTER_FINISH_S = 5.0  # how long to wait for token counts once the answer is complete
+AFTER_FINISH_S = 5.0  # how long to wait for token counts once the answer is complete, whatever else comes
 AFTER_DONE_S = 0.02  # usually only the end of the body is missing; with it the connection can be kept
 LISTING_S = 30.0
 REDIRECTS = 3
@@ -64,7 +65,7 @@ class Completions:
             if answered.error is not None:
                 raise answered.error
             reader, splitter = AnswerReader(self.connection, answered.url, model), Splitter()
-            chunk = await self._next(response, reader, first=True)
+            chunk = await self._first(response)
             while chunk and not reader.done:
                 for event in splitter.feed(chunk):
                     for delta in reader.read(event):
@@ -199,18 +200,28 @@ class Completions:
             raise ConnectionFailed(f"{self.connection.name} hung up before its list of models was whole.")
         return body
 
-    async def _next(self, response: Response, reader: AnswerReader, *, first: bool = False) -> bytes:
-        """The next bytes; once the answer is complete, silence is just its end."""
-        name = "first_byte_timeout_s" if first else "idle_timeout_s"
-        limit_s = self.connection.first_byte_timeout_s if first else self.connection.idle_timeout_s
-        if reader.finished:
-            limit_s = min(limit_s, AFTER_DONE_S if reader.done else AFTER_FINISH_S)
+    async def _first(self, response: Response) -> bytes:
+        """The first bytes of an answer."""
+        limit_s = self.connection.first_byte_timeout_s
         try:
             return await response.read(limit_s)
         except TimeoutError:
+            raise silent(self.connection, "first_byte_timeout_s", limit_s) from None
+
+    async def _next(self, response: Response, reader: AnswerReader) -> bytes:
+        """The next bytes; once the answer is complete, silence is just its end, and so is a long wait."""
+        limit_s, started = self.connection.idle_timeout_s, time.monotonic()
+        if reader.finished:
+            limit_s = AFTER_DONE_S if reader.done else min(limit_s, AFTER_FINISH_S) - reader.waited_s
+        try:
+            return await response.read(limit_s) if limit_s > 0 else b""
+        except TimeoutError:
             if reader.finished:
                 return b""
-            raise silent(self.connection, name, limit_s) from None
+            raise silent(self.connection, "idle_timeout_s", limit_s) from None
+        finally:
+            if reader.finished:
+                reader.waited_s += time.monotonic() - started
 
 
 def asked_at(base_url: str, app_id: str | None) -> str:

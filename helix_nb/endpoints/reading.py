@@ -27,7 +27,7 @@ class AnswerReader:
     """Reads one answer: `read` each event, then `close`. Both raise HelixError.
 
     `finished` is true once the answer is complete, `done` from `[DONE]` on: whatever follows that
-    is no part of the answer.
+    is no part of the answer. `waited_s` is for whoever waits in between.
     """
 
     def __init__(self, connection: Connection, url: str, model: str | None) -> None:
@@ -39,6 +39,7 @@ class AnswerReader:
         self._known: dict[str, str] = {}
         self.finished = False
         self.done = False
+        self.waited_s = 0.0
 
     def read(self, event: Event | Stray) -> Iterable[Delta]:
         """What one event adds to the answer; going through it may raise."""
