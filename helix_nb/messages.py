@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from .errors import ConfigError
+from .errors import ConfigError, TimedOut
 
 Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
 ROLES = ("system", "user", "assistant", "tool")
@@ -143,6 +143,7 @@ class Request:
 
     `params` holds everything else under its wire name (temperature, stop, tools, ...). `schema`
     is a JSON schema the answer must follow; the endpoint's profile decides how to ask for it.
+    `timeout_s` is for the whole call, which may take several exchanges: they share `ends_at`.
     """
 
     messages: tuple[Message, ...]
@@ -152,6 +153,12 @@ class Request:
     stream: bool = True
     timeout_s: float | None = None
     origin: Origin = field(default_factory=Origin)
+    ends_at: float | None = None  # by time.monotonic; set when the call begins
+
+    def out_of_time(self) -> TimedOut:
+        """The error for a call that took longer than its timeout."""
+        waits = f"{self.timeout_s:g} seconds (timeout=)"
+        return TimedOut(f"No whole answer within {waits}; what arrived is kept.")
 
     def to_json(self) -> dict[str, Any]:
         """The part of the request that its answer depends on, as plain JSON data."""

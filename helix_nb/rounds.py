@@ -5,6 +5,7 @@ Each exchange is a row of its own, linked to the one before by `parent_id`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ async def rounds(
 
     `unfit` is shown an answer off its schema before its repair is sent.
     """
+    if request.timeout_s is not None:
+        request = replace(request, ends_at=time.monotonic() + request.timeout_s)
     if schema is not None:
         request = replace(request, schema=redact_data(schema.json_schema))
     outcome = await _with_tools(request, connection, watch, call, max_rounds)
@@ -112,7 +115,14 @@ def _parsed(outcome: Outcome, schema: Schema) -> Outcome:
 
 
 def _next(request: Request, reply: Reply, turn: tuple[Message, ...], *, held: int) -> Request:
-    """The follow-up of an exchange; the first `held` messages of the turn stand in its row already."""
+    """The follow-up of an exchange; the first `held` messages of the turn stand in its row already.
+
+    TimedOut when the call may take no longer: nothing more is sent.
+    """
+    if request.ends_at is not None and time.monotonic() >= request.ends_at:
+        error = request.out_of_time()
+        error.reply = reply
+        raise error
     origin = replace(
         request.origin,
         parent_id=reply.exchange_id,

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import closing
@@ -162,6 +163,36 @@ def test_the_total_timeout_keeps_what_arrived() -> None:
         hx.ask(FRANCE, model="demo-stalls", timeout=0.5)
     assert failed.value.reply is not None and failed.value.reply.text
     assert (row()["status"], row()["response"]) == ("error", failed.value.reply.text)
+
+
+def test_the_total_timeout_is_one_for_all_rounds() -> None:
+    """Rounds of tools and the repair of an answer share timeout=; after it nothing more is sent."""
+
+    def slow() -> str:
+        """Take a while."""
+        time.sleep(0.6)
+        return "done"
+
+    call = {"index": 0, "id": "c", "function": {"name": "slow", "arguments": "{}"}}
+    with WireServer(Answer(sse(chunk({"tool_calls": [call]}, finish="tool_calls")))) as server:
+        hx.connect(server.url, name="rounds", retries=0)
+        with pytest.raises(hx.TimedOut, match="1 seconds") as failed:
+            hx.ask("?", model="m", tools=[slow], timeout=1)
+        assert failed.value.reply is not None and failed.value.reply.tool_calls
+        assert len(server.got) == 2 and list(hx.log()["status"]) == ["ok", "ok"]
+    with WireServer(lambda got: Answer(PARIS, pause_s=0.3, piece_bytes=150)) as server:
+        hx.connect(server.url, name="repair", retries=0)
+        with pytest.raises(hx.TimedOut, match="2 seconds"):
+            hx.ask("?", model="m", schema={"city": str}, timeout=2)
+        assert len(server.got) == 2 and row()["error_type"] == "TimedOut"
+
+
+def test_an_answer_that_is_complete_is_no_timeout() -> None:
+    """Once the finish arrived, timeout= ends only the wait for token counts."""
+    with WireServer(Answer(PARIS, hang_at=len(PARIS) - 150)) as server:
+        hx.connect(server.url, name="late", retries=0)
+        reply = hx.ask("?", model="m", timeout=0.5)
+    assert (reply.text, reply.status, reply.usage.total_tokens) == ("Paris", "ok", None)
 
 
 def test_pieces_of_a_stream_make_the_answer() -> None:
