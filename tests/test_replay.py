@@ -214,6 +214,29 @@ def test_a_cassette_answers_without_the_log_the_key_or_the_endpoint(
     assert hx.log(last=6)["usage_source"].eq("replay").tolist() == [True] * 5 + [False]
 
 
+def test_a_cassette_of_several_kernels_answers_as_the_log_does(server: str, tmp_path: Path) -> None:
+    """The newest kernel's recordings count, replays only where there is nothing else, misses never."""
+    for prompt in ("a", "a", "a", "b"):
+        asked(prompt)
+    logbook.replay("only")
+    for prompt in ("a", "b"):
+        asked(prompt)
+    with pytest.raises(hx.ReplayMiss):
+        asked("c")
+    lines = logbook.export(tmp_path / "run.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    kernels = ["first", "second", "second", "second", "third", "third", "third"]
+    rows = [row | {"kernel_id": kernel} for row, kernel in zip(rows, kernels, strict=True)]
+    cassette = tmp_path / "several.jsonl"
+    cassette.write_text("\n".join(json.dumps(row) for row in rows if row["prompt"] != "b" or "tags" in row))
+    logbook.replay("only", cassette)
+    again = [asked(prompt) for prompt in ("a", "a", "a", "b")]
+    assert [reply.text for reply in again] == ["answer 2", "answer 3", "answer 2", "answer 4"]
+    assert [reply.usage.total_tokens for reply in again[:3]] == [18] * 3
+    with pytest.raises(hx.ReplayMiss, match="differs in the user message"):
+        asked("c")
+
+
 def test_a_wrong_cassette_changes_nothing(server: str, tmp_path: Path) -> None:
     """After the error replay is what it was: nothing goes out that was not going out before."""
     asked("a")

@@ -27,6 +27,7 @@ class Recording:
 
     reply: Reply
     request: Mapping[str, Any]
+    kernel_id: str | None = None
 
     def deltas(self) -> Iterator[Delta]:
         """The answer again: at once, whole, and ending as it ended."""
@@ -78,8 +79,13 @@ _RECORDED = (
 )
 
 
+def _of_newest_kernel(found: list[Recording]) -> list[Recording]:
+    """Of a request's recordings, oldest first, those of the newest kernel that made any."""
+    return [one for one in found if one.kernel_id == found[-1].kernel_id]
+
+
 class Logged:
-    """The log as a source. Of a request's recordings, those of the newest kernel that made any."""
+    """The log as a source."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -91,7 +97,7 @@ class Logged:
         if identity is not None:
             where, values = f"{where} AND w.identity = ?", [*values, identity]
         rows = self._rows(f"{where} ORDER BY e.started_at, e.number", values)
-        return [recording(row) for row in rows if row["kernel_id"] == rows[-1]["kernel_id"]]
+        return _of_newest_kernel([recording(row) for row in rows])
 
     def newest(self) -> list[Recording]:
         rows = self._rows(f"{_RECORDED} ORDER BY e.started_at DESC LIMIT {NEAREST_OF}", [])
@@ -103,7 +109,10 @@ class Logged:
 
 
 class Cassette:
-    """A file of exported exchanges, one JSON object per line; needs no log and no endpoint."""
+    """A file of exported exchanges, one JSON object per line; needs no log and no endpoint.
+
+    What was replayed when it was exported answers only where the recording itself is not there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,7 +123,8 @@ class Cassette:
             self._by_hash.setdefault(request_hash, []).append(one)
 
     def find(self, request_hash: str, _identity: str | None, statuses: tuple[str, ...]) -> list[Recording]:
-        return [one for one in self._by_hash.get(request_hash, []) if one.reply.status in statuses]
+        found = [one for one in self._by_hash.get(request_hash, []) if one.reply.status in statuses]
+        return _of_newest_kernel([one for one in found if one.reply.usage.source != "replay"] or found)
 
     def newest(self) -> list[Recording]:
         return self._all[: -NEAREST_OF - 1 : -1]
@@ -144,7 +154,13 @@ def rows_of(connection: sqlite3.Connection, wanted: Filter) -> Iterator[dict[str
 
 def recording(row: Mapping[str, Any]) -> Recording:
     """A Recording, from a row of `rows_of` or of a cassette."""
-    return Recording(reply_of(row), row["request"])
+    return Recording(reply_of(row), row["request"], row["kernel_id"])
+
+
+def _answers(row: Mapping[str, Any]) -> bool:
+    """What `_RECORDED` says, of a row of a cassette."""
+    stored = row["response"] is not None and row["error_type"] != "ReplayMiss"
+    return stored and row["status"] in ("ok", "truncated", "error")
 
 
 _KEPT = (*COLUMNS, "tool_calls", "notes", "request_hash", "request")
@@ -166,9 +182,11 @@ def _lines(path: Path) -> Iterable[tuple[str, Recording]]:
         try:
             row = json.loads(line)
             whole = dict.fromkeys(_KEPT) | row | dict.fromkeys(("started_at", "first_token_at", "ended_at"))
-            yield row["request_hash"], Recording(reply_of(whole), row["request"])
+            request_hash, one = row["request_hash"], recording(whole)
         except (ValueError, KeyError, TypeError) as failure:
             raise ConfigError(
                 f"Line {number} of {path} is no exported exchange ({type(failure).__name__}: {failure}); "
                 "hx.logbook.export('x.jsonl') writes cassettes."
             ) from None
+        if _answers(whole):
+            yield request_hash, one
