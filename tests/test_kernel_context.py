@@ -201,6 +201,40 @@ def test_one_failing_model_leaves_the_others(kernel: KernelSession) -> None:
     assert ran.error is not None and len(lines_of(ran.error)) == 1
 
 
+@pytest.mark.parametrize("option", ["--schema City", "-f json"])
+def test_side_by_side_an_answer_that_is_not_the_data_asked_for_failed(
+    option: str, kernel: KernelSession
+) -> None:
+    """Its column and its row of `-o` say why and keep its text; the others' objects are in `parsed`."""
+    answers = {"good": '{"name": "Rome", "people": 3}', "bad": "Rome is large."}
+    with SlowServer(lambda body: [answers[body["model"]]]) as server:
+        kernel.run(f"%helix connect {server.url} --name zoo")
+        ran = kernel.run(f"%%helix -m good -m bad {option} -o cities\nRome")
+        failed = kernel.run(f"%%helix -m bad -m bad {option}\nRome")
+    assert ran.status == "ok" and "Rome is large.\nSchemaMismatch: The answer" in ran.plain
+    assert kernel.value("cities[['answer', 'status']].values.tolist()") == [
+        [answers["good"], "ok"],
+        [answers["bad"], "error"],
+    ]
+    assert "answer" in kernel.value("cities.error[1]") and kernel.value("cities.parsed[1]") is None
+    read = "cities.parsed[0].people" if "schema" in option else "cities.parsed[0]['people']"
+    assert kernel.value(read) == 3
+    assert failed.error is not None and lines_of(failed.error)[0].startswith("\x1b[31mSchemaMismatch: ")
+    kernel.run("%helix use -e demo")
+
+
+def test_side_by_side_says_what_a_single_answer_says(kernel_factory: Callable[..., KernelSession]) -> None:
+    """That nothing is configured, once, and that an answer was cut; several answers are not inserted."""
+    fresh = kernel_factory()
+    first = fresh.run("%%helix -m demo -m demo --max-tokens 2\nWhat is the capital of France?")
+    again = fresh.run("%%helix -m demo -m demo\nWhat is the capital of France?")
+    assert first.plain.count("Nothing is configured") == 1 and "Nothing is configured" in first.html
+    assert first.plain.count("cut at max_tokens") == 2 and first.html.count("cut at max_tokens") == 2
+    assert "Nothing is configured" not in again.plain and "cut" not in again.plain
+    ran = fresh.run("%%helix -m demo -m demo --insert\nCode, please")
+    assert ran.error is not None and "leave -c, --tool and --insert out" in lines_of(ran.error)[0]
+
+
 def test_fix_reads_the_error_and_fills_the_next_cell(kernel: KernelSession) -> None:
     """The failed cell and its trimmed traceback are asked about; --insert hands the code on."""
     fixed = "You divided by zero.\n\n```python\nratio = 1 / 1\n```\n"

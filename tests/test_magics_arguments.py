@@ -26,7 +26,7 @@ from helix_nb.notebook.question import parsed_json
 def test_every_option_is_read() -> None:
     """One line with everything on it becomes the data it says."""
     line = (
-        "qwen3:8b -m other -e lab -s 'Be brief.' -o answer -f json --insert -t 0 --max-tokens 9 --top-p 0.5"
+        "qwen3:8b -m other -e lab -s 'Be brief.' -o answer -f json -t 0 --max-tokens 9 --top-p 0.5"
         " -p seed=7 -p note=text -i a.png -i b -a df -a c.md --attach-tokens 50 --schema City --rounds 2"
         " --raw --dry-run -q --no-stream --no-log --timeout 2.5"
     )
@@ -41,10 +41,10 @@ def test_every_option_is_read() -> None:
     assert options.params == {"temperature": 0, "max_tokens": 9, "top_p": 0.5, "seed": 7, "note": "text"}
     assert (options.images, options.attach, options.attach_tokens) == (("a.png", "b"), ("df", "c.md"), 50)
     assert (options.schema, options.rounds, options.timeout) == ("City", 2, 2.5)
-    assert options.insert and options.raw and options.dry_run and options.quiet
+    assert options.raw and options.dry_run and options.quiet and not options.insert
     assert not options.stream and not options.log
     assert cell_options("-t 0 qwen3:8b -c").chat == "default" and cell_options("-c trip").chat == "trip"
-    assert cell_options("--tool a --tool b").tools == ("a", "b")
+    assert cell_options("--tool a --tool b").tools == ("a", "b") and cell_options("--insert").insert
 
 
 NAMED = [name for name in inspect.signature(hx.ask).parameters if name not in ("prompt", "params")]

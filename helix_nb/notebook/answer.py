@@ -39,7 +39,7 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
             surface(shell, streaming=question.keywords["stream"]), Look(question.format, tuple(extra))
         )
     try:
-        reply = watch(running, view, lambda final: _formatted(question, final))
+        reply = watch(running, view, lambda final: formatted(question, final))
     except HelixError as error:
         _keep(shell, question, error.reply)
         raise
@@ -62,7 +62,7 @@ def dry_run(question: Question) -> None:
         print(f"would be sent to {where}:\n{json.dumps(sent['body'], indent=2, ensure_ascii=False)}")
 
 
-def _formatted(question: Question, reply: Reply) -> Reply:
+def formatted(question: Question, reply: Reply) -> Reply:
     """The final Reply with its `parsed` value where the cell asked for JSON without a schema."""
     if question.format != "json" or question.options.schema:
         return reply

@@ -98,8 +98,10 @@ def cell_options(line: str, what: str = "%%helix") -> Options:
         log=not found.no_log,
         timeout=found.timeout,
     )
-    if len(options.models) > 1 and (options.chat or options.tools):
-        raise ConfigError("Several models answer side by side: leave -c and --tool out, or give one -m.")
+    if len(options.models) > 1 and (options.chat or options.tools or options.insert):
+        raise ConfigError(
+            "Several models answer side by side: leave -c, --tool and --insert out, or give one -m."
+        )
     return options
 
 

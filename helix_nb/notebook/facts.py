@@ -24,8 +24,13 @@ def quiet_line(reply: Reply, extra: Sequence[str] = ()) -> str:
     'demo · demo · 24 tokens in, 8 out'
     """
     said = [reply.endpoint or "", reply.model or reply.model_requested or "", tokens(reply.usage)]
-    said += [price(reply), ENDS.get(reply.status, CUTS.get(reply.finish_reason or "", "")), *extra]
+    said += [price(reply), end(reply), *extra]
     return " · ".join(part for part in said if part)
+
+
+def end(reply: Reply) -> str:
+    """How an answer ended, in words, where that is not as it should be."""
+    return ENDS.get(reply.status, CUTS.get(reply.finish_reason or "", ""))
 
 
 def tokens(usage: Usage) -> str:

@@ -48,6 +48,11 @@ class Question:
     chat: Chat | None = None
     chats: Chats | None = None
 
+    @property
+    def wants_data(self) -> bool:
+        """Whether the answer is to be data, in the Reply's `parsed`."""
+        return self.format == "json" or self.options.schema is not None
+
 
 def question(
     text: str, options: Options, names: Mapping[str, Any], defaults: Defaults, chats: Chats

@@ -11,7 +11,8 @@ from uuid import uuid4
 from .. import faces
 from ..errors import HelixError
 from ..markdown import plain
-from .facts import metadata, price, tokens
+from .answer import formatted
+from .facts import end, metadata, price, tokens
 from .frames import Look, answer_html, shown_text
 from .screen import SHORTEST_S, Screen
 from .surface import surface
@@ -40,66 +41,95 @@ def answers(shell: InteractiveShell, cells: Cells, question: Question) -> None:
     options = question.options
     origin = cells.origin("cell", log=options.log, tags={"side_by_side": uuid4().hex[:12]})
     keywords = [{**question.keywords, "model": model} for model in options.models]
-    all_running = [faces.prepare(question.prompt, None, None, origin, **one) for one in keywords]
-    columns = Columns(
-        Screen(surface(shell, streaming=question.keywords["stream"])),
-        all_running,
-        Look(question.format),
-        question.sent_along,
-    )
+    columns = [
+        Column(faces.prepare(question.prompt, None, None, origin, **one), question) for one in keywords
+    ]
+    page = Page(Screen(surface(shell, streaming=question.keywords["stream"])), columns, question)
     try:
-        _watch(all_running, None if question.quiet else columns)
+        _watch(columns, None if question.quiet else page)
     finally:
         if options.out:
-            shell.user_ns[options.out] = frame(all_running)
-    errors = [error for running in all_running if (error := _error(running)) is not None]
-    if len(errors) == len(all_running):
+            shell.user_ns[options.out] = frame(columns, parsed=question.wants_data)
+    errors = [column.error for column in columns if column.error is not None]
+    if len(errors) == len(columns):
         raise errors[0]
 
 
-class Columns:
+class Column:
+    """The answer of one model: its Reply so far, and what it failed with."""
+
+    def __init__(self, running: Running, question: Question) -> None:
+        self.running, self.reply, self._question = running, running.reply, question
+        self.error: HelixError | None = None
+        self._ended = False
+
+    @property
+    def done(self) -> bool:
+        return self.running.done
+
+    @property
+    def name(self) -> str:
+        return self.running.asked.request.model or self.reply.model or "?"
+
+    def read(self) -> None:
+        """Take in what has arrived; an answer that is not the data asked for is an error as well."""
+        if self._ended:
+            return
+        self.reply = self.running.reply
+        if not self.done:
+            return
+        self._ended = True
+        try:
+            reply = self.running.outcome()
+            self.reply = formatted(self._question, reply) if reply.status == "ok" else reply
+        except HelixError as error:
+            self.error = error
+
+
+class Page:
     """The one output that holds the answers of several models."""
 
-    def __init__(
-        self, screen: Screen, all_running: Sequence[Running], look: Look, sent: Sequence[str]
-    ) -> None:
-        self.screen, self.all_running, self.look, self.sent = screen, all_running, look, sent
+    def __init__(self, screen: Screen, columns: Sequence[Column], question: Question) -> None:
+        self.screen, self.columns = screen, columns
+        self.look, self.sent = Look(question.format), question.sent_along
 
     def update(self) -> None:
         """Show the answers so far, if it is time to."""
         if self.screen.surface == "live" and self.screen.due():
+            for column in self.columns:
+                column.read()
             self.screen.frame(self._html(last=False))
 
     def finish(self) -> None:
         """Show the last frame."""
-        facts = [metadata(running.reply)["helix_nb"] for running in self.all_running]
+        facts = [metadata(column.reply)["helix_nb"] for column in self.columns]
         self.screen.last(self._html(last=True), self._text(), {"helix_nb": {"answers": facts}})
 
     def _html(self, *, last: bool) -> str:
-        cells = "".join(f"<div>{self._column(running, last=last)}</div>" for running in self.all_running)
+        cells = "".join(f"<div>{self._column(column, last=last)}</div>" for column in self.columns)
         sent = (
             f'<div style="{FOOT}">{escape(plain(" · ".join(self.sent)))}</div>' if last and self.sent else ""
         )
         return f'<div style="{GRID}">{cells}</div>{sent}'
 
-    def _column(self, running: Running, *, last: bool) -> str:
-        reply = running.reply
-        foot = _line(_foot(running), FOOT) if running.done else ""
-        return _line(_name(running), HEAD) + answer_html(reply, self.look, last=last) + foot
+    def _column(self, column: Column, *, last: bool) -> str:
+        feet = "".join(_line(said, FOOT) for said in _feet(column)) if column.done else ""
+        return _line(column.name, HEAD) + answer_html(column.reply, self.look, last=last) + feet
 
     def _text(self) -> str:
         parts = [
-            f"{_name(running)}:\n{shown_text(running.reply, self.look)}\n{_foot(running)}"
-            for running in self.all_running
+            "\n".join([f"{column.name}:", shown_text(column.reply, self.look), *_feet(column)])
+            for column in self.columns
         ]
         return plain("\n\n".join([*parts, *self.sent]))
 
 
-def frame(all_running: Sequence[Running]) -> pd.DataFrame:
+def frame(columns: Sequence[Column], *, parsed: bool) -> pd.DataFrame:
     """One row per model.
 
     Columns: `model endpoint answer status error finish_reason` str, `prompt_tokens
-    completion_tokens` Int64, `duration_ms time_to_first_token_ms cost` Float64, `exchange_id` str.
+    completion_tokens` Int64, `duration_ms time_to_first_token_ms cost` Float64, `exchange_id` str;
+    where data was asked for also `parsed` object, None where there is none.
     """
     import pandas as pd
 
@@ -109,55 +139,48 @@ def frame(all_running: Sequence[Running]) -> pd.DataFrame:
         **dict.fromkeys(("duration_ms", "time_to_first_token_ms", "cost"), "Float64"),
         "exchange_id": "str",
     }
-    return pd.DataFrame([_row(running) for running in all_running], columns=list(dtypes)).astype(dtypes)
+    table = pd.DataFrame([_row(column) for column in columns], columns=list(dtypes)).astype(dtypes)
+    values = [column.reply.parsed for column in columns]
+    return table.assign(parsed=pd.Series(values, dtype=object)) if parsed else table
 
 
-def _watch(all_running: Sequence[Running], columns: Columns | None) -> None:
+def _watch(columns: Sequence[Column], page: Page | None) -> None:
     try:
-        for running in all_running:
-            running.begin()
-        while not all(running.done for running in all_running):
-            waited_for = next(running for running in all_running if not running.done)
-            waited_for.changed(SHORTEST_S)
-            if columns:
-                columns.update()
+        for column in columns:
+            column.running.begin()
+        while not all(column.done for column in columns):
+            waited_for = next(column for column in columns if not column.done)
+            waited_for.running.changed(SHORTEST_S)
+            if page:
+                page.update()
             time.sleep(SHORTEST_S / 10)
     finally:
-        for running in all_running:
-            running.cancel()
-        if columns:
-            columns.finish()
+        for column in columns:
+            column.running.cancel()
+            column.read()
+        if page:
+            page.finish()
 
 
-def _row(running: Running) -> tuple[object, ...]:
-    reply, usage = running.reply, running.reply.usage
+def _row(column: Column) -> tuple[object, ...]:
+    reply, usage, error = column.reply, column.reply.usage, column.error
+    failed = error is not None and reply.status == "ok"  # a good answer, which is not the data asked for
     return (
-        *(_name(running), reply.endpoint, reply.text, reply.status, reply.error, reply.finish_reason),
+        *(column.name, reply.endpoint, reply.text),
+        *("error" if failed else reply.status, str(error) if failed else reply.error, reply.finish_reason),
         *(usage.prompt_tokens, usage.completion_tokens),
         *(reply.duration_ms, reply.time_to_first_token_ms, reply.cost, reply.exchange_id),
     )
 
 
-def _name(running: Running) -> str:
-    return running.asked.request.model or running.reply.model or "?"
-
-
-def _foot(running: Running) -> str:
-    reply = running.reply
-    if reply.error and reply.status == "error":
-        return f"{reply.error_type}: {reply.error}"
+def _feet(column: Column) -> list[str]:
+    reply, error = column.reply, column.error
+    if error is not None and reply.status != "truncated":
+        return [*reply.notes, f"{type(error).__name__}: {error}"]
     seconds = "" if reply.duration_ms is None else f"{reply.duration_ms / 1000:.1f} s"
-    ended = "" if reply.status == "ok" else reply.status
-    return " · ".join(part for part in (tokens(reply.usage), seconds, price(reply), ended) if part)
+    facts = (tokens(reply.usage), seconds, price(reply), end(reply))
+    return [*reply.notes, " · ".join(part for part in facts if part)]
 
 
 def _line(said: str, style: str) -> str:
     return f'<div style="{style}">{escape(plain(said))}</div>'
-
-
-def _error(running: Running) -> HelixError | None:
-    try:
-        running.outcome()
-    except HelixError as error:
-        return error
-    return None
