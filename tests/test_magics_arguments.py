@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ from helix_nb.notebook.context import attach, tokens_of
 from helix_nb.notebook.facts import quiet_line
 from helix_nb.notebook.frames import Look, code_of, html
 from helix_nb.notebook.interpolate import interpolate
+from helix_nb.notebook.names import value_or_path
+from helix_nb.notebook.offers import files
 from helix_nb.notebook.options import OPTIONS
-from helix_nb.notebook.question import parsed_json
+from helix_nb.schemas.jsontext import read_json
 
 
 def test_every_option_is_read() -> None:
@@ -126,13 +129,21 @@ ANSWERS = [
     ("```json\n[1, 2]\n```", [1, 2]),
     ('Here: {"a": {"b": 2}} and so on', {"a": {"b": 2}}),
     ("3", 3),
+    ('As [asked]: {"a": 1}.', {"a": 1}),
+    ("1. So:\n\n   ```json\n   [1]\n   ```", [1]),
 ]
 
 
 @pytest.mark.parametrize(("text", "value"), ANSWERS)
 def test_json_is_found_in_an_answer(text: str, value: object) -> None:
     """JSON counts alone, fenced, or with words around it."""
-    assert parsed_json(text) == value
+    assert read_json(text, arrays=True) == value
+
+
+def test_two_pieces_of_json_are_none() -> None:
+    """Where an answer holds several values, none is taken for the one that was asked for."""
+    with pytest.raises(ValueError, match="2 pieces"):
+        read_json('See [1]: {"a": 1}', arrays=True)
 
 
 def test_code_is_found_in_an_answer() -> None:
@@ -140,6 +151,24 @@ def test_code_is_found_in_an_answer() -> None:
     assert code_of("Do:\n```python\na = 1\n```\nthen\n~~~\nb = 2\n~~~\n") == "a = 1\n\nb = 2"
     assert code_of("```py\nunclosed = 1") == "unclosed = 1"
     assert code_of("x = 1\n") == "x = 1"
+    assert code_of("Empty:\n```\n```\n") == "Empty:\n```\n```"
+
+
+def test_code_is_found_in_lists_and_quotes() -> None:
+    """A code block counts wherever Markdown has one, without the indentation of the list it stands in."""
+    steps = "1. Load:\n\n   ```python\n   if a:\n       b = 1\n   ```\n\n2. Then:\n   ~~~sh\n   ls\n   ~~~\n"
+    assert code_of(steps) == "if a:\n    b = 1\n\nls"
+    assert code_of("> ```\n> quoted\n> ```") == "quoted"
+
+
+@pytest.mark.parametrize("text", ["`" * 100_000, "~~~a\n" * 20_000, "```\n" + " " * 100_000])
+def test_finding_code_and_json_takes_no_time(text: str) -> None:
+    """A model that repeats fences without end costs no more than reading it does."""
+    begun = time.thread_time()
+    code_of(text)
+    with pytest.raises(ValueError):
+        read_json(text, arrays=True)
+    assert time.thread_time() - begun < 2
 
 
 def test_the_quiet_line_tells_what_is_known() -> None:

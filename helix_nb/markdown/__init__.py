@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .growing import Block, Growing
 
-__all__ = ["Block", "Growing", "blocks", "plain", "to_html"]
+__all__ = ["Block", "Growing", "blocks", "fences", "plain", "to_html"]
 
 LONGEST = 200_000  # characters that are parsed; what is beyond is shown as it is
 
@@ -82,6 +82,18 @@ def blocks(text: str, *, highlight: bool = True) -> list[Block]:
     growing.feed(text)
     growing.finish()
     return growing.blocks
+
+
+def fences(text: str) -> list[tuple[str, str]]:
+    r"""The fenced code blocks of a text, also those in lists and quotes, as (language, code).
+
+    >>> from helix_nb.markdown import fences
+    >>> fences("1. Run\n\n   ```sh\n   ls\n   ```\n")
+    [('sh', 'ls\n')]
+    """
+    from .render import fences
+
+    return fences(text)
 
 
 def __getattr__(name: str) -> Any:

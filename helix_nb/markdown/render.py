@@ -47,6 +47,12 @@ def outline(source: str) -> list[Token]:
     return _outliner().parse(source)
 
 
+def fences(text: str) -> list[tuple[str, str]]:
+    """The fenced code of a Markdown text as (language, code), in lists and quotes too."""
+    found = [token for token in outline(text) if token.type == "fence"]
+    return [((token.info.split() or [""])[0], token.content) for token in found]
+
+
 @lru_cache(maxsize=1)
 def _outliner() -> MarkdownIt:
     made = _parser(references=False)

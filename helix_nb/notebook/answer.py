@@ -11,7 +11,7 @@ from ..messages import Reply
 from .chats import turn_line
 from .display import View, watch
 from .frames import Look, code_of
-from .question import Question, parsed_json
+from .question import Question
 from .surface import surface
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def formatted(question: Question, reply: Reply) -> Reply:
     """The final Reply with its `parsed` value where the cell asked for JSON without a schema."""
     if question.format != "json" or question.options.schema:
         return reply
+    from ..schemas.jsontext import read_json
+
     try:
-        return reply.having(parsed=parsed_json(reply.text))
+        return reply.having(parsed=read_json(reply.text, arrays=True))
     except ValueError as problem:
-        raise SchemaMismatch(
-            f"The answer is not JSON ({problem}); -f json needs JSON.", reply=reply
-        ) from None
+        raise SchemaMismatch(f"The answer is not what -f json needs: {problem}", reply=reply) from None
 
 
 def _keep(shell: InteractiveShell, question: Question, reply: Reply | None) -> None:

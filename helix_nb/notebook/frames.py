@@ -8,15 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ..markdown import plain, to_html
+from ..markdown import fences, plain, to_html
 from ..messages import Reply
 from .facts import quiet_line
 
-FENCE = re.compile(
-    r"^(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n"
-    r"(?P<code>.*?)(?:^(?P=fence)[`~]*[ \t]*$|\Z)",
-    re.M | re.S,
-)
 QUIET = "font-size:85%;opacity:.65;margin-top:.4em"
 FOLDED = "font-size:90%;opacity:.75;margin-bottom:.5em"
 
@@ -61,7 +56,7 @@ def shown_text(reply: Reply, look: Look) -> str:
 
 def code_of(answer: str) -> str:
     """The code blocks of an answer, or all of it when it has none."""
-    blocks = [found["code"].rstrip("\n") for found in FENCE.finditer(answer)]
+    blocks = [code.rstrip("\n") for _, code in fences(answer) if code.strip()]
     return "\n\n".join(blocks) if blocks else answer.strip("\n")
 
 
@@ -71,7 +66,7 @@ def _body(reply: Reply, look: Look, *, last: bool) -> str:
     if look.format == "text":
         return f'<pre style="white-space:pre-wrap">{escape(plain(reply.text))}</pre>'
     if look.format == "code":
-        language = next((found["language"] for found in FENCE.finditer(reply.text)), "") or "python"
+        language = next((language for language, _ in fences(reply.text)), "") or "python"
         return to_html(_fenced(code_of(reply.text), language), highlight=last)
     if look.format == "json":
         return to_html(_fenced(_json(reply) if last else reply.text, "json"), highlight=last)

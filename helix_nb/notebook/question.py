@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -145,16 +144,3 @@ def _asking_for_json(made: Question) -> Question:
     if "json" not in f"{keywords['system'] or ''} {made.prompt}".lower():
         keywords["system"] = f"{keywords['system'] or ''}\n{JSON_ONLY}".strip()
     return replace(made, keywords=keywords)
-
-
-def parsed_json(text: str) -> Any:
-    """The JSON in an answer, fenced or with words before it; ValueError when there is none."""
-    from .frames import code_of
-
-    for candidate in (text, code_of(text)):
-        try:
-            return json.loads(candidate)
-        except ValueError:
-            continue
-    starts = [at for at in (text.find("{"), text.find("[")) if at >= 0]
-    return json.JSONDecoder().raw_decode(text, min(starts))[0] if starts else json.loads(text)

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any, NoReturn
 
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*\n(.*?)\n?[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
+from ..markdown import fences
+
 _MOST_STARTS = 200  # places in a text where JSON is looked for
 
 
@@ -52,9 +53,9 @@ def _why(problem: ValueError, text: str) -> str:
 
 def _fenced(text: str) -> list[Any]:
     found = []
-    for match in _FENCE.finditer(text):
+    for _, code in fences(text):
         try:
-            found.append(_loads(match[2]))
+            found.append(_loads(code))
         except ValueError:
             continue  # a fence around something else
     return found
