@@ -8,6 +8,7 @@ import html
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import example, given, settings
@@ -115,6 +116,14 @@ def test_hostile_sizes_come_out(text):
     """Deep nesting, unclosed marks and huge texts render, in cells and in the panel."""
     assert to_html(text).startswith('<div class="helix-nb">')
     assert all(block.closed for block in blocks(text))
+
+
+def test_colouring_gives_up_in_time():
+    """Code that a lexer chokes on is shown without colours after a second, not after half a minute."""
+    begun = time.thread_time()
+    html = to_html("```perl\n" + "m{" * 24_000)
+    assert time.thread_time() - begun < 5
+    assert "m{m{" in html and "<span class=" not in html
 
 
 def test_what_is_too_long_to_parse_is_shown_as_it_is():

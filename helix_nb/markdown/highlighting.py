@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from time import thread_time
 from typing import Any
 
 from markdown_it.common.utils import escapeHtml
 
 LONGEST = 50_000  # characters of code that are coloured
+MOST_CPU_S = 1.0  # that colouring may take; some lexers need minutes for hostile code of that length
 
-# A model chooses the language, and some of Pygments' 600 lexers take minutes over a hostile line.
+# A model chooses the language, and some of Pygments' 600 lexers take minutes over one hostile token.
 _COLOURED = """
     bash c c++ clojure console cpp cs csharp css cuda dart diff docker dockerfile elixir erlang go graphql
     groovy haskell hcl html http ini java javascript js json jsonc json5 jsx julia kotlin latex lua make
@@ -75,14 +77,18 @@ def _coloured(code: str, language: str) -> str:
         lexer = get_lexer_by_name(_ALIASES.get(language, language), stripnl=False, ensurenl=False)
     except ClassNotFound:
         return escapeHtml(code)
-    return "".join(_spans(lexer.get_tokens(code)))
+    spans = _spans(lexer.get_tokens(code))
+    return escapeHtml(code) if spans is None else "".join(spans)
 
 
-def _spans(tokens: Any) -> list[str]:
-    """Neighbours of one class share a span."""
+def _spans(tokens: Any) -> list[str] | None:
+    """Neighbours of one class share a span; None when that takes too long."""
     parts: list[str] = []
     held, text = "", ""
+    deadline = thread_time() + MOST_CPU_S
     for kind, value in tokens:
+        if thread_time() > deadline:
+            return None
         name = _class_of(kind)
         if name != held:
             parts.append(_span(held, text))
