@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -228,11 +229,27 @@ def test_options_reach_the_request(kernel: KernelSession, said: SlowServer) -> N
     assert json.loads(printed.partition("\n")[2]) == body
 
 
+HIDDEN = "if admin:  # \u202e # :nimda ton fi\n    \x9b2Jgo()\x1b]0;title\x07"
+
+
+def test_what_hides_in_a_text_is_seen(kernel: KernelSession, said: SlowServer) -> None:
+    """--insert inserts what was shown, without overrides; --dry-run spells out what a terminal would obey."""
+    kernel.run(f"hidden = {HIDDEN!r}")
+    ran = kernel.run("%%helix --insert\n```python\n{{hidden}}\n```")
+    (inserted,) = (sent["text"] for sent in ran.reply["payload"] if sent["source"] == "set_next_input")
+    assert inserted == "if admin:  #  # :nimda ton fi\n    go()"
+    printed = kernel.run("%%helix --dry-run\n{{hidden}}").printed
+    assert json.loads(printed.partition("\n")[2])["messages"][-1]["content"] == HIDDEN
+    assert not re.search("[\x1b\x9b\u202e]", printed)
+
+
 def test_settings_apply_and_are_checked(kernel: KernelSession, said: SlowServer) -> None:
     """%config HelixMagics sets defaults that a cell's options override; a wrong value is refused."""
     kernel.run("%config HelixMagics.system = 'From config'\n%config HelixMagics.quiet = True")
     ran = kernel.run("%%helix\nhello")
     assert not ran.displays and said.bodies[-1]["messages"][0]["content"] == "From config"
+    kernel.run("%%helix -s ''\nhello")
+    assert [message["role"] for message in said.bodies[-1]["messages"]] == ["user"]
     refused = kernel.run("%config HelixMagics.format = 'jsn'\n%config HelixMagics.endpoint = 'nobody'")
     assert "jsn" in refused.printed and "nobody" in refused.printed
     kernel.run("%config HelixMagics.system = None\n%config HelixMagics.quiet = False")

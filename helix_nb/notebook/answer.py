@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import faces
 from ..errors import HelixError, SchemaMismatch
+from ..markdown import plain
 from ..messages import Reply
 from .chats import turn_line
 from .display import View, watch
@@ -49,7 +50,7 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
     _remember(question)
     _keep(shell, question, reply)
     if options.insert:
-        shell.set_next_input(code_of(reply.text), replace=False)
+        shell.set_next_input(plain(code_of(reply.text)), replace=False)  # as it was shown
     return reply
 
 
@@ -59,7 +60,15 @@ def dry_run(question: Question) -> None:
         keywords = {**question.keywords, "model": model}
         sent = faces.dry_run(question.prompt, question.chat, **keywords)
         where = " ".join(part for part in (sent["endpoint"], sent["url"]) if part)
-        print(f"would be sent to {where}:\n{json.dumps(sent['body'], indent=2, ensure_ascii=False)}")
+        body = json.dumps(sent["body"], indent=2, ensure_ascii=False)
+        print(f"would be sent to {where}:\n{_visible(body)}")
+
+
+def _visible(text: str) -> str:
+    """JSON with its control characters and bidi overrides spelt out, which means the same."""
+    if plain(text) == text:
+        return text
+    return "".join(char if char == "\n" or plain(char) == char else json.dumps(char)[1:-1] for char in text)
 
 
 def formatted(question: Question, reply: Reply) -> Reply:

@@ -25,7 +25,8 @@ def quiet_line(reply: Reply, extra: Sequence[str] = ()) -> str:
     """
     said = [reply.endpoint or "", reply.model or reply.model_requested or "", tokens(reply.usage)]
     said += [price(reply), end(reply), *extra]
-    return " · ".join(part for part in said if part)
+    line = " · ".join(part for part in said if part)
+    return " ".join(line.split())  # one, whatever a server calls its model
 
 
 def end(reply: Reply) -> str:
