@@ -46,6 +46,18 @@ def _clean(sentence: str) -> str:
     return whole[: LONGEST - ENDING - len(left_out)] + left_out + whole[-ENDING:]
 
 
+def told(error: BaseException) -> str:
+    """What a user's own code raised, in words, whatever its `__str__` does.
+
+    >>> told(KeyError("city"))
+    "KeyError: 'city'"
+    """
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the exception's own __str__
+        return type(error).__name__
+
+
 class HelixError(Exception):
     """A failed exchange, with whatever was known when it failed.
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 from .asking import Asked
 from .config import redact
 from .draft import Draft
-from .errors import HelixError
+from .errors import HelixError, told
 from .messages import Delta, Reply, ToolCall
 from .rounds import MAX_ROUNDS, Outcome, rounds
 from .runtime import WAKE_S, Task
@@ -237,13 +237,13 @@ class Running:
         except ValueError as problem:
             return f"The call did not work: {problem}"
         except Exception as problem:  # noqa: BLE001 - the model is told, and may do better
-            return f"The tool failed: {type(problem).__name__}: {problem}"
+            return f"The tool failed: {told(problem)}"
 
     def _answered(self, call: ToolCall, answer: asyncio.Future[str], result: Any) -> None:
         try:
             text = redact(result if isinstance(result, str) else _as_json(result))
         except Exception as problem:  # noqa: BLE001 - the object's own __str__ or __repr__ failed
-            text = f"The tool's result cannot be shown: {type(problem).__name__}: {problem}"
+            text = f"The tool's result cannot be shown: {told(problem)}"
         self.tool_calls.append((call, text))
         answer.get_loop().call_soon_threadsafe(_resolve, answer, text)
 

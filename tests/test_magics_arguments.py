@@ -124,6 +124,47 @@ def test_names_are_guessed() -> None:
         interpolate("{{frmae}}", {"frame": 1})
 
 
+class Silent(Exception):
+    """An error that cannot even be printed."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Stubborn:
+    """A value with nothing to say."""
+
+    def __str__(self) -> str:
+        raise Silent
+
+
+def undefined_inside() -> None:
+    raise NameError("by hand")
+
+
+BROKEN = [
+    ("{{stubborn}}", "failed with Silent"),
+    ("{{call()}}", "failed with NameError: by hand"),
+    ("{{[nmaes for _ in 'a']}}", "needs 'nmaes', which is not defined, did you mean 'names'"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BROKEN)
+def test_a_value_that_cannot_be_had_is_one_sentence(text: str, said: str) -> None:
+    """Whatever a value's own code raises is told in a sentence that blames the right thing."""
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        interpolate(text, {"stubborn": Stubborn(), "call": undefined_inside, "names": 1})
+
+
+@pytest.mark.parametrize("word", ["~nobody-of-that-name/x.png", "x" * 300, "~nobody-of-that-name"])
+def test_a_path_that_is_none_is_one_sentence(word: str) -> None:
+    """Names that the file system itself refuses are refused like any other that is not there."""
+    for flag in ("-a", "-i"):
+        with pytest.raises(ConfigError, match=f"{flag}: .*(cannot be read|is neither)"):
+            value_or_path(word, {}, flag)
+    assert list(files(f"{word}/")) == []
+
+
 ANSWERS = [
     ('{"a": 1}', {"a": 1}),
     ("```json\n[1, 2]\n```", [1, 2]),

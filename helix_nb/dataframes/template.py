@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..braces import Hole, pieces
-from ..errors import ConfigError
+from ..errors import ConfigError, told
 
 INDEX = "index"
 ALLOWED = "a column, its attributes, items and slices, and a format spec"
@@ -54,7 +54,7 @@ class Field:
         except Unfit:
             raise
         except Exception as error:
-            raise Unfit(f"{self.raw} fails: {type(error).__name__}: {error}") from error
+            raise Unfit(f"{self.raw} fails: {told(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)

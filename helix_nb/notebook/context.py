@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import redact
-from ..errors import ConfigError
+from ..errors import ConfigError, told
 from .names import value_or_path
 
 BUDGET_TOKENS = 2_000
@@ -145,9 +145,7 @@ def _object(value: Any, budget: int) -> tuple[str, str]:
     try:
         said = str(value) if type(value).__name__ == "Reply" else pprint.pformat(value, width=100)
     except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
-        raise ConfigError(
-            f"-a: the repr of that {type(value).__name__} failed with {type(error).__name__}: {error}"
-        ) from None
+        raise ConfigError(f"-a: the repr of that {type(value).__name__} failed with {told(error)}") from None
     return type(value).__name__, cut(said, budget)
 
 

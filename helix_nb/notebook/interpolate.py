@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..braces import Hole, pieces
-from ..errors import ConfigError
+from ..errors import ConfigError, told
 
 CONVERSIONS: dict[str, Callable[[Any], Any]] = {"": lambda value: value, "r": repr, "s": str, "a": ascii}
 
@@ -35,10 +35,10 @@ def _value(hole: Hole, names: Mapping[str, Any]) -> str:
     try:
         value = eval(code, dict(names))  # noqa: S307 - the user's own expression, in their own kernel
         return format(CONVERSIONS[hole.conversion](value), hole.spec)
-    except NameError as error:
-        raise _undefined(hole, error.name or "", names) from None
     except Exception as error:  # noqa: BLE001 - whatever the user's objects raise becomes one sentence
-        raise _refused(hole, f"failed with {type(error).__name__}: {error}") from None
+        if isinstance(error, NameError) and error.name and error.name in hole.expression:
+            raise _undefined(hole, error.name, names) from None
+        raise _refused(hole, f"failed with {told(error)}") from None
 
 
 def _undefined(hole: Hole, name: str, names: Mapping[str, Any]) -> ConfigError:

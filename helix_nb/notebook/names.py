@@ -13,6 +13,7 @@ from ..errors import ConfigError
 DOTTED = re.compile(r"@?[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 HISTORY = re.compile(r"(In|Out)\[(\d+)\]")
 URL = re.compile(r"(?:https?://|data:)", re.I)
+NO_PATH = (OSError, RuntimeError, ValueError)  # a closed folder, a name too long, no such ~user
 GIVEN = ("In", "Out", "exit", "get_ipython", "open", "quit")  # IPython's own, which nobody means
 
 
@@ -58,10 +59,15 @@ def value_or_path(word: str, names: Mapping[str, Any], flag: str) -> Any:
         pass
     if URL.match(word):
         return word
-    path = Path(word).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
+    try:
+        path = Path(word).expanduser()
+        if path.is_file():
+            return path
+        folder = path.is_dir()
+    except NO_PATH as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{flag}: {word} cannot be read: {why}.") from None
+    if folder:
         raise ConfigError(f"{flag}: {word} is a folder; name a file in it.")
     raise ConfigError(f"{flag}: {word!r} is neither a variable nor a file here.{_guess(word, names)}")
 
@@ -78,8 +84,10 @@ def _history(names: Mapping[str, Any], which: str, number: int) -> Any:
 
 def _guess(word: str, names: Mapping[str, Any]) -> str:
     near = [name for name in names if not name.startswith("_") and name not in GIVEN]
-    folder = Path(word).expanduser().parent
-    if folder.is_dir():
+    try:
+        folder = Path(word).expanduser().parent
         near += [str(folder / path.name) if folder != Path() else path.name for path in folder.iterdir()]
+    except NO_PATH:
+        pass
     close = difflib.get_close_matches(word.removeprefix("@"), near, 1)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -10,6 +10,7 @@ from .. import config
 from ..dataframes.served import known_models
 from ..demo import faults
 from ..errors import ConfigError
+from .names import NO_PATH
 from .options import FORMATS
 
 if TYPE_CHECKING:
@@ -63,11 +64,11 @@ def variables(names: Any) -> list[str]:
 def files(fragment: str) -> list[str]:
     """The files and folders that go on from a fragment of a path."""
     folder, _, _ = fragment.rpartition("/")
-    base = Path(f"{folder}/" if "/" in fragment else ".").expanduser()
     prefix = f"{folder}/" if "/" in fragment else ""
     try:
+        base = Path(prefix or ".").expanduser()
         found = [f"{prefix}{path.name}{'/' if path.is_dir() else ''}" for path in base.iterdir()]
-    except OSError:
+    except NO_PATH:
         return []
     return [name for name in found if " " not in name and not Path(name).name.startswith(".")]
 

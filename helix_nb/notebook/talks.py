@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import Connection
 from ..errors import ConfigError
 from .chats import DEFAULT, turns
+from .names import NO_PATH
 
 if TYPE_CHECKING:
     import argparse
@@ -46,11 +47,12 @@ def chat(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> An
         magics.chats.add(found.fork, chat.fork())
         print(f"chat {found.fork}: {turns(len(chat.turns))}, forked from {name}")
     if found.export:
-        path = Path(found.export).expanduser()
         try:
+            path = Path(found.export).expanduser()
             path.write_text(exported(name, chat), encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+        except NO_PATH as error:
+            why = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{found.export} cannot be written: {why}.") from None
         print(f"chat {name}: {turns(len(chat.turns))}, written to {path}")
     return None if found.resume or found.fork or found.export else transcript(name, chat)
 
