@@ -58,6 +58,9 @@ KEYS = [
     "-m sk-proj-0123456789abcdef",
     "-p api_key=abc",
     "-s 'Bearer abcdefghijkl'",
+    "--token abc",
+    "http://127.0.0.1/?a=b&api_key=abc",
+    "-m AIzaSyabcdefghijklmnopqrstuvwxyz0123456",
 ]
 
 
@@ -78,10 +81,49 @@ def test_what_has_an_option_of_its_own_is_no_parameter(name: str) -> None:
     assert used == "cell" or used in {flag for option in OPTIONS for flag in option.flags}
 
 
-@pytest.mark.parametrize("line", ["-m sk-learn-helper", "-s 'the key idea'", "-o token", "-e my-key-box"])
+@pytest.mark.parametrize(
+    "line", ["-m sk-learn-helper", "-s 'the key idea'", "-s 'Explain --token'", "-o token", "-e my-key-box"]
+)
 def test_words_that_only_sound_like_keys_pass(line: str) -> None:
     """Names with `key` or `sk-` in them are no keys."""
     cell_options(line)
+
+
+NOTHING = [
+    "-m ''",
+    "-e ' '",
+    "-o ''",
+    "-c ''",
+    "-f ''",
+    "--schema ''",
+    "--tool ''",
+    "-a ''",
+    "-i ''",
+    "-p ''",
+]
+
+
+@pytest.mark.parametrize("line", NOTHING)
+def test_an_option_without_its_value_is_refused(line: str) -> None:
+    """An empty value is a mistake, not a wish for the default; only an empty system prompt means none."""
+    with pytest.raises(ConfigError, match=f"{line.split()[0]}.* needs a value"):
+        cell_options(line)
+    assert cell_options("-s ''").system == ""
+
+
+MISTYPED = [
+    ("\u2014dry-run", "did you mean --dry-run"),
+    ("\u2013t 0", "did you mean -t"),
+    ("-m a -m b --insert", "side by side"),
+    ("--max-tokens " + "9" * 5000, "takes a whole number"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), MISTYPED)
+def test_what_cannot_be_meant_is_refused(line: str, said: str) -> None:
+    """A dash that an editor made long is no model's name; several models have no one next cell."""
+    with pytest.raises(ConfigError, match=said):
+        cell_options(line)
 
 
 @given(st.text(max_size=60))

@@ -97,5 +97,5 @@ def _remember(question: Question) -> None:
         chat.model = question.keywords["model"]
     if options.endpoint:
         chat.endpoint = options.endpoint
-    if options.system:
+    if options.system is not None:
         chat.system = question.keywords["system"]

@@ -21,10 +21,18 @@ from ..errors import ConfigError
 from .options import FORMATS, OPTIONS, Option
 
 KEY_LIKE = re.compile(
-    r"(?<![\w-])(?:hl-[\w-]{8,}|(?:sk|pk|gsk|xai|nvapi|r8|hf|ghp|AIza)[-_](?=[\w-]*[0-9A-Z])[\w-]{12,})"
-    r"|(?<![\w-])--?(?:api[-_]?)?(?:key|token|secret|password)(?![\w-])"
-    r"|(?<![\w-])(?:api_key|apikey|authorization)=|\bBearer\s+\S{8,}",
+    r"(?<![\w-])(?:hl-[\w-]{8,}|AIza[\w-]{30,}"
+    r"|(?:sk|pk|gsk|xai|nvapi|r8|hf|ghp)[-_](?=[\w-]*[0-9A-Z])[\w-]{12,})"
+    r"|\bBearer\s+(?=\S*\d)\S{8,}"
 )
+# Where options stand, also what could only be followed by a key; a prompt may well ask about it.
+KEY_OPTION = re.compile(
+    r"^--?(?:api[-_]?)?(?:key|token|secret|password)(?![\w-])|^(?:api_key|apikey|authorization)="
+    r"|[?&](?:api[-_]?key|key|token|secret|password)=|\bBearer\s+\S{8,}",
+    re.IGNORECASE,
+)
+DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what editors make of two of them, too
+LONGEST_NUMBER = 18  # digits: what fits 64 bits
 OWN_WAY = {
     "prompt": "the cell",
     "messages": "the cell",
@@ -108,10 +116,13 @@ def cell_options(line: str, what: str = "%%helix") -> Options:
 def parse(line: str, options: Sequence[Option], what: str) -> tuple[argparse.Namespace, list[str]]:
     """Split a line into its options and its other words; ConfigError is one sentence."""
     refuse_keys(line)
+    words = _words(line, what)
+    if any(KEY_OPTION.search(word) for word in (*words, " ".join(words))):
+        raise ConfigError(MISPLACED)
     parser = _parser(what, tuple(options))
-    found, rest = parser.parse_known_args(_words(line, what))
+    found, rest = parser.parse_known_args(words)
     for word in rest:
-        if word.startswith("-") and len(word) > 1:
+        if word[:1] in DASHES and len(word) > 1:
             parser.unknown(word.partition("=")[0])
     return found, rest
 
@@ -155,7 +166,7 @@ class _Parser(argparse.ArgumentParser):
             settings |= {"action": "append", "default": []}
         elif option.kind == "chat":
             settings |= {"nargs": "?", "const": "default"}
-        settings |= {"type": _READ[option.kind]} if option.kind in _READ else {}
+        settings |= {"type": _READ.get(option.kind, _said)} if option.kind else {}
         self.add_argument(*option.flags, **settings)
 
     def unknown(self, flag: str) -> NoReturn:
@@ -198,12 +209,18 @@ def _number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > LONGEST_NUMBER or int(text) < 1:
         raise argparse.ArgumentTypeError(f"takes a whole number from 1 up, not {text!r}")
     return int(text)
 
 
-_READ = {"number": _number, "whole": _whole}
+def _said(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("needs a value")
+    return text
+
+
+_READ = {"number": _number, "whole": _whole, "system": str}  # an empty system prompt: none at all
 
 
 def _variable(name: str) -> str:

@@ -168,7 +168,7 @@ BY_NAME = {command.name: command for command in COMMANDS}
 def run(magics: HelixMagics, line: str) -> Any:
     """Run one `%helix` line and return what it gives back; ConfigError for what is no command."""
     refuse_keys(line)
-    name, _, rest = line.strip().partition(" ")
+    name, rest = (*line.split(None, 1), "", "")[:2]
     if not name:
         return _function("places:status")(magics)
     command = BY_NAME.get("help" if name in ("-h", "--help") else name)

@@ -89,11 +89,11 @@ def _keywords(
     endpoint = options.endpoint or (chat.endpoint if chat else None) or defaults.endpoint
     known_model = defaults.model if options.endpoint in (None, defaults.endpoint) else None
     model = options.models[0] if options.models else (chat.model if chat else None) or known_model
-    system = _system(options, names) or (chat.system if chat else None) or defaults.system
+    known_system = (chat.system if chat else None) or defaults.system
     return {
         "model": aliases().get(model, model) if model else None,
         "endpoint": endpoint,
-        "system": system,
+        "system": known_system if options.system is None else _system(options.system, names, options.raw),
         "images": [one.picture for one in attached if one.picture is not None],
         "attachments": [one.part for one in attached if one.picture is None],
         "schema": needed(options.schema, names, "--schema") if options.schema else None,
@@ -106,10 +106,9 @@ def _keywords(
     }
 
 
-def _system(options: Options, names: Mapping[str, Any]) -> str | None:
-    said = options.system
-    if said is None or not said.startswith("@"):
-        return said if said is None or options.raw else interpolate(said, names)
+def _system(said: str, names: Mapping[str, Any], raw: bool) -> str:
+    if not said.startswith("@"):
+        return said if raw else interpolate(said, names)
     value = needed(said, names, "-s")
     if not isinstance(value, str):
         raise ConfigError(f"-s {said} takes a variable that holds text, not {type(value).__name__}.")
