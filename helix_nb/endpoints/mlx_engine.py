@@ -29,7 +29,6 @@ PREFILL_BATCH = 8
 PREFILL_TOKENS = 512
 
 Event = dict[str, Any]
-_STARTING = -1
 
 
 class Engine:
@@ -62,30 +61,34 @@ class Engine:
 
     def step(self) -> list[Event]:
         """Move on by one token and return what came of it."""
+        events: list[Event] = []
         try:
-            self._start_waiting()
+            events += self._start_waiting()
             prompts, tokens = self._generator.next()
             for response in prompts:
                 if response.end_of_segment and not response.end_of_prompt and response.uid in self._running:
                     self._keep(response.uid)
-            events = [self._event(response) for response in tokens]
+            for response in tokens:
+                events.append(self._event(response))
         except Exception as error:  # noqa: BLE001 - whatever mlx raises, the worker goes on
-            traceback.print_exc()
-            return list(self._failed(error))
+            return [*events, *self._failed(error)]
         if self.idle:
             mx.clear_cache()
         return events
 
-    def _start_waiting(self) -> None:
+    def _start_waiting(self) -> Iterator[Event]:
         while self._waiting and not self._alone:
             alone = self._waiting[0].seed is not None or not self._batches
             if alone and self._running:
                 return
-            self._start(self._waiting.popleft())
-            self._alone = alone
+            job = self._waiting.popleft()
+            try:
+                self._start(job)
+                self._alone = alone
+            except Exception as error:  # noqa: BLE001 - a request may fail, the others go on
+                yield self._error(job, error)
 
     def _start(self, job: Job) -> None:
-        self._running[_STARTING] = job  # so that it is told if starting it fails
         cache, cached = self._prefixes.take(job.prompt)
         job.cached_tokens = cached
         if job.seed is not None:
@@ -98,7 +101,7 @@ class Engine:
             samplers=[job.sampler()],
             logits_processors=[job.processors()],
         )
-        self._running[uid] = self._running.pop(_STARTING)
+        self._running[uid] = job
 
     def _segments(self, job: Job, cached: int) -> list[list[int]]:
         """The part of the prompt to feed, in two where only a stop in between gives a reusable cache.
@@ -114,7 +117,11 @@ class Engine:
     def _event(self, response: Any) -> Event:
         uid, reason = response.uid, response.finish_reason
         job = self._running[uid]
-        fields = job.token(response.token, reason)
+        try:
+            fields = job.token(response.token, reason)
+        except Exception as error:  # noqa: BLE001 - a token nobody can read ends one answer, not its neighbours'
+            self._leave(uid) if reason is not None else self._take_out(uid)
+            return self._error(job, error)
         if reason is not None:
             self._leave(uid)
             self._prefixes.keep(response.all_tokens, response.prompt_cache)
@@ -143,13 +150,17 @@ class Engine:
 
     def _failed(self, error: Exception) -> Iterator[Event]:
         """End every running request: nobody knows which of them broke the batch."""
-        message = f"{self._loaded.name} failed while answering: {first_line(error)}."
         for job in self._running.values():
-            yield {"event": "error", "id": job.id, "kind": "LocalModelError", "message": message}
+            yield self._error(job, error)
         self._running.clear()
         self._alone = False
         self._prefixes.clear()
         self._generator = self._new_generator()
+
+    def _error(self, job: Job, error: Exception) -> Event:
+        traceback.print_exception(error)
+        message = f"{self._loaded.name} failed while answering: {first_line(error)}."
+        return {"event": "error", "id": job.id, "kind": "LocalModelError", "message": message}
 
     def _new_generator(self) -> Any:
         eos = [[token] for token in self._loaded.tokenizer.eos_token_ids]

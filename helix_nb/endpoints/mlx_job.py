@@ -12,6 +12,7 @@ from mlx_lm.sample_utils import make_logits_processors, make_sampler
 
 from .mlx_download import Refused, first_line
 from .mlx_load import Loaded
+from .mlx_request import INSTRUCTION
 from .mlx_text import Kind, Marks, Sections
 
 MAX_TOKENS = 4096  # where the request names no limit; the answer is then shown as cut
@@ -23,9 +24,10 @@ class Job:
 
     def __init__(self, job_id: str, wire: Mapping[str, Any], loaded: Loaded) -> None:
         self.id = job_id
-        self.wire = {**loaded.sampling, **wire}
+        _check(wire, loaded)
+        messages, self.prompt = _rendered(wire, loaded)
+        self.wire = {**loaded.sampling, **wire, "messages": messages}
         self.seed: int | None = wire.get("seed")
-        self.prompt = _prompt_of(wire, loaded)
         self.max_tokens = _limit(wire, loaded, len(self.prompt))
         self.cached_tokens = self.completion_tokens = self.reasoning_tokens = 0
         self._tokenizer = loaded.tokenizer
@@ -97,18 +99,19 @@ class Job:
         """The tool calls in a section of the answer; None when nobody can read them."""
         try:
             found = self._tokenizer.tool_parser(text, self._tools)
-            calls = [self._call(call) for call in (found if isinstance(found, list) else [found])]
+            found = found if isinstance(found, list) else [found]
+            calls = [self._call(call, self._calls + number) for number, call in enumerate(found)]
         except Exception:  # noqa: BLE001 - each model's parser fails in its own ways
             return None
+        self._calls += len(calls)
         return calls
 
-    def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    @staticmethod
+    def _call(call: Mapping[str, Any], index: int) -> dict[str, Any]:
         arguments = call.get("arguments", {})
         written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        wire = {"index": self._calls, "id": str(call.get("id") or f"call_{uuid.uuid4().hex[:12]}")}
-        wire |= {"name": str(call["name"]), "arguments": written}
-        self._calls += 1
-        return wire
+        wire = {"index": index, "id": str(call.get("id") or f"call_{uuid.uuid4().hex[:12]}")}
+        return wire | {"name": str(call["name"]), "arguments": written}
 
     def _as_written(self, text: str) -> str:
         return f"{self._tokenizer.tool_call_start}{text}{self._tokenizer.tool_call_end or ''}"
@@ -119,22 +122,47 @@ def _sampler(temperature: float, top_p: float, min_p: float, top_k: int) -> Any:
     return make_sampler(temp=temperature, top_p=top_p, min_p=min_p, top_k=top_k)
 
 
-def _prompt_of(wire: Mapping[str, Any], loaded: Loaded) -> list[int]:
-    """Render the messages through the model's own template; Refused says what it does not take."""
+def _check(wire: Mapping[str, Any], loaded: Loaded) -> None:
+    """Refuse what this model does not have."""
     if wire.get("tools") and not loaded.tokenizer.has_tool_calling:
         raise Refused(f"{loaded.name} cannot call tools: its chat template knows none.", "BadRequest")
     if wire.get("top_k", 0) >= loaded.vocabulary:
         raise Refused(f"top_k is below {loaded.vocabulary} for {loaded.name}.", "BadRequest")
     if any(not 0 <= int(token) < loaded.vocabulary for token in wire.get("logit_bias") or {}):
         raise Refused(f"logit_bias names a token that {loaded.name} does not have.", "BadRequest")
+
+
+def _rendered(wire: Mapping[str, Any], loaded: Loaded) -> tuple[list[Any], list[int]]:
+    """The messages as the model's own template takes them, and the prompt it makes of them.
+
+    Some templates know no system message. A schema's instruction then goes to the last question;
+    what the user wrote as a system message does not, without being asked.
+    """
     try:
         prompt = _template(wire, loaded.tokenizer, generation=True)
     except Exception as error:
-        sentence = f"The chat template of {loaded.name} refuses these messages: {first_line(error)}."
-        raise Refused(sentence, "BadRequest") from error
+        folded, prompt = _without_system(wire, loaded.tokenizer)
+        if not prompt or not wire["messages"][0]["content"].startswith(INSTRUCTION):
+            what = f"The chat template of {loaded.name} refuses these messages: {first_line(error)}."
+            hint = " It takes no system message: put that text into the prompt." if prompt else ""
+            raise Refused(what + hint, "BadRequest") from error
+        return folded, prompt
     if not prompt:
         raise Refused(f"The chat template of {loaded.name} makes nothing of these messages.", "BadRequest")
-    return prompt
+    return wire["messages"], prompt
+
+
+def _without_system(wire: Mapping[str, Any], tokenizer: Any) -> tuple[list[Any], list[int]]:
+    """The same with the system message's text at the end of the last question; no prompt if that fails."""
+    first, *rest = wire["messages"]
+    asked = next((i for i in reversed(range(len(rest))) if rest[i]["role"] == "user"), None)
+    if first["role"] != "system" or asked is None:
+        return [], []
+    rest[asked] = {**rest[asked], "content": f"{rest[asked]['content']}\n\n{first['content']}"}
+    try:
+        return rest, _template({**wire, "messages": rest}, tokenizer, generation=True)
+    except Exception:  # noqa: BLE001 - the first refusal is the one to tell
+        return [], []
 
 
 def _template(wire: Mapping[str, Any], tokenizer: Any, *, generation: bool) -> list[int]:

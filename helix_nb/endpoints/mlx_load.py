@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import ConfigError
 from .mlx_download import Refused, Say, download, first_line
 from .mlx_models import GB, config_of, context_length, memory_of_machine, size_of
+from .mlx_request import checked
+
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def load(name: str, revision: str | None, memory_bytes: int | None, say: Say) ->
     if not tokenizer.has_chat_template:
         raise Refused(f"{name} has no chat template, so it cannot chat: choose an instruct or chat model.")
     vocabulary = int(config.get("vocab_size") or len(tokenizer))
-    return Loaded(name, model, tokenizer, vocabulary, context_length(config), _sampling(path))
+    return Loaded(name, model, tokenizer, vocabulary, context_length(config), _sampling(path, vocabulary))
 
 
 @contextmanager
@@ -101,8 +105,9 @@ def _read(name: str, path: Path) -> tuple[Any, Any]:
         model, config = load_model(path)
     except Exception as error:
         raise Refused(_why_not_loaded(error, name)) from error
+    never = {"trust_remote_code": False}  # said outright: else transformers asks at the keyboard
     try:
-        return model, load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
+        return model, load_tokenizer(path, never, eos_token_ids=config.get("eos_token_id"))
     except Exception as error:
         raise Refused(f"The tokenizer of {name} cannot be read: {first_line(error)}.") from error
 
@@ -119,13 +124,27 @@ def _why_not_loaded(error: Exception, name: str) -> str:
     return f"{name} cannot be loaded: {text}."
 
 
-def _sampling(path: Path) -> dict[str, float]:
-    """How the model's makers want it sampled, from generation_config.json; greedy where they say nothing."""
+def _sampling(path: Path, vocabulary: int) -> dict[str, float]:
+    """How the model's makers want it sampled, from generation_config.json; greedy where they say nothing.
+
+    What no request may ask for is left out here too: it would fail every answer.
+    """
     try:
         config = json.loads((path / "generation_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(config, dict) or not config.get("do_sample"):
         return {}
-    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-    return {name: config[name] for name in names if isinstance(config.get(name), int | float)}
+    wanted = ((name, _as_asked(name, config.get(name))) for name in SAMPLING)
+    known = {name: value for name, value in wanted if value is not None}
+    if known.get("top_k", 0) >= vocabulary:
+        del known["top_k"]
+    return known
+
+
+def _as_asked(name: str, value: Any) -> float | None:
+    try:
+        found: float | None = None if value is None else checked(name, value)
+    except ConfigError:
+        return None
+    return found

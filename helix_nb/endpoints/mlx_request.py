@@ -20,6 +20,7 @@ PARAMS = (
     *("repetition_penalty", "presence_penalty", "frequency_penalty", "tools", "tool_choice"),
     *("enable_thinking", "chat_template_kwargs"),
 )
+INSTRUCTION = "Answer with JSON alone, without any other text, and follow this JSON schema:\n"
 RENAMED = {"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty"}
 MEANINGLESS = (
     "stream_options",
@@ -29,6 +30,11 @@ MEANINGLESS = (
     "parallel_tool_calls",
 )  # nothing depends on them here
 
+# What the tokenizer would take for itself: it changes what comes out, or cuts the prompt in silence.
+NOT_THE_TEMPLATES = {
+    *("add_generation_prompt", "max_length", "padding", "return_assistant_tokens_mask", "return_dict"),
+    *("return_tensors", "tokenize", "tokenizer_kwargs", "tools", "truncation"),
+}
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda value: value >= 0, "a number from 0 up"),
     "top_p": (lambda value: 0 <= value <= 1, "a number from 0 to 1"),
@@ -38,7 +44,10 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "repetition_penalty": (lambda value: value > 0, "a number above 0"),
     "seed": (lambda value: 0 <= value < 2**64, "a whole number from 0 up"),
     "enable_thinking": (lambda value: isinstance(value, bool), "True or False"),
-    "chat_template_kwargs": (lambda value: isinstance(value, dict), "a mapping"),
+    "chat_template_kwargs": (
+        lambda value: isinstance(value, dict) and not value.keys() & NOT_THE_TEMPLATES,
+        f"a mapping of the template's own variables (none of {', '.join(sorted(NOT_THE_TEMPLATES))})",
+    ),
 }
 
 
@@ -67,7 +76,7 @@ def _params(params: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if name not in PARAMS:
             raise ConfigError(_unknown(name))
-        wire[name] = _checked(name, spelled(name, value))
+        wire[name] = checked(name, value)
     if wire.get("tool_choice", "auto") not in ("auto", "none"):
         raise ConfigError("A local model cannot be made to call a tool; leave tool_choice at 'auto'.")
     if wire.pop("tool_choice", None) == "none":
@@ -81,7 +90,9 @@ def _unknown(name: str) -> str:
     return f"A local model has no parameter {name!r}; {guess}"
 
 
-def _checked(name: str, value: Any) -> Any:
+def checked(name: str, value: Any) -> Any:
+    """Return a parameter as the worker reads it; ConfigError when it makes no sense."""
+    value = spelled(name, value)
     fits, meaning = RANGES.get(name, (lambda _: True, ""))
     if not fits(value):
         raise ConfigError(f"{name} is {meaning} for a local model, not {value!r}.")
@@ -102,17 +113,19 @@ def _biases(value: Any) -> dict[str, float]:
 def _asked_schema(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The schema a response_format asks for, where one is given without `schema=`."""
     asked = params.get("response_format")
-    if asked is None or asked.get("type") == "text":
+    if asked is None:
         return None
-    found = (asked.get("json_schema") or {}).get("schema")
+    described = asked.get("json_schema") or {} if isinstance(asked, Mapping) else None
+    if not isinstance(asked, Mapping) or not isinstance(described, Mapping):
+        raise ConfigError(f'response_format is a mapping such as {{"type": "json_object"}}, not {asked!r}.')
+    if asked.get("type") == "text":
+        return None
+    found = described.get("schema")
     return found if isinstance(found, Mapping) else {"type": "object"}
 
 
 def _instructed(messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    instruction = (
-        "Answer with JSON alone, without any other text, and follow this JSON schema:\n"
-        f"{json.dumps(spelled('schema', schema), ensure_ascii=False)}"
-    )
+    instruction = f"{INSTRUCTION}{json.dumps(spelled('schema', schema), ensure_ascii=False)}"
     if messages and messages[0]["role"] == "system":
         system = {"role": "system", "content": f"{messages[0]['content']}\n\n{instruction}"}
         return [system, *messages[1:]]

@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 from .mlx_download import Refused, first_line
 from .mlx_models import memory_of_machine
@@ -68,7 +68,7 @@ def main() -> None:
     faulthandler.enable()
     line, commands = Line(), Commands()
     parent = os.getppid()
-    threading.Thread(target=_read, args=(commands,), daemon=True).start()
+    threading.Thread(target=_read, args=(_commands_in(), commands), daemon=True).start()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     try:
         _serve(line, commands)
@@ -121,8 +121,17 @@ def _obey(engine: Any, command: dict[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
-def _read(commands: Commands) -> None:
-    for text in sys.stdin:
+def _commands_in() -> TextIO:
+    """The way in. A library that asks whoever sits at the keyboard finds nobody, and no commands."""
+    ours = os.fdopen(os.dup(0), encoding="utf-8")
+    nobody = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nobody, 0)
+    os.close(nobody)
+    return ours
+
+
+def _read(lines: TextIO, commands: Commands) -> None:
+    for text in lines:
         commands.put(json.loads(text))
     _leave(0)
 

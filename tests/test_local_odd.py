@@ -1,0 +1,120 @@
+"""Models with something odd about them: foreign code, unreadable tokens, settings and templates."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_models import Reference, plain_mlx_lm, scripted
+
+import helix_nb as hx
+from helix_nb.endpoints import tiny
+from helix_nb.endpoints.mlx import unload
+
+if find_spec("mlx_lm") is None:
+    pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
+pytestmark = pytest.mark.local
+
+INTERNLM2 = {
+    "model_type": "internlm2",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-6,
+    "vocab_size": 512,
+    "max_position_embeddings": 2048,
+    "eos_token_id": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[Reference]:
+    """Plain mlx-lm, in a process of its own."""
+    with plain_mlx_lm() as ask:
+        yield ask
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded() -> Iterator[None]:
+    """Leave no process behind."""
+    yield
+    unload()
+
+
+def asked(model: Path, prompt: str = "Hi", **params: Any) -> hx.Reply:
+    return hx.ask(prompt, endpoint="local", model=str(model), **params)
+
+
+def test_code_that_a_tokenizer_brings_is_not_run_and_nobody_is_asked(
+    tmp_path: Path, reference: Reference
+) -> None:
+    """A kind of model that only mlx-lm knows, whose files name their own Python, answers without it."""
+    model = tiny.build(tmp_path / "m")
+    (model / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass T: pass\n")
+    config = {**INTERNLM2, "auto_map": {"AutoConfig": "evil.T"}}
+    reference(build=str(model), config=config)
+    path = model / "tokenizer_config.json"
+    own = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.T", None]}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **own}))
+    assert asked(model, max_tokens=3, timeout=60).status == "ok"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_token_that_nobody_can_read_ends_one_answer_alone(tmp_path: Path, reference: Reference) -> None:
+    """A token beyond the tokenizer's is an error for the request that met it; its neighbours go on."""
+    model = tiny.build(tmp_path / "m")
+    words = json.loads((model / "tokenizer.json").read_text())
+    steps = [
+        ("Replace", {"pattern": {"String": "\u2581"}, "content": " "}),
+        ("ByteFallback", {}),
+        ("Fuse", {}),
+    ]
+    words["decoder"] = {"type": "Sequence", "decoders": [{"type": kind, **more} for kind, more in steps]}
+    (model / "tokenizer.json").write_text(json.dumps(words))
+    reference(build=str(model), config={**INTERNLM2, "vocab_size": 600})
+    padding = dict.fromkeys(range(512, 600), -1000)
+
+    async def together() -> list[hx.Reply | BaseException]:
+        here: dict[str, Any] = {"endpoint": "local", "model": str(model), "max_tokens": 30}
+        good = [hx.aask(f"Row {i}", logit_bias=padding, **here) for i in range(3)]
+        bad = hx.aask("Row 3", logit_bias={599: 1000}, **here)
+        return await asyncio.gather(*good, bad, return_exceptions=True)
+
+    *good, bad = asyncio.run(together())
+    assert [reply.status for reply in good if isinstance(reply, hx.Reply)] == ["ok"] * 3
+    assert isinstance(bad, hx.LocalModelError) and "failed while answering" in str(bad)
+
+
+def test_settings_of_a_model_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
+    """What generation_config.json recommends and nobody may ask for does not fail every answer."""
+    model = tiny.build(tmp_path / "m")
+    for wrong in ({"top_k": 100_000}, {"top_k": 5.5, "temperature": True}, {"top_p": 7, "min_p": "x"}):
+        (model / "generation_config.json").write_text(json.dumps({"do_sample": True, **wrong}))
+        assert asked(model, max_tokens=3).status == "ok"
+        unload()
+
+
+def test_a_schema_reaches_a_model_that_knows_no_system_message(tmp_path: Path) -> None:
+    """The instruction then ends the question; a system message of the user's own is refused with a hint."""
+    model = scripted(tmp_path / "m", ['{"city": ', '"Paris"}'])
+    path = model / "tokenizer_config.json"
+    words = json.loads(path.read_text())
+    refuse = "{% if messages[0].role == 'system' %}{{ raise_exception('No system role') }}{% endif %}"
+    path.write_text(json.dumps({**words, "chat_template": refuse + words["chat_template"]}))
+    plain = asked(model)
+    reply = asked(model, schema={"city": str})
+    assert reply.parsed == {"city": "Paris"}
+    assert reply.usage.prompt_tokens and plain.usage.prompt_tokens
+    assert reply.usage.prompt_tokens > plain.usage.prompt_tokens + 50
+    for schema in (None, {"city": str}):
+        with pytest.raises(
+            hx.BadRequest, match=r"No system role\. It takes no system message: put that text"
+        ):
+            asked(model, system="Be brief.", schema=schema)
