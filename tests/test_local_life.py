@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 import helix_nb as hx
 from helix_nb import config
-from helix_nb.endpoints import tiny
+from helix_nb.endpoints import mlx_place, tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_workers import _workers
 
@@ -115,6 +118,39 @@ def test_unload_ends_the_process(model: str) -> None:
     assert unload() == [model]
     assert worker.process.poll() == 0
     assert unload() == []
+
+
+def test_a_model_is_unloaded_by_any_of_its_names(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path, an alias and the folder itself mean the same process."""
+    monkeypatch.chdir(Path(model).parent)
+    for name in (model, Path(model).name, "short"):
+        config.aliases()["short"] = model
+        asked(model, "Hello", max_tokens=3)
+        assert unload(name) == [model]
+    assert unload("qwen3:8b") == []
+
+
+def test_models_that_hang_are_ended_side_by_side(model: str, tmp_path: Path) -> None:
+    """Processes that do not end by themselves take one second together, not one each."""
+    others = [str(tiny.build(tmp_path / name)) for name in ("a", "b")]
+    for name in (model, *others):
+        asked(name, "Hello", max_tokens=3)
+        os.kill(_workers[name, None].process.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    assert len(unload()) == 3
+    assert time.monotonic() - started < 2
+
+
+def test_a_worker_starts_whatever_became_of_its_surroundings(model: str, tmp_path: Path) -> None:
+    """A long path, numpy's numbers as settings, and a temporary folder tidied away stop no model."""
+    unload()
+    config.configure("local", memory_bytes=np.int64(10**12), cache_bytes=np.float32(1e6))
+    shutil.rmtree(mlx_place.folder())
+    deep = tmp_path.joinpath(*["x" * 90] * 4)
+    deep.parent.mkdir(parents=True)
+    shutil.copytree(model, deep)
+    assert asked(str(deep), "Hello", max_tokens=3).status == "ok"
+    unload()
 
 
 def test_what_will_not_fit_is_said_before_loading(model: str) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +117,10 @@ def test_a_folder_wins_over_an_alias_over_a_hub_id(tmp_path: Path) -> None:
         ("/nowhere/model", "does not exist"),
         ("qwen", "is no local model.*short"),
         ("a/b/c", "is no local model"),
+        ("~nobody-of-that-name/model", "does not exist"),
+        ("x" * 300, "is no local model"),
+        ("/" + "x" * 300, "does not exist"),
+        ("a/" + "x" * 300, "is no local model"),
     ):
         with pytest.raises(hx.LocalModelError, match=sentence):
             mlx_models.name_of(name, aliases)
@@ -147,6 +155,79 @@ def test_the_hubs_cache_is_read_as_it_lies(tmp_path: Path, monkeypatch: pytest.M
     assert list(found["context_length"]) == [4096, 65536]
 
 
+def test_one_broken_model_in_the_cache_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a config holds, and where weights are gone, the list shows what can be read of each."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    configs: dict[str, Any] = {
+        "a-scaling": {"rope_scaling": "linear", "max_position_embeddings": "4096"},
+        "b-bits": {"quantization": "4bit", "architectures": [None, "XForCausalLM"], "torch_dtype": 16},
+        "c-limit": {"max_position_embeddings": -1, "architectures": "XForCausalLM"},
+        "d-good": {"max_position_embeddings": 4096},
+        "e-gone": {},
+    }
+    for name, config in configs.items():
+        folder = tmp_path / f"models--me--{name}" / "snapshots" / "abc"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(config))
+        if name == "e-gone":
+            (folder / "model.safetensors").symlink_to(tmp_path / "blob that is gone")
+        else:
+            (folder / "model.safetensors").write_bytes(b"x" * 1000)
+    found = hx.models("local").set_index("id")
+    assert list(found.index) == ["me/a-scaling", "me/b-bits", "me/c-limit", "me/d-good"]
+    assert list(found["context_length"].isna()) == [True, True, True, False]
+
+
+def test_the_memory_a_model_needs_is_estimated_from_any_config(tmp_path: Path) -> None:
+    """Numbers for each layer count as their largest, and what is no number as nothing."""
+    sizes = {"num_hidden_layers": 32, "num_attention_heads": 32, "head_dim": 128, "hidden_size": 4096}
+    for heads, bytes_ in (([2, 8], 8), (8, 8), ("8", 32), (None, 32)):
+        (tmp_path / "config.json").write_text(json.dumps({**sizes, "num_key_value_heads": heads}))
+        assert mlx_models.size_of(tmp_path).cache_bytes == 2 * 2 * 32 * bytes_ * 128 * 8192
+
+
+def test_a_containers_memory_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where cgroups leave less than the machine has, a model must fit into that."""
+    monkeypatch.setattr(mlx_models, "_CGROUPS", tmp_path)
+    machine = mlx_models.memory_of_machine()
+    assert machine > mlx_models.GB
+    (tmp_path / "memory.max").write_text("max\n")
+    assert mlx_models.memory_of_machine() == machine
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text("500000000\n")
+    assert mlx_models.memory_of_machine() == 500_000_000
+    (tmp_path / "memory.max").write_text("400000000\n")
+    assert mlx_models.memory_of_machine() == 400_000_000
+
+
+def test_windows_is_told_so_by_every_way_in() -> None:
+    """Where signals and numbers of the system are missing, the sentence comes all the same."""
+    code = """
+        import os, platform, signal, subprocess, sys
+        import helix_nb as hx
+        hx.ask("Hi", endpoint="demo"), len(hx.models("demo"))  # all but what is local is imported
+        sys.platform, platform.machine = "win32", lambda: "AMD64"
+        del signal.SIGKILL, signal.SIGBUS, os.sysconf
+        for model in (None, "x"):
+            try:
+                hx.ask("Hi", endpoint="local", model=model)
+            except hx.LocalModelError as error:
+                print(str(error).split(".")[0])
+        print(len(hx.models("local")))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HELIX_NB_LOG": ":memory:", "HF_HUB_CACHE": "/nowhere"},
+    )
+    sentence = "Local models run on macOS and Linux, and mlx-lm does not run on Windows"
+    assert done.stdout.splitlines() == [sentence, sentence, "0"]
+
+
 def request(*, schema: dict[str, Any] | None = None, **params: Any) -> Request:
     return Request((Message("user", "Hi"),), "m", params, schema)
 
@@ -170,6 +251,10 @@ def test_parameters_are_checked_before_a_model_is_loaded() -> None:
         ({"logprobs": True}, "no parameter 'logprobs'"),
         ({"logit_bias": {"word": 1}}, "token ids to numbers"),
         ({"tools": [], "tool_choice": "required"}, "cannot be made to call a tool"),
+        ({"response_format": "json"}, "response_format is a mapping"),
+        ({"response_format": {"type": "json_schema", "json_schema": "x"}}, "response_format is a mapping"),
+        ({"chat_template_kwargs": {"tokenize": False}}, "the template's own variables"),
+        ({"chat_template_kwargs": {"truncation": True, "max_length": 3}}, "the template's own variables"),
     ]
     for params, sentence in refused:
         with pytest.raises(hx.ConfigError, match=sentence):

@@ -15,7 +15,15 @@ from ..config import Connection, aliases
 from ..errors import BadRequest, LocalModelError
 from ..messages import Delta, Request, ToolCallDelta, Usage
 from . import ModelInfo
-from .mlx_models import cached_models, default_model, describe, memory_of_machine, name_of, size_of
+from .mlx_models import (
+    cached_models,
+    default_model,
+    describe,
+    folder_of,
+    memory_of_machine,
+    name_of,
+    size_of,
+)
 from .mlx_platform import obstacle
 from .mlx_process import Event, Worker
 from .mlx_request import job_of
@@ -46,9 +54,9 @@ class LocalEndpoint:
             BadRequest: the model does not take this request.
             ConfigError: a parameter or message that no local model takes.
         """
-        wire = self.wire(request)
         if (sentence := obstacle()) is not None:
             raise LocalModelError(sentence)
+        wire = self.wire(request)
         worker = self._worker(wire["model"], shown := _shown(request.model, wire["model"]))
         ticket = worker.run(wire)
         try:
@@ -83,8 +91,11 @@ class LocalEndpoint:
 
     def _worker(self, model: str, shown: str) -> Worker:
         settings = self.connection.settings
-        memory_bytes = settings.get("memory_bytes")
-        order = {"cache_bytes": settings.get("cache_bytes"), "memory_bytes": memory_bytes}
+        # As plain numbers: numpy's, which settings may hold, have no spelling in JSON.
+        cache_bytes, memory_bytes = (
+            float(settings[name]) if settings.get(name) else None for name in ("cache_bytes", "memory_bytes")
+        )
+        order = {"cache_bytes": cache_bytes, "memory_bytes": memory_bytes}
         needs = size_of(Path(model)).bytes if Path(model).is_dir() else None
         return worker_for(
             model,
@@ -98,7 +109,7 @@ class LocalEndpoint:
 
 def _shown(asked: str | None, model: str) -> str:
     """How to call the model: a folder as it was named, not where that is on this machine."""
-    return asked if asked and Path(asked).expanduser().is_dir() else model
+    return asked if asked and folder_of(asked) else model
 
 
 def _delta(event: Event) -> Delta:

@@ -7,6 +7,7 @@ Reads folders and their JSON, nothing else: no network, no MLX. A model is a fol
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,8 @@ ALIASES = {
     "qwen3:30b": "mlx-community/Qwen3-30B-A3B-4bit",
 }
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_ID_LENGTH = 96  # what the Hub's client takes
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def name_of(asked: str, aliases: Mapping[str, str]) -> str:
@@ -45,16 +48,36 @@ def name_of(asked: str, aliases: Mapping[str, str]) -> str:
         LocalModelError: it is none of these.
     """
     for name in (asked, aliases.get(asked), ALIASES.get(asked)):
-        if name and Path(name).expanduser().is_dir():
-            return str(Path(name).expanduser().resolve())
+        if name and (folder := folder_of(name)):
+            return str(folder.resolve())
     name = aliases.get(asked) or ALIASES.get(asked) or asked
-    if name.startswith(("/", "./", "../", "~")) or Path(name).exists() or name in (".", ".."):
-        what = "is not a folder with a model" if Path(name).expanduser().exists() else "does not exist"
+    what = _no_folder(name)
+    if what is not None or name.startswith(("/", "./", "../", "~")):
+        what = what or "does not exist"
         raise LocalModelError(f"{name} {what}; name a folder, or a Hub id such as {DEFAULTS[0][1]}.")
-    if not _HUB_ID.fullmatch(name):
+    if not _HUB_ID.fullmatch(name) or len(name) > HUB_ID_LENGTH:
         known = f"a Hub id such as {DEFAULTS[0][1]}, or one of {', '.join([*aliases, *ALIASES])}"
         raise LocalModelError(f"{name!r} is no local model: name a folder, {known}.")
     return name
+
+
+def folder_of(name: str) -> Path | None:
+    """Return the folder of that name, if there is one that can be looked at."""
+    try:
+        path = Path(name).expanduser()
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long for a path, out of reach, a home of nobody
+        return None
+
+
+def _no_folder(name: str) -> str | None:
+    """What is there under that name, in words, where it is not a folder; None when nothing is."""
+    try:
+        return "is not a folder with a model" if Path(name).expanduser().exists() else None
+    except PermissionError:
+        return "cannot be looked at (permission denied)"
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def default_model(memory_bytes: int) -> str:
@@ -63,8 +86,21 @@ def default_model(memory_bytes: int) -> str:
 
 
 def memory_of_machine() -> int:
-    """Return this machine's memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the memory that is there, in bytes: the machine's, or the container's where that is less."""
+    if not hasattr(os, "sysconf"):
+        return 0  # Windows, where no local model runs
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, _container_limit(_CGROUPS) or machine)
+
+
+def _container_limit(cgroups: Path) -> int | None:
+    """What a container may use, by either version of cgroups; None where nothing limits it."""
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return int((cgroups / file).read_text())
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return None
 
 
 @dataclass(frozen=True)
@@ -86,23 +122,30 @@ CACHED_TOKENS = 8192  # one long conversation; what the estimate of a cache is m
 def size_of(path: Path) -> Size:
     """Estimate a model's memory from its files: the weights, and 16-bit keys and values."""
     config = config_of(path)
-    layers, heads = config.get("num_hidden_layers") or 0, config.get("num_attention_heads") or 0
-    heads_kept = config.get("num_key_value_heads") or heads
-    head_dim = config.get("head_dim") or (config.get("hidden_size") or 0) // max(heads, 1)
+    layers, heads = _count(config, "num_hidden_layers"), _count(config, "num_attention_heads")
+    heads_kept = _count(config, "num_key_value_heads") or heads
+    head_dim = _count(config, "head_dim") or _count(config, "hidden_size") // max(heads, 1)
     tokens = min(CACHED_TOKENS, context_length(config) or CACHED_TOKENS)
     return Size(weights_of(path), 2 * 2 * layers * heads_kept * head_dim * tokens, tokens)
 
 
+def _count(config: Mapping[str, Any], name: str) -> int:
+    """A number above 0 from a config, or the largest of a list for each layer; 0 where there is none."""
+    value = config.get(name)
+    found = [n for n in (value if isinstance(value, list) else [value]) if type(n) is int and n > 0]
+    return max(found, default=0)
+
+
 def weights_of(path: Path) -> int:
-    """Return the bytes of a model's weight files."""
-    return sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    """Return the bytes of a model's weight files that are there."""
+    return sum(file.stat().st_size for file in path.glob("*.safetensors") if file.is_file())
 
 
 def config_of(path: Path) -> dict[str, Any]:
     """Return config.json, the language part of it where there are several; {} when it is unreadable."""
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(config, dict):
         return {}
@@ -112,14 +155,16 @@ def config_of(path: Path) -> dict[str, Any]:
 
 def context_length(config: Mapping[str, Any]) -> int | None:
     """Return how many tokens a model was made for; None when its config does not say."""
-    limit = config.get("max_position_embeddings")
-    if not isinstance(limit, int):
-        return None
-    scaling = config.get("rope_scaling") or {}
-    original, factor = scaling.get("original_max_position_embeddings"), scaling.get("factor")
-    if isinstance(original, int) and isinstance(factor, int | float):
+    limit, scaling = _count(config, "max_position_embeddings"), _mapping(config, "rope_scaling")
+    original, factor = _count(scaling, "original_max_position_embeddings"), scaling.get("factor")
+    if limit and isinstance(factor, int | float) and math.isfinite(factor):
         return max(limit, int(original * factor))
-    return limit
+    return limit or None
+
+
+def _mapping(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = config.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
 def cached_models() -> list[ModelInfo]:
@@ -149,10 +194,10 @@ def _found(cache: Path) -> Iterator[ModelInfo]:
 def describe(name: str, path: Path) -> ModelInfo | None:
     """Return what a model's folder says about it; None when it holds no language model."""
     config, weights_bytes = config_of(path), weights_of(path)
-    made_for = config.get("architectures") or ["CausalLM"]
-    if not weights_bytes or not any("CausalLM" in a or "ConditionalGeneration" in a for a in made_for):
+    made_for = str(config.get("architectures") or "CausalLM")
+    if not weights_bytes or not ("CausalLM" in made_for or "ConditionalGeneration" in made_for):
         return None
-    quantization = config.get("quantization") or config.get("quantization_config") or {}
+    quantization = _mapping(config, "quantization") or _mapping(config, "quantization_config")
     bits = quantization.get("bits")
     kind = f"{bits}-bit" if bits else config.get("torch_dtype") or config.get("dtype")
-    return ModelInfo(name, weights_bytes, kind, context_length(config))
+    return ModelInfo(name, weights_bytes, kind and str(kind), context_length(config))

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
+LOG_NAME = 100  # characters of a model's name in that of its log: the name of a file has a limit
 _folder: tuple[int, Path] | None = None
 
 
 def folder() -> Path:
-    """Return this process's private folder for the workers' logs."""
+    """Return this process's private folder for the workers' logs; made anew where a system tidied it away."""
     global _folder
-    if _folder is None or _folder[0] != os.getpid():
+    if _folder is None or _folder[0] != os.getpid() or not _folder[1].is_dir():
         _folder = os.getpid(), Path(tempfile.mkdtemp(prefix="helix_nb-"))
     return _folder[1]
+
+
+def log_of(model: str) -> Path:
+    """Return a new file for the log of a worker with this model."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-")[-LOG_NAME:]
+    number, path = tempfile.mkstemp(prefix=f"{name}-", suffix=".log", dir=folder())
+    os.close(number)
+    return Path(path)
 
 
 def environment() -> dict[str, str]:

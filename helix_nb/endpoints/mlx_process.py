@@ -12,11 +12,11 @@ import io
 import itertools
 import json
 import queue
-import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,8 @@ from .mlx_models import GB
 
 END_S = 1.0  # how long a worker may take to end by itself
 _BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from helix_nb.endpoints.mlx_worker import main; main()"
-_MEMORY_SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+# By name: Windows, where no local model runs, imports this too and has not all of them.
+_MEMORY_SIGNALS = ("SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS")
 
 Event = dict[str, Any]
 
@@ -57,13 +58,14 @@ class Worker:
         self.model, self.shown = model, shown
         self.size_bytes: int | None = None
         self.ended = False
-        self._memory_bytes = 0
+        self._memory_bytes = 0.0
+        self._ends_at = 0.0
         self.stopping = False
         self._tickets: dict[str, Ticket] = {}
         self._numbers = itertools.count(1)
         self._idle: asyncio.TimerHandle | None = None
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.log = place.folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', model).strip('-')}.log"
+        self.log = place.log_of(model)
         self.process = self._spawn()
         progress.loading(shown)
         self._send({"model": model, "revision": revision, **order})
@@ -93,12 +95,18 @@ class Worker:
         if not self._tickets and idle_unload_s:
             self._idle = ticket.loop.call_later(idle_unload_s, self._unload_if_idle)
 
+    def hang_up(self) -> None:
+        """Close its input, which tells the process to end; waits for nothing."""
+        self.stopping = True
+        self._ends_at = time.monotonic() + END_S
+        self._outbox.put(None)
+
     def stop(self) -> None:
         """End the process, at once if it does not end by itself."""
-        self.stopping = True
-        self._outbox.put(None)
+        if not self.stopping:
+            self.hang_up()
         try:
-            self.process.wait(END_S)
+            self.process.wait(max(0.0, self._ends_at - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(END_S)
@@ -112,8 +120,7 @@ class Worker:
 
     def _unload_if_idle(self) -> None:
         if not self.busy:
-            self.stopping = True
-            self._outbox.put(None)
+            self.hang_up()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         root = Path(__file__).resolve().parents[2]
@@ -189,11 +196,12 @@ class Worker:
         if self.stopping:
             return f"{self.model} was unloaded while it was needed; ask again to load it."
         code = self.process.returncode or 0
-        if -code in _MEMORY_SIGNALS:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
+        if name in _MEMORY_SIGNALS:
             need, have = (self.size_bytes or 0) / GB, self._memory_bytes / GB
             sizes = f": it needs about {need:.3g} GB of {have:.3g} GB" if self.size_bytes else ""
             cause = (
-                f"was ended by {signal.Signals(-code).name}, most likely for want of memory{sizes}. "
+                f"was ended by {name}, most likely for want of memory{sizes}. "
                 "Try a smaller model or free some memory"
             )
         else:

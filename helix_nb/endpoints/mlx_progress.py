@@ -31,7 +31,7 @@ def downloading(model: str, done_bytes: int, total_bytes: int | None) -> None:
         f"{done_bytes / GB:.1f} of {total_bytes / GB:.1f} GB" if total_bytes else f"{done_bytes / GB:.1f} GB"
     )
     _doing[model] = f"downloading {model}, {size}"
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         _draw(model, done_bytes, total_bytes)
 
 

@@ -8,7 +8,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from ..config import aliases
+from ..errors import LocalModelError
 from . import mlx_place as place
+from .mlx_models import name_of
 from .mlx_process import Worker
 
 Key = tuple[str, str | None]
@@ -24,7 +27,7 @@ def worker_for(
     *,
     shown: str,
     needs_bytes: int | None,
-    memory_bytes: int,
+    memory_bytes: float,
 ) -> Worker:
     """Return the running worker of a model, starting it if there is none."""
     with _lock:
@@ -42,17 +45,27 @@ def loaded() -> list[tuple[str, str]]:
 
 
 def unload(model: str | None = None) -> list[str]:
-    """End the processes of a model, or of all models, and return the names of what they held."""
+    """End the processes of a model, by any of its names, or of all; return the names of what they held."""
+    wanted = None if model is None else _meant(model)
     with _lock:
-        keys = [key for key, worker in _workers.items() if model in (None, key[0], worker.shown)]
+        keys = [key for key in _workers if wanted in (None, key[0])]
         workers = [_workers.pop(key) for key in keys]
     held = [worker for worker in workers if not worker.ended]
+    for worker in held:
+        worker.hang_up()  # all of them first: they end side by side
     for worker in held:
         worker.stop()
     return [worker.shown for worker in held]
 
 
-def _make_room(needs_bytes: int | None, memory_bytes: int) -> None:
+def _meant(model: str) -> str:
+    try:
+        return name_of(model, aliases())
+    except LocalModelError:  # its folder may be gone meanwhile
+        return next((key[0] for key, worker in list(_workers.items()) if worker.shown == model), model)
+
+
+def _make_room(needs_bytes: int | None, memory_bytes: float) -> None:
     """Unload idle models that do not fit beside the next one."""
     for key, worker in list(_workers.items()):
         in_use = sum(other.size_bytes or 0 for other in _workers.values())
