@@ -24,9 +24,13 @@ The class name is what the log keeps as `error_type`. Ctrl-C stays a `KeyboardIn
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from .messages import Reply
@@ -44,6 +48,22 @@ def _clean(sentence: str) -> str:
         return whole
     left_out = f" [... {len(whole):,} characters, shortened ...] "
     return whole[: LONGEST - ENDING - len(left_out)] + left_out + whole[-ENDING:]
+
+
+def as_one_line(error: BaseException, said: str) -> None:
+    """Have IPython show this one exception as a red line instead of its traceback."""
+    line = " ".join(f"{type(error).__name__}: {said}".split())
+    error._render_traceback_: Callable[[], list[str]] = partial(_red, line)  # type: ignore[misc, attr-defined]
+
+
+def _red(line: str) -> list[str]:
+    return [f"\x1b[31m{line}\x1b[0m"]
+
+
+def stopped(error: BaseException) -> None:
+    """Have IPython show an interrupt as one line: where it was waiting says nothing."""
+    if isinstance(error, KeyboardInterrupt | CancelledError):
+        as_one_line(error, "stopped; what had arrived is kept.")
 
 
 def told(error: BaseException) -> str:

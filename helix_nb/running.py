@@ -16,7 +16,7 @@ from typing import Any, Self
 from .asking import Asked
 from .config import redact
 from .draft import Draft
-from .errors import HelixError, told
+from .errors import HelixError, stopped, told
 from .messages import Delta, Reply, ToolCall
 from .rounds import MAX_ROUNDS, Outcome, rounds
 from .runtime import WAKE_S, Task
@@ -125,8 +125,9 @@ class Running:
             while not self.done:
                 self.settled(0.1)
                 self.serve_calls()
-        except BaseException:
+        except BaseException as error:
             self.cancel()
+            stopped(error)
             raise
         return self.outcome()
 
@@ -137,8 +138,9 @@ class Running:
             while not self.done:
                 await self.achanged()
                 await self.aserve_calls()
-        except BaseException:
+        except BaseException as error:
             self.cancel()
+            stopped(error)
             raise
         return self.outcome()
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from .errors import HelixError
+from .errors import HelixError, stopped
 
 T = TypeVar("T")
 
@@ -143,8 +143,9 @@ def run_sync(coro: Coroutine[Any, Any, T]) -> T:
     try:
         task.begin()
         return task.wait()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         task.cancel()
+        stopped(interrupt)
         raise
 
 
@@ -159,9 +160,10 @@ async def run_here(coro: Coroutine[Any, Any, T]) -> T:
         while not waiter.done():
             await asyncio.wait({waiter}, timeout=WAKE_S)
         return waiter.result()
-    except (asyncio.CancelledError, KeyboardInterrupt):
+    except (asyncio.CancelledError, KeyboardInterrupt) as interrupt:
         if not task.future.done():
             task.cancel()
+        stopped(interrupt)
         raise
 
 

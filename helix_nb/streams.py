@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from .errors import ConfigError
+from .errors import ConfigError, stopped
 from .messages import Reply
 from .running import Running
 
@@ -37,8 +37,9 @@ class Stream:
             while not running.done and not running._pieces:
                 running.changed(0.1)
                 running.serve_calls()
-        except BaseException:
+        except BaseException as error:
             running.cancel()
+            stopped(error)
             raise
         if running.done and not running._pieces:
             running.outcome()
@@ -65,6 +66,8 @@ class Stream:
     ) -> None:
         if self._running is not None:
             self._running.cancel()
+        if error is not None:
+            stopped(error)
 
 
 class AsyncStream:
@@ -89,8 +92,9 @@ class AsyncStream:
             while not running.done and not running._pieces:
                 await running.achanged()
                 await running.aserve_calls()
-        except BaseException:
+        except BaseException as error:
             running.cancel()
+            stopped(error)
             raise
         if running.done and not running._pieces:
             running.outcome()
@@ -118,6 +122,8 @@ class AsyncStream:
     ) -> None:
         if self._running is not None:
             self._running.cancel()
+        if error is not None:
+            stopped(error)
 
 
 def _first(running: Running | None) -> None:

@@ -113,25 +113,36 @@ def test_an_interrupt_keeps_the_partial_answer(kernel: KernelSession) -> None:
     assert kernel.run("1 + 1").plain == "2"
 
 
-def test_an_interrupt_stops_an_awaited_ask(kernel: KernelSession) -> None:
-    """Stop during `await hx.aask(...)` closes the socket and records the partial text."""
+START = (
+    "from helix_nb.chat import start\nrunning = start('count')\n"
+    "while running.reply.text != 'Half a sentence':\n    running.changed(1)\n"
+    "import threading\nthreading.Timer(0.3, print, ['sentence'], {'flush': True}).start()\n"
+)
+WAITS = {
+    "ask": f"{START}running.result()",
+    "aask": f"{START}await running.aresult()",
+    "stream": "with hx.stream('count') as s:\n    for piece in s: print(piece, flush=True)",
+    "astream": "async with hx.astream('count') as s:\n    async for piece in s: print(piece, flush=True)",
+}
+
+
+@pytest.mark.parametrize("way", WAITS)
+def test_an_interrupt_stops_python_that_waits_or_awaits(kernel: KernelSession, way: str) -> None:
+    """Stop closes the socket, records the partial text, and shows one line, not where it was waiting."""
     with SlowServer(["Half a ", "sentence"], pause_s=0.01, hang=True) as server:
         kernel.run(f"%helix connect {server.url} --name hangs -m m")
         pressed = []
 
         def press(ran: Ran) -> None:
-            if "waiting" in ran.printed and not pressed:
+            if "sentence" in ran.printed and not pressed:
                 pressed.append(time.monotonic())
                 kernel.interrupt()
 
-        code = (
-            "from helix_nb.chat import start\nrunning = start('count')\n"
-            "while running.reply.text != 'Half a sentence':\n    running.changed(1)\n"
-            "print('waiting', flush=True)\nawait running.aresult()"
-        )
-        ran = kernel.run(code, during=press)
+        ran = kernel.run(WAITS[way], during=press)
         assert server.left.wait(SOON_S)
-    assert ran.status == "error" and pressed
+    assert ran.status == "error" and pressed and ran.error is not None
+    (line,) = lines_of(ran.error)
+    assert line == f"\x1b[31m{ran.error['ename']}: stopped; what had arrived is kept.\x1b[0m"
     assert last_row(kernel, "status response") == ["interrupted", "Half a sentence"]
     assert kernel.run("1 + 1").plain == "2"
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 
-from ..errors import HelixError
-
-RED, PLAIN = "\x1b[31m", "\x1b[0m"
+from ..errors import HelixError, as_one_line, stopped
 
 
 @contextmanager
@@ -20,19 +17,10 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except HelixError as error:
-        _render(error, f"{type(error).__name__}: {error}")
+        as_one_line(error, str(error))
+        error.__traceback__ = None
+        error.__suppress_context__ = True
         raise
-    except KeyboardInterrupt as stopped:
-        _render(stopped, "KeyboardInterrupt: stopped; what had arrived is kept.")
+    except KeyboardInterrupt as interrupt:
+        stopped(interrupt)
         raise
-
-
-def _render(error: BaseException, line: str) -> None:
-    """Give this one exception IPython's own hook for tracebacks."""
-    error.__traceback__ = None
-    error.__suppress_context__ = True
-    error._render_traceback_: Callable[[], list[str]] = partial(_lines, " ".join(line.split()))  # type: ignore[misc, attr-defined]
-
-
-def _lines(line: str) -> list[str]:
-    return [f"{RED}{line}{PLAIN}"]
