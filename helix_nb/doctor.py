@@ -100,17 +100,24 @@ def _log() -> Finding:
         return Finding("  off: nothing is recorded (HELIX_NB_LOG=off)")
     if place.path is None:
         return Finding("  in memory: it ends with its kernel (HELIX_NB_LOG=:memory:)")
-    size = f"{place.path.stat().st_size / 1e6:.1f} MB" if place.path.exists() else "not there yet"
     if obstacle := _unwritable(place.path):
         return Finding(
             f"  {place.path}: {obstacle}; set HELIX_NB_LOG to a file that can be written", ok=False
         )
+    size = f"{place.path.stat().st_size / 1e6:.1f} MB" if place.path.exists() else "not there yet"
     alone = "; a network file system, so each kernel has a file of its own" if place.alone else ""
     return Finding(f"  {place.path} ({size}){alone}")
 
 
 def _unwritable(path: Path) -> str | None:
-    existing = next(place for place in (path, *path.parents) if place.exists())
+    if not path.is_absolute():
+        return "there is no such folder"
+    try:
+        existing = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as failure:  # a folder that may not be looked into, a name that is too long
+        return failure.strerror or str(failure)
+    if existing == path and not path.is_file():
+        return "it is no file"
     if existing != path and not existing.is_dir():
         return f"{existing} is not a folder"
     return None if os.access(existing, os.W_OK) else f"{existing} cannot be written"

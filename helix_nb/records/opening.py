@@ -7,7 +7,7 @@ import re
 import secrets
 import sqlite3
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import schema
@@ -19,6 +19,7 @@ WAL_LIMIT_BYTES = 64 * 1024 * 1024
 CHECKPOINT_PAGES = 4000  # four times SQLite's: a hot page goes into the file once for more of its rows
 # A network file system cannot be trusted with locks; a file that one kernel owns needs none.
 NO_LOCKS = "win32-none" if os.name == "nt" else "unix-none"
+FileId = tuple[int, int] | None
 
 
 class LogProblem(Exception):
@@ -34,6 +35,24 @@ class Store:
     shared: bool
     salt: bytes
     process: int
+    files: dict[Path, FileId] = field(default_factory=dict)  # the file and its companions, when it was opened
+
+    @property
+    def moved(self) -> bool:
+        """Whether somebody deleted the file, moved it away, or put another one in its place."""
+        return any(_named(path) != file for path, file in self.files.items() if path == self.path)
+
+    def leave(self) -> None:
+        """Close a file that was moved: whole where it is now, and in the way of no new one."""
+        self.connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:  # others use it too, and the last of them does it
+            pass
+        for path, file in self.files.items():
+            if path != self.path and _named(path) == file:  # with these, a new file would be read wrongly
+                path.unlink(missing_ok=True)
+        self.connection.close()
 
 
 def open_store(place: Place) -> Store:
@@ -72,6 +91,16 @@ def is_alone(path: Path) -> bool:
     return re.fullmatch(r".+-kernel-[\w.-]+\.db", path.name) is not None
 
 
+def alone_beside(path: Path) -> list[Path]:
+    """Each kernel's own file beside a log, as far as its folder can be read."""
+    try:
+        names = sorted(os.listdir(path.parent))  # noqa: PTH208 - raises what is caught here
+    except OSError:
+        return []
+    own = [path.with_name(name) for name in names if name.startswith(f"{path.stem}-kernel-")]
+    return [each for each in own if is_alone(each)]
+
+
 class _WalRefused(Exception):
     """The file system cannot do WAL."""
 
@@ -81,6 +110,7 @@ def _open_shared(path: Path) -> Store:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         _check_version(connection, path)
+        _make_private(path)
         if _journal_mode(connection) != "wal":
             raise _WalRefused
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -99,19 +129,26 @@ def _open_alone(path: Path) -> Store:
     uri = f"{path.as_uri()}?vfs={NO_LOCKS}"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     _check_version(connection, path)
+    _make_private(path)
     connection.execute("PRAGMA journal_mode = TRUNCATE")
     return _prepared(connection, path, shared=False)
 
 
 def _create(path: Path) -> None:
     """Make the file before SQLite does: what people ask is nobody else's to read."""
+    if not path.is_absolute():
+        raise LogProblem(f"{path} is in no folder that there is: set HELIX_NB_LOG to an absolute path.")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # another kernel may be making it now
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if hasattr(os, "fchmod") and os.fstat(file).st_uid == os.getuid():
-            os.fchmod(file, 0o600)  # somebody may have made it with a plain `touch`
-    finally:
-        os.close(file)
+    if path.exists() and not path.is_file():
+        raise LogProblem(f"{path} is no file: point HELIX_NB_LOG at one, or set it to off for no log.")
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _make_private(path: Path) -> None:
+    """Hide a log that somebody made readable, with a plain `touch` say; its companions too."""
+    for each in _with_companions(path):
+        if hasattr(os, "getuid") and each.exists() and each.stat().st_uid == os.getuid():
+            each.chmod(0o600)
 
 
 def _journal_mode(connection: sqlite3.Connection) -> str:
@@ -142,7 +179,21 @@ def _prepared(connection: sqlite3.Connection, path: Path | None, *, shared: bool
     connection.execute("PRAGMA secure_delete = ON")
     schema.upgrade(connection)
     salt, process = _registered(connection)
-    return Store(connection, path, shared, salt, process)
+    files = {} if path is None else {each: _named(each) for each in _with_companions(path)}
+    return Store(connection, path, shared, salt, process, files)
+
+
+def _with_companions(path: Path) -> list[Path]:
+    return [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal", "-shm")]
+
+
+def _named(path: Path) -> FileId:
+    """Which file a path names now, or None."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _registered(connection: sqlite3.Connection) -> tuple[bytes, int]:
@@ -166,7 +217,7 @@ def _registered(connection: sqlite3.Connection) -> tuple[bytes, int]:
 
 def explained(path: Path | None, failure: Exception) -> str:
     """One sentence about a failing log file: what happened and what to do."""
-    text = str(failure)
+    text = getattr(failure, "strerror", None) or str(failure)
     if "not a database" in text or "malformed" in text:
         return (
             f"{path} is not a log that can be read ({text}): move it away, or point HELIX_NB_LOG elsewhere."

@@ -20,7 +20,10 @@ NETWORK_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A log's place. `path` is None when it is kept in memory; `alone` = one file per kernel."""
+    """A log's place. `path` is None when it is kept in memory; `alone` = one file per kernel.
+
+    A path that is not absolute is in no folder that there is: `~nobody`, or a working directory that is gone.
+    """
 
     kept: bool = True
     path: Path | None = None
@@ -28,16 +31,26 @@ class Place:
 
 
 def wanted(setting: str | None = None) -> Place:
-    """Read a setting as HELIX_NB_LOG spells it (None: that variable itself)."""
+    """Read a setting as HELIX_NB_LOG spells it (None: that variable itself); never raises."""
     setting = (os.environ.get("HELIX_NB_LOG", "") if setting is None else setting).strip()
-    if setting.lower() in ("off", "0", "false", "no"):
+    if is_off(setting):
         return Place(kept=False)
-    if setting == ":memory:":
+    if setting.lower() == ":memory:":
         return Place()
-    path = Path(setting).expanduser() if setting else _default()
-    if path.is_dir():
+    # os.path, because Path raises where a folder may not be looked into, or a name is too long
+    path = Path(os.path.expanduser(setting)) if setting else _default()  # noqa: PTH111
+    if os.path.isdir(path):  # noqa: PTH112
         path /= FILE_NAME
-    return Place(path=path.absolute(), alone=is_network(path.parent))
+    try:
+        path = path if str(path).startswith("~") else path.absolute()
+    except OSError:
+        return Place(path=path)
+    return Place(path=path, alone=is_network(path.parent))
+
+
+def is_off(setting: str) -> bool:
+    """Whether a setting of the environment says no."""
+    return setting.strip().lower() in ("off", "0", "false", "no")
 
 
 def _default() -> Path:

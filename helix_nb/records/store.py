@@ -15,8 +15,8 @@ from typing import TypeVar
 from ..errors import HelixError
 from ..messages import Reply, Request
 from . import batches, rows
-from .opening import Store, is_alone, open_reader
-from .place import Place, wanted
+from .opening import Store, alone_beside, is_alone, open_reader
+from .place import Place, is_off, wanted
 from .warning import warn
 from .words import Keeping
 from .writer import Writer
@@ -36,7 +36,7 @@ class Log:
         self._writer = Writer(place) if place.kept else None
         self._begun: dict[str, tuple[Request, Identify]] = {}
         self._paused = 0
-        self._salt: bytes | None = None
+        self._salt = secrets.token_bytes(32)  # of a log that is off
 
     @property
     def enabled(self) -> bool:
@@ -56,9 +56,7 @@ class Log:
     @property
     def salt(self) -> bytes:
         """The log's own random bytes, stored in it: what identities of keys are salted with."""
-        if self._salt is None:
-            self._salt = self._writer.store.salt if self._writer else secrets.token_bytes(32)
-        return self._salt
+        return self._writer.store.salt if self._writer else self._salt
 
     async def begin(self, request: Request, reply: Reply, endpoint: Identify) -> None:
         """Write the `pending` row; it is in the file when this returns.
@@ -171,11 +169,10 @@ class Log:
         found: list[Path] = []
         if self._writer.abandoned is not None and self._writer.abandoned.path is not None:
             found.append(self._writer.abandoned.path)
-        elif own.path is None and self.place.path is not None and self.place.path.is_file():
-            found.append(self.place.path)
+        elif own.path is None and self.place.path is not None:
+            found += [self.place.path] if os.path.isfile(self.place.path) else []  # noqa: PTH113 - never raises
         if self.place.path is not None:
-            beside = self.place.path.parent.glob(f"{self.place.path.stem}-kernel-*.db")
-            found += [path for path in sorted(beside) if is_alone(path) and path != own.path]
+            found += [path for path in alone_beside(self.place.path) if path != own.path]
             if own.path is not None and is_alone(own.path) and self.place.path.is_file():
                 found.append(self.place.path)
         return found
@@ -218,7 +215,7 @@ def _part(endpoint: Identify, salt: bytes) -> str:
     return endpoint(salt)
 
 
-_keeping = Keeping(text=os.environ.get("HELIX_NB_LOG_TEXT", "").lower() not in ("off", "0"))
+_keeping = Keeping(text=not is_off(os.environ.get("HELIX_NB_LOG_TEXT", "")))
 
 
 def keeping() -> Keeping:

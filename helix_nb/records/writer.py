@@ -24,6 +24,8 @@ from .place import Place
 from .warning import warn
 
 FORK_WAIT_S = 5.0
+# What is wrong with one job alone: the file takes the next one.
+_NOT_THE_FILE = (sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.IntegrityError)
 T = TypeVar("T")
 
 
@@ -95,8 +97,8 @@ class Writer:
         """Write one job; if the file refuses, carry on in memory."""
         try:
             _transaction(self._opened(), [job])
-        except (sqlite3.OperationalError, sqlite3.DatabaseError) as failure:
-            if self._store is None or self._store.path is None:
+        except sqlite3.DatabaseError as failure:
+            if self._store is None or self._store.path is None or isinstance(failure, _NOT_THE_FILE):
                 job.failure = failure
                 return
             self._go_on_in_memory(explained(self._store.path, failure))
@@ -105,6 +107,10 @@ class Writer:
             job.failure = failure
 
     def _opened(self) -> Store:
+        if self._store is not None and self._store.moved:
+            moved, self._store = self._store, None
+            moved.leave()
+            warn(f"{moved.path} was deleted or moved: from now on exchanges go into a new file there.")
         if self._store is None:
             try:
                 self._store = open_store(self.place)
