@@ -139,6 +139,7 @@ def latency(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any)
     else:
         rows = with_keys(frame, keys, ["status", "usage_source", "completion_tokens", *measured])
     rows = rows[(rows["status"] == "ok") & (rows["usage_source"] != "replay")]
+    rows = rows.astype(dict.fromkeys(measured, "Float64"))
     facts = rows[[*keys, *measured]].assign(tokens_per_s=tokens_per_s(rows))
     if not keys:
         facts, keys = facts.assign(all="all"), ["all"]

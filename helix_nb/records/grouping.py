@@ -46,9 +46,10 @@ def with_keys(frame: pd.DataFrame, keys: Sequence[str], needed: Sequence[str]) -
     """Those columns of a frame, each exchange once, with "day", "hour" and "cell" worked out."""
     if not isinstance(frame, pd.DataFrame):
         raise ConfigError(f"Give rows of hx.log(), not {type(frame).__name__}.")
-    frame = _with_moments(frame) if {"day", "hour"} & set(keys) else frame
+    frame = _with_moments(frame) if {"day", "hour", "started_at"} & {*keys, *needed} else frame
     made = {key: KEYS[key].of(frame) for key in keys if key in KEYS and KEYS[key].column in frame}
-    missing = [name for name in (*keys, *needed) if name not in frame and name not in made]
+    wanted = dict.fromkeys((*keys, *needed))
+    missing = [name for name in wanted if name not in frame and name not in made]
     if missing:
         raise ConfigError(f"This frame has no column {', '.join(map(str, missing))}: give rows of hx.log().")
     kept = frame.drop_duplicates("id") if "id" in frame else frame

@@ -13,8 +13,8 @@ import pandas as pd
 
 from ..errors import ConfigError
 from .analysis import usage
-from .filters import filter_of
 from .frames import frame_of
+from .grouping import TOKENS, wanted_of, with_keys
 from .schema import STATUSES
 from .store import current_log
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+DRAWN = (
+    *("model", "model_requested", "status", "started_at", "duration_ms", "time_to_first_token_ms"),
+    *(*TOKENS, "usage_source", "cost", "currency"),
+)
 GREY = "#7d7d7d"
 COLOURS = ("#4a90d9", "#e0892b", "#3fa56a", "#b07bd6", "#c9a227", "#5fb3b3")
 STATUS_COLOURS = {
@@ -64,15 +68,10 @@ def plot(frame: pd.DataFrame | None = None, kind: str | None = None, **filters: 
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"kind={kind!r} is none of {', '.join(KINDS)}.")
     if frame is None:
-        frame = frame_of(current_log(), filter_of(**filters), text=False)
+        frame = frame_of(current_log(), wanted_of(filters), text=False)
     elif filters:
         raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
-    if not hasattr(frame, "columns"):
-        raise ConfigError(f"hx.plot draws rows of hx.log(), not {type(frame).__name__}.")
-    missing = [name for name in ("id", "model", "status", "started_at", "cost") if name not in frame]
-    if missing:
-        raise ConfigError(f"This frame has no column {', '.join(missing)}: give rows of hx.log().")
-    return _drawn(frame.drop_duplicates("id"), kind)
+    return _drawn(with_keys(frame, [], DRAWN), kind)
 
 
 def _drawn(frame: pd.DataFrame, kind: str | None) -> Figure:
