@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -175,9 +176,28 @@ def test_prices_go_by_url_and_model_and_never_price_the_unknown() -> None:
             del table[each]
     assert prices.cost_of("https://a/v1", "gpt-4o", usage) == (None, None, None)
     assert prices.cost_of("https://a/v1", "gpt-4o", usage, 0.7) == (0.7, "USD", "server")
-    for wrong in ({"input": 1.0}, {"input": -1, "output": 1}, {"input": 1, "output": 1, "per": "1k"}):
-        with pytest.raises(hx.ConfigError):
-            table["*", "*"] = wrong
+
+
+@pytest.mark.parametrize(
+    ("patterns", "price"),
+    [
+        (("*", "*"), {"input": 1.0}),
+        (("*", "*"), {"input": -1, "output": 1}),
+        (("*", "*"), {"input": 1, "output": 1, "per": "1k"}),
+        (("*", "*"), {"input": "much", "output": 1}),
+        (("*", "*"), {"input": None, "output": 1}),
+        (("*", "*"), {"input": 1, "output": 1, "currency": None}),
+        (("*", "*"), 0.5),
+        (("*",), {"input": 1, "output": 1}),
+        (("*", None), {"input": 1, "output": 1}),
+    ],
+)
+def test_a_price_that_makes_no_sense_is_refused_and_costs_no_answer(patterns: object, price: object) -> None:
+    """It is a ConfigError where it is set, and later exchanges are priced as before."""
+    with pytest.raises(hx.ConfigError):
+        hx.logbook.prices[patterns] = price  # type: ignore[index,assignment]
+    assert str(hx.ask("What is the capital of France?", endpoint="demo"))
+    assert hx.log(last=1)["cost"].isna().all()
 
 
 def test_published_prices_go_by_url_only() -> None:
@@ -227,7 +247,7 @@ def test_what_cannot_be_compared_is_a_sentence(wrong: dict[str, Any]) -> None:
 
 def test_an_unknown_filter_names_those_there_are() -> None:
     """The keywords of `hx.log` are the filters."""
-    for table in (hx.usage, hx.latency, hx.compare):
+    for table in (hx.usage, hx.latency, hx.compare, hx.plot, partial(hx.logbook.export, "log.csv")):
         with pytest.raises(hx.ConfigError, match="scope, since, model, status, search, tags"):
             table(stauts="ok")
 
@@ -249,3 +269,17 @@ def test_a_frame_back_from_a_file_is_summed_like_the_log() -> None:
     with pytest.raises(hx.ConfigError, match="no time") as failed:
         hx.usage(back.assign(started_at="x"), by="hour")
     assert "\n" not in str(failed.value)
+
+
+def test_frames_that_lost_their_dtypes_are_measured_and_drawn() -> None:
+    """Back from a CSV file, of objects, with naive times: the same figures; with columns missing, a sentence."""
+    for model in ("a", "b"):
+        hx.ask("Where?", endpoint="demo", model=model)
+    frame = hx.log()
+    naive = frame.assign(started_at=frame["started_at"].dt.tz_localize(None))
+    for back in (pd.read_csv(io.StringIO(frame.to_csv())), frame.astype(object), naive):
+        pd.testing.assert_frame_equal(hx.latency(back), hx.latency(frame), check_index_type=False)
+        assert len(hx.plot(back).axes) == 4
+    for drawn in (hx.plot, hx.latency, hx.usage):
+        with pytest.raises(hx.ConfigError, match="has no column .*: give rows of hx.log"):
+            drawn(frame[["id", "model", "status", "started_at", "cost"]])

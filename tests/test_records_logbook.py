@@ -93,9 +93,28 @@ def test_pruning_goes_by_age_and_by_size() -> None:
     assert log.path.stat().st_size <= 300_000 < before
     left = hx.log()["prompt"].tolist()
     assert left[-1] == "0 days" and left == [f"{days} days" for days in range(len(left) - 1, -1, -1)]
-    for wrong in ({}, {"max_size": "many"}, {"older_than": "soon"}):
+    for wrong in (
+        {},
+        {"max_size": "many"},
+        {"max_size": "-1 MB"},
+        {"max_size": "inf"},
+        {"older_than": "soon"},
+    ):
         with pytest.raises(hx.ConfigError):
             hx.logbook.prune(**wrong)
+    assert hx.log()["prompt"].tolist() == left
+
+
+def test_a_reply_and_a_chat_can_be_forgotten_and_nothing_else_is_taken_for_one() -> None:
+    """`forget` takes what it can find an exchange by; what it cannot is one sentence, and the log goes on."""
+    chat = hx.Chat(endpoint="demo")
+    chat.ask("What is the capital of Italy?")
+    reply = hx.ask("What is the capital of France?", endpoint="demo")
+    for wrong in ({"id": [reply.exchange_id]}, {"id": 7}, {"batch": ["b"]}, {"thread": object()}):
+        with pytest.raises(hx.ConfigError, match="takes a text"):
+            hx.logbook.forget(**wrong)
+    assert hx.logbook.forget(reply) == 1 and hx.logbook.forget(thread=chat) == 1
+    assert hx.log().empty and hx.logbook.info().problem is None
 
 
 def test_exports_come_back_with_every_value(tmp_path: Path) -> None:
@@ -141,7 +160,7 @@ def test_numbers_without_words() -> None:
 
 
 def test_the_users_own_redaction_runs_before_anything_is_written() -> None:
-    """It sees prompts, answers and errors; what it raises on is left out, with a warning."""
+    """It sees prompts, answers and errors; what it gives no text for is left out, with a warning."""
     log = current_log()
     hx.logbook.redact = lambda text: text.replace("Ada", "[name]")
     run_sync(record(log, request("Ada?", system="Ada!"), text="Ada.", status="error", error="no Ada"))
@@ -158,6 +177,11 @@ def test_the_users_own_redaction_runs_before_anything_is_written() -> None:
         run_sync(record(log, request("short")))
         log.flush()
     assert pd.isna(hx.log()["prompt"].iloc[-1]) and hx.log()["status"].iloc[-1] == "ok"
+    hx.logbook.redact = lambda text: None  # type: ignore[arg-type,return-value]
+    with pytest.warns(UserWarning, match="returned NoneType, not text"):
+        run_sync(record(log, request("forgot to return")))
+        log.flush()
+    assert hx.log()[["prompt", "response"]].iloc[-1].isna().all()
     with pytest.raises(hx.ConfigError, match="takes a function"):
         hx.logbook.redact = "Ada"  # type: ignore[assignment]
 

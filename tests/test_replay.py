@@ -302,6 +302,8 @@ def test_a_setting_that_makes_no_sense_is_one_sentence(
     with pytest.raises(hx.ConfigError):
         logbook.replay(*setting.split(":"))
     assert Counting.asked == 0
+    with pytest.raises(hx.ConfigError, match="not ''"):
+        logbook.replay("")
 
 
 def test_a_damaged_cassette_names_its_line(tmp_path: Path) -> None:

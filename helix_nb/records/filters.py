@@ -19,7 +19,7 @@ from .process import is_alive, this_process
 from .rows import microseconds
 from .schema import STATUSES
 from .warning import warn
-from .words import plain
+from .words import plain, to_json
 
 SCOPES = ("kernel", "notebook", "all")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -75,7 +75,7 @@ def filter_of(
         wanted = [_one_of("status", each, STATUSES) for each in _listed("status", status)]
         parts.append((f"({STATUS}) IN ({', '.join('?' * len(wanted))})", wanted))
     if tags is not None:
-        parts.append(("e.tags IS NOT NULL AND tagged(e.tags, ?)", [json.dumps(_tags(tags))]))
+        parts.append(("e.tags IS NOT NULL AND tagged(e.tags, ?)", [_tags(tags)]))
     if search is not None:
         if not isinstance(search, str):
             raise ConfigError(f"search= takes text, not {type(search).__name__}.")
@@ -107,7 +107,7 @@ def since_us(since: str | date | timedelta) -> int:
     elif isinstance(since, datetime):
         moment = since
     elif isinstance(since, date):
-        moment = datetime(since.year, since.month, since.day).astimezone()
+        moment = datetime(since.year, since.month, since.day)
     else:
         moment = _parsed(str(since))
     try:  # to a plain datetime in UTC first: pandas' Timestamp has rules of its own
@@ -158,8 +158,12 @@ def _one_of(what: str, value: str, known: Sequence[str]) -> str:
     raise ConfigError(f"{what}={value!r} is not one of {', '.join(known)}{hint}")
 
 
-def _tags(tags: str | Mapping[str, Any] | Sequence[str]) -> Any:
-    return dict(tags) if isinstance(tags, Mapping) else _listed("tags", tags)
+def _tags(tags: str | Mapping[str, Any] | Sequence[str]) -> str:
+    """As JSON, each value spelled as the log spells it."""
+    try:
+        return to_json(dict(tags) if isinstance(tags, Mapping) else _listed("tags", tags))
+    except TypeError as failure:
+        raise ConfigError(f"tags= has a key that no tag can have: {failure}.") from None
 
 
 def _tagged(stored: str, wanted: str) -> bool:

@@ -111,8 +111,11 @@ def bytes_of(size: int | str) -> int:
     text = str(size).strip().upper()
     number = text.rstrip("KMGB ")
     try:
-        return int(float(number) * units[text[len(number) :].strip() or "B"])
-    except (KeyError, ValueError):
+        size_bytes = int(float(number) * units[text[len(number) :].strip() or "B"])
+        if size_bytes >= 0:
+            return size_bytes
+        raise ValueError
+    except (KeyError, ValueError, OverflowError):
         raise ConfigError(
             f'max_size={size!r} is no size: say "500 MB", "2 GB" or a number of bytes.'
         ) from None

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError
 from . import replay as replaying
 from . import store
-from .filters import filter_of, since_us
+from .filters import since_us
 from .place import wanted as place
 from .prices import PriceTable, prices
 from .store import current_log
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..messages import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Logbook:
         'off'
         """
         if mode is not None or source is not None:
-            replaying.choose(mode or "only", source)
+            replaying.choose("only" if mode is None else mode, source)
         chosen, cassette = replaying.current()
         return f"{chosen}:{cassette}" if cassette else chosen
 
@@ -133,27 +135,28 @@ class Logbook:
         True
         """
         from .export import export
+        from .grouping import wanted_of
 
         target = Path(path).expanduser()
-        export(current_log(), target, filter_of(scope, **filters))
+        export(current_log(), target, wanted_of({"scope": scope} | filters))
         return target
 
     def forget(
         self,
-        id: str | None = None,
+        id: str | Reply | None = None,
         *,
-        thread: str | None = None,
+        thread: Any = None,
         batch: str | None = None,
         since: str | date | timedelta | None = None,
     ) -> int:
         """Delete exchanges for good, whichever kernel wrote them, and return how many.
 
-        Name an id, a thread, a batch, or everything since a time (as in `hx.log`); several
-        together narrow it down. Their text is overwritten in the file, and system prompts and
-        attachments nothing else uses go too.
+        Name an id (or a Reply), a thread (or a Chat), a batch, or everything since a time (as in
+        `hx.log`); several together narrow it down. Their text is overwritten in the file, and
+        system prompts and attachments nothing else uses go too.
 
         Raises:
-            ConfigError: nothing was named.
+            ConfigError: nothing was named, or not by a text.
 
         >>> import helix_nb as hx
         >>> reply = hx.ask("What is the capital of France?", endpoint="demo")
@@ -163,9 +166,9 @@ class Logbook:
         from .forgetting import forget
 
         named = {
-            "e.id = ?": id,
-            "e.thread_id = ?": getattr(thread, "thread_id", thread),
-            "e.batch_id = ?": batch,
+            "e.id = ?": _name("id", getattr(id, "exchange_id", id)),
+            "e.thread_id = ?": _name("thread", getattr(thread, "thread_id", thread)),
+            "e.batch_id = ?": _name("batch", batch),
             "e.started_at >= ?": None if since is None else since_us(since),
         }
         wanted = {condition: value for condition, value in named.items() if value is not None}
@@ -256,6 +259,12 @@ class Logbook:
         return (
             f"{info.exchanges:,} exchanges in {where}, {info.size_bytes / 1e6:.1f} MB; replay {info.replay}"
         )
+
+
+def _name(what: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{what}= takes a text of the log, not {type(value).__name__}.")
+    return value
 
 
 logbook = Logbook()

@@ -72,7 +72,8 @@ class PriceTable:
         self._prices: dict[tuple[str, str], Price] = {}
 
     def __setitem__(self, patterns: tuple[str, str], price: Mapping[str, Any] | Price) -> None:
-        if not isinstance(patterns, tuple) or len(patterns) != 2:
+        texts = isinstance(patterns, tuple) and all(isinstance(pattern, str) for pattern in patterns)
+        if not texts or len(patterns) != 2:
             raise ConfigError("A price needs two patterns: prices[base URL pattern, model pattern].")
         self._prices.pop(patterns, None)
         self._prices[patterns] = price if isinstance(price, Price) else _checked(price)
@@ -151,19 +152,25 @@ def _published(base_url: str, model: str | None, usage: Usage) -> Cost:
 
 
 def _checked(price: Mapping[str, Any]) -> Price:
-    unknown = set(price) - {"input", "output", "cached", "currency"}
-    if unknown or not {"input", "output"} <= set(price):
+    names = set(price) if isinstance(price, Mapping) else set()
+    unknown = names - {"input", "output", "cached", "currency"}
+    if unknown or not {"input", "output"} <= names:
         raise ConfigError(
             'A price says "input" and "output" per million tokens, and may say "cached" and "currency"'
-            + (f"; it does not know {', '.join(sorted(unknown))}." if unknown else ".")
+            + (f"; it does not know {', '.join(sorted(map(str, unknown)))}." if unknown else ".")
         )
-    amounts = [price["input"], price["output"], price.get("cached")]
-    if any(amount is not None and not 0 <= float(amount) < float("inf") for amount in amounts):
+    cached, currency = price.get("cached"), price.get("currency", "USD")
+    if not isinstance(currency, str) or not currency:
+        raise ConfigError(f'A price\'s currency is a text such as "EUR", not {currency!r}.')
+    amounts = _amount(price["input"]), _amount(price["output"])
+    return Price(*amounts, None if cached is None else _amount(cached), currency)
+
+
+def _amount(value: Any) -> float:
+    try:
+        amount = float(value)
+    except (TypeError, ValueError):
+        amount = float("nan")
+    if not 0 <= amount < float("inf"):
         raise ConfigError("Prices are numbers from 0 up, per million tokens.")
-    cached = price.get("cached")
-    return Price(
-        float(price["input"]),
-        float(price["output"]),
-        None if cached is None else float(cached),
-        str(price.get("currency", "USD")),
-    )
+    return amount

@@ -36,7 +36,10 @@ class Keeping:
         if self.redact is None:
             return text
         try:
-            return plain(str(self.redact(text)))
+            cleaned = self.redact(text)
+            if not isinstance(cleaned, str):
+                raise TypeError(f"it returned {type(cleaned).__name__}, not text")
+            return plain(cleaned)
         except Exception as failure:  # noqa: BLE001 - the user's function; what it refuses is not stored
             warn(
                 f"The log's redact function failed ({type(failure).__name__}: {failure}): text was left out."
