@@ -272,7 +272,7 @@ def test_a_frame_back_from_a_file_is_summed_like_the_log() -> None:
 
 
 def test_frames_that_lost_their_dtypes_are_measured_and_drawn() -> None:
-    """Back from a CSV file, of objects, with naive times: the same figures; with columns missing, a sentence."""
+    """From a CSV file, of objects, with naive times: the same figures; without its columns, a sentence."""
     for model in ("a", "b"):
         hx.ask("Where?", endpoint="demo", model=model)
     frame = hx.log()
@@ -281,5 +281,5 @@ def test_frames_that_lost_their_dtypes_are_measured_and_drawn() -> None:
         pd.testing.assert_frame_equal(hx.latency(back), hx.latency(frame), check_index_type=False)
         assert len(hx.plot(back).axes) == 4
     for drawn in (hx.plot, hx.latency, hx.usage):
-        with pytest.raises(hx.ConfigError, match="has no column .*: give rows of hx.log"):
+        with pytest.raises(hx.ConfigError, match=r"has no column .*: give rows of hx\.log"):
             drawn(frame[["id", "model", "status", "started_at", "cost"]])
