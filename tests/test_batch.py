@@ -32,11 +32,13 @@ DTYPES = {
 
 
 @pytest.mark.parametrize("order", ["pandas, helix_nb", "helix_nb, pandas"])
-def test_the_accessor_is_there_whichever_is_imported_first(order: str) -> None:
-    """Importing helix_nb imports no pandas; once both are there, so is `.helix`."""
+@pytest.mark.parametrize("between", ["", "import importlib.util; importlib.util.find_spec('pandas')"])
+def test_the_accessor_is_there_whichever_is_imported_first(order: str, between: str) -> None:
+    """Importing helix_nb imports no pandas; once both are there, so is `.helix`, whoever looked for pandas."""
     code = (
         f"import {order.split(', ')[0]}, sys\n"
         f"assert ('pandas' in sys.modules) == {order.startswith('pandas')}\n"
+        f"{between}\n"
         f"import {order.split(', ')[1]}, pandas\n"
         "assert pandas.DataFrame.helix.ask and pandas.Series.helix.ask\n"
     )

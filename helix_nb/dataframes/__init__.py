@@ -27,24 +27,27 @@ def _register() -> None:
 
 
 class _WhenPandas:
-    """Finds nothing itself; has the accessors registered once pandas has run."""
+    """Finds nothing itself; has the accessors registered once pandas has run.
+
+    It stays until then: who only looks whether pandas is installed finds a spec and never runs it.
+    """
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if name != "pandas":
             return None
-        from importlib.util import find_spec
-
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        spec = find_spec(name)
+        others = [one for one in sys.meta_path if one is not self and hasattr(one, "find_spec")]
+        found = (one.find_spec(name, path, target) for one in others)
+        spec = next((spec for spec in found if spec is not None), None)
         if spec is None or spec.loader is None:
             return spec
         run = spec.loader.exec_module
 
         def run_and_register(module: ModuleType) -> None:
             run(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             _register()
 
         spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
