@@ -103,3 +103,39 @@ def test_a_field_never_stands_where_the_batch_says_what_became_of_a_row() -> Non
         frame.helix.ask("{{n}}", schema=fields, endpoint="demo", progress=False)
     done = frame.helix.ask("{{n}}", "raw", schema=fields, endpoint="demo", progress=False)
     assert {"raw_status", "answer", "answer_status"} <= set(done.columns)
+
+
+def test_a_column_may_have_any_name() -> None:
+    """`self` is a name like another, for `into=` and for a field."""
+    frame = pd.DataFrame({"q": ["x"]})
+    with BatchServer(answer=lambda body: '{"self": 1}') as server:
+        hx.connect(server.url, name="s")
+        done = frame.helix.ask("{{q}}", into="self", **QUIET)
+        typed = frame.helix.ask("{{q}}", schema={"self": int}, **QUIET)
+    assert done["self"].tolist() == ['{"self": 1}'] and typed["self"].tolist() == [1]
+
+
+def test_a_series_has_no_column_to_lose() -> None:
+    """`value` is what a template calls it, and free for the result: a bare `schema=int` is called so."""
+    words = pd.Series(["x", "y"], index=["a", "b"])
+    with BatchServer(answer=lambda body: '{"value": 3}') as server:
+        hx.connect(server.url, name="s")
+        plain = words.helix.ask("{{value}}", into="value", **QUIET)
+        typed = words.helix.ask("{{value}}", schema=int, **QUIET)
+    assert plain.name == "value" and plain.tolist() == ['{"value": 3}'] * 2
+    assert typed["value"].tolist() == [3, 3] and typed.index.tolist() == ["a", "b"]
+    assert list(typed.columns)[:2] == ["answer", "answer_status"] and typed.columns.is_unique
+
+
+def test_columns_of_every_batch_may_be_made_anew() -> None:
+    """The first of two cells runs again on a frame that both have added to; a column of the user stays."""
+    frame = pd.DataFrame({"q": ["x"], "mine": [1]})
+    with BatchServer(answer=lambda body: '{"mine": 2}') as server:
+        hx.connect(server.url, name="s")
+        both = frame.helix.ask("{{q}}", into="a", **QUIET).helix.ask("{{q}}!", into="b", **QUIET)
+        again = both.helix.ask("{{q}}", into="a", **QUIET)
+        assert list(again.columns) == list(both.columns) and again.attrs["batch"]["reused"] == 1
+        with pytest.raises(hx.ConfigError, match="rename that field"):
+            both.helix.ask("{{q}}", into="c", schema={"mine": int}, **QUIET)
+        with pytest.raises(hx.ConfigError, match="choose another into="):
+            both.helix.ask("{{q}}", into="mine", **QUIET)

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.extensions import register_dataframe_accessor, register_series_accessor
 
 from ..config import Connection
+from .columns import names
 from .job import Job
 from .limits import Limits
 from .recipe import VALUE, Recipe
@@ -170,21 +171,23 @@ class SeriesAccessor:
         >>> countries.helix.ask(asked, endpoint="demo", progress=False).tolist()
         ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
         """
-        return self._result(job(template, into, single=True, **options)(self._frame()), into, options)
+        made = job(template, into, single=True, **options)
+        return self._result(made(self._frame()), made)
 
     async def aask(
         self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
     ) -> pd.Series | pd.DataFrame:
         """Await what `ask` returns: for top-level await and other event loops."""
-        done = await job(template, into, single=True, **options).aask(self._frame())
-        return self._result(done, into, options)
+        made = job(template, into, single=True, **options)
+        return self._result(await made.aask(self._frame()), made)
 
     def _frame(self) -> pd.DataFrame:
         frame = self._series.to_frame(VALUE)
         frame.attrs = {}
         return frame
 
-    def _result(self, done: pd.DataFrame, into: str, options: dict[str, Any]) -> pd.Series | pd.DataFrame:
-        result = done.drop(columns=VALUE) if options.get("schema") is not None else done[into]
+    def _result(self, done: pd.DataFrame, made: Job) -> pd.Series | pd.DataFrame:
+        schema = made.recipe.schema
+        result = done[made.into] if schema is None else done[names(made.into, schema)]
         result.attrs = {**self._series.attrs, **done.attrs}
         return result

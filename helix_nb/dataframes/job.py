@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -21,7 +20,7 @@ from .memory import Memory
 from .plan import planned
 from .progress import Progress, summary
 from .recipe import Recipe
-from .report import report
+from .report import batch_columns, report
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class Job:
                 "The first argument is a template or a callable that makes the prompt of a row."
             )
         connection = resolve(self.endpoint)
-        _refuse_taken(frame, names(self.into, self.recipe.schema))
+        self._refuse_taken(frame)
         progress = Progress.wanted(self.progress)
         model, note = self.recipe.model, None
         if model is None:
@@ -114,6 +113,17 @@ class Job:
         if note := first_answer_note(connection, named=self.endpoint is not None):
             progress.tell(note)
         return Runner(plan, connection, memory, self.limits, progress, self.recipe.schema)
+
+    def _refuse_taken(self, frame: pd.DataFrame) -> None:
+        """Never write over a column that did not come from a batch; a Series has none to lose."""
+        if self.recipe.single:
+            return
+        mine = batch_columns(frame)
+        for name in names(self.into, self.recipe.schema):
+            if name in frame.columns and name not in mine:
+                own = name in names(self.into, None)
+                instead = "choose another into=" if own else "rename that field of the schema"
+                raise ConfigError(f"The frame already has a column {name!r}: {instead}, or drop it.")
 
     def _begin(self, run: Runner) -> None:
         """Say what will not be sent, and show the bar."""
@@ -147,7 +157,9 @@ class Job:
         frame, plan = run.plan.bound.rows.frame, run.plan
         texts, schema = run.texts.column(), self.recipe.schema
         added = columns(plan, run.outcomes, texts, stopped=run.stopped, into=self.into, schema=schema)
-        result = frame.assign(**added)
+        result = frame.copy(deep=False)
+        for name, column in added.items():  # `assign` could not take a column called "self"
+            result[name] = column
         facts = report(run, added[f"{self.into}_status"], list(added))
         result.attrs = {**frame.attrs, "batch": facts}
         if run.progress.mode == "line":
@@ -164,15 +176,6 @@ class Job:
                 f"{failed} of {plan.rows} rows failed; error.frame holds them all. {why}", result
             )
         return result
-
-
-def _refuse_taken(frame: pd.DataFrame, wanted: Iterable[str]) -> None:
-    """Never write over a column that did not come from a batch."""
-    ours = frame.attrs.get("batch")
-    mine = set(ours.get("columns", ())) if isinstance(ours, dict) else set()
-    taken = [name for name in wanted if name in frame.columns and name not in mine]
-    if taken:
-        raise ConfigError(f"The frame already has a column {taken[0]!r}: choose another into=, or drop it.")
 
 
 def _standing_in(connection: Connection) -> tuple[str | None, str | None]:

@@ -32,8 +32,14 @@ def report(run: Runner, statuses: pd.Series, added: Sequence[str]) -> dict[str, 
         "cost": _sum(outcome.cost for outcome in sent),
         "currency": currencies.pop() if len(currencies) == 1 else None,
         "stopped": run.stopped,
-        "columns": list(added),
+        "columns": list(dict.fromkeys([*batch_columns(run.plan.bound.rows.frame), *added])),
     }
+
+
+def batch_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns of a frame that batches made: asked again, they may be made anew."""
+    facts = frame.attrs.get("batch")
+    return list(facts.get("columns", ())) if isinstance(facts, dict) else []
 
 
 def _sum(values: Iterable[float | None]) -> Any:
