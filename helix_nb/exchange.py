@@ -27,9 +27,10 @@ async def exchange(request: Request, endpoint: Endpoint, log: Log, watch: Watch 
     if watch is not None:
         watch(Delta(), draft)
     try:
-        async with asyncio.timeout_at(request.ends_at):
+        async with asyncio.timeout_at(request.ends_at) as clock:
             await log.begin(request, draft.reply(), endpoint.connection.identity)
-            async with aclosing(gate_for(endpoint.connection).deltas(endpoint, request, draft)) as deltas:
+            gate = gate_for(endpoint.connection)
+            async with aclosing(gate.deltas(endpoint, request, draft, clock)) as deltas:
                 async for delta in deltas:
                     shown = draft.add(delta)
                     if watch is not None and (ready := watch(shown, draft)) is not None:

@@ -27,7 +27,7 @@ BACKOFF_MOST_S = 20.0
 PATIENCE_S = 120.0  # a person at a cell does not wait longer for one Retry-After; a batch does
 BATCH_PATIENCE_S = 3600.0
 BATCH_REFUSALS = 100  # how often a row of a batch may be told to come later
-BATCH_OVERLOADS = 8  # how often it may find the server overloaded, or down for a moment
+BATCH_OVERLOADS = 8  # how often it may find the server overloaded while that serves others
 BATCH_BACKOFFS = 4  # so often its wait then doubles: the pacing knows sooner that the server is back
 OVERLOADED = (503, 529)
 
@@ -84,12 +84,16 @@ class Gate:
         finally:
             self._minutes.remove(minute)
 
-    async def deltas(self, endpoint: Endpoint, request: Request, draft: Draft) -> AsyncGenerator[Delta]:
+    async def deltas(
+        self, endpoint: Endpoint, request: Request, draft: Draft, clock: asyncio.Timeout
+    ) -> AsyncGenerator[Delta]:
         """Yield the deltas of an answer, trying again while nothing of it has arrived."""
         batch = request.origin.source == "batch"
-        failures = refusals = overloads = 0
+        failures = refusals = overloads = alone = 0
         while True:
+            _set(clock, request, running=False)
             booked = await self._enter(request)
+            _set(clock, request, running=True)
             draft.attempt()
             started_at, begun = time.monotonic(), not batch
             try:
@@ -109,16 +113,18 @@ class Gate:
                     self.auto.refused(started_at, error.retry_after_s, self.in_flight)
                 refusals += refused and batch
                 overloads += overloaded and batch
+                alone += overloaded and batch and not self.auto.down
                 failures += not (batch and (refused or overloaded))
                 tries = failures + refusals + min(overloads, BATCH_BACKOFFS)
                 delay_s = self._delay_s(error, tries, patience_s=_patience_s(request))
                 retries = endpoint.connection.retries
                 spent = failures > retries or refusals > BATCH_REFUSALS
-                spent = spent or overloads > (0 if self.auto.gone() else max(retries, BATCH_OVERLOADS))
+                spent = spent or alone > max(retries, BATCH_OVERLOADS) or (overloads > 0 and self.auto.gone())
                 if draft.has_content or spent or delay_s is None:
                     raise
             finally:
                 self._leave(booked, draft)
+            _set(clock, request, running=False)
             await self._rest(delay_s, paced=batch)
 
     async def _rest(self, delay_s: float, *, paced: bool) -> None:
@@ -205,6 +211,12 @@ class Gate:
             return 0.0 if error.retry_after_s <= patience_s else None
         most_s = min(BACKOFF_S * 2 ** (failures - 1), BACKOFF_MOST_S)
         return random.uniform(most_s / 2, most_s)  # noqa: S311 - jitter, not a secret
+
+
+def _set(clock: asyncio.Timeout, request: Request, *, running: bool) -> None:
+    """Let a row's time run while its request is out: how long it waits for its turn is not its own doing."""
+    if request.origin.source == "batch" and request.timeout_s is not None and not clock.expired():
+        clock.reschedule(asyncio.get_running_loop().time() + request.timeout_s if running else None)
 
 
 def _used(draft: Draft) -> int | None:

@@ -20,6 +20,7 @@ CAREFUL = 0.95
 NEARLY = 0.8
 SLOWEST_PER_S = 0.2
 PROBES_PER_S = 4.0  # while nothing is admitted; half of it after each further wave
+PROBES_LEAST_PER_S = 1.0
 GONE_S = 60.0  # a server that admits nothing for that long is not expected back
 STEP_S = 0.25  # how long a wait holds before it is judged anew
 LATE_S = 0.02  # what timers may be late by and catch up
@@ -94,9 +95,14 @@ class Auto:
         if self._wave >= max(2.0, self._wave_of / 2) and self._shown is not None:
             self._rate, self._shown = max(self._shown, SLOWEST_PER_S), None
 
+    @property
+    def down(self) -> bool:
+        """Whether the server admits nothing at all, whoever asks."""
+        return self._probes_per_s is not None
+
     def gone(self) -> bool:
         """Whether the server has admitted nothing for so long that waiting is no use."""
-        return self._probes_per_s is not None and time.monotonic() - self._down_at > GONE_S
+        return self.down and time.monotonic() - self._down_at > GONE_S
 
     def _cut(self, now: float, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
         self._pause_s = max(UNSAID_S if retry_after_s is None else retry_after_s, 0.1)
@@ -121,7 +127,7 @@ class Auto:
         self._shown = None
         if self._probes_per_s is None:
             self._down_at, self._probes_per_s = now, 2 * PROBES_PER_S
-        self._probes_per_s = max(self._probes_per_s / 2, SLOWEST_PER_S)
+        self._probes_per_s = max(self._probes_per_s / 2, PROBES_LEAST_PER_S)
 
     def _per_s(self) -> float | None:
         """How many requests may start in a second from now; None is any number."""

@@ -34,7 +34,7 @@ DTYPES = {
 @pytest.mark.parametrize("order", ["pandas, helix_nb", "helix_nb, pandas"])
 @pytest.mark.parametrize("between", ["", "import importlib.util; importlib.util.find_spec('pandas')"])
 def test_the_accessor_is_there_whichever_is_imported_first(order: str, between: str) -> None:
-    """Importing helix_nb imports no pandas; once both are there, so is `.helix`, whoever looked for pandas."""
+    """Importing helix_nb imports no pandas; once both are there, so is `.helix`, whoever looked before."""
     code = (
         f"import {order.split(', ')[0]}, sys\n"
         f"assert ('pandas' in sys.modules) == {order.startswith('pandas')}\n"

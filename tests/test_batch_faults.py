@@ -205,3 +205,17 @@ def test_a_batch_leaves_no_thread_or_claim_behind() -> None:
         log = sys.modules["helix_nb.records"].current_log()
         assert log.do(lambda connection: connection.execute("SELECT count(*) FROM claims").fetchone()[0]) == 0
         assert threading.active_count() <= before + 4  # the loop, the log's writer, their executor
+
+
+def test_a_row_times_out_by_its_own_request_not_by_its_wait() -> None:
+    """Neither `rpm=` nor a pause for everyone uses up the `timeout=` of a row; a silent server does."""
+    with BatchServer(lambda seen: 429 if seen.number == 16 else None) as server:
+        hx.connect(server.url, name="s")
+        slow = ROWS[:12].helix.ask(ASK, concurrency=12, rpm=600, timeout=0.4, **QUIET)
+        paused = ROWS[12:20].helix.ask(ASK, concurrency=2, timeout=0.4, **QUIET)
+    assert (slow["answer_status"] == "ok").all() and (paused["answer_status"] == "ok").all()
+    assert server.count == 21
+    with BatchServer(latency_s=3) as server:
+        hx.connect(server.url, name="s")
+        silent = ROWS[:1].helix.ask(ASK, timeout=0.4, **QUIET)
+    assert silent["answer_error"].iloc[0].startswith("TimedOut: No whole answer within 0.4 seconds")

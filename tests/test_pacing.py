@@ -11,7 +11,7 @@ import pytest
 from batch_server import BatchServer
 
 import helix_nb as hx
-from helix_nb import pacing
+from helix_nb import gate, pacing
 from helix_nb.pacing import Auto
 
 
@@ -128,3 +128,15 @@ def test_a_server_that_stays_down_ends_the_batch(monkeypatch: pytest.MonkeyPatch
     counts = done["answer_status"].value_counts()
     assert counts["error"] <= 40 and counts["skipped"] >= 360
     assert "503" in done.attrs["batch"]["stopped"]
+
+
+def test_an_outage_costs_no_row_however_few_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server that admits nothing says counts against no row, and it is asked every second at least."""
+    assert pacing.PROBES_LEAST_PER_S >= 1
+    for name, value in {"PROBES_PER_S": 100.0, "PROBES_LEAST_PER_S": 50.0, "UNSAID_S": 0.02}.items():
+        monkeypatch.setattr(pacing, name, value)
+    monkeypatch.setattr(gate, "BACKOFF_S", 0.01)
+    with BatchServer(lambda seen: 503 if seen.number < 40 else None) as server:
+        hx.connect(server.url, name="s", retries=0)
+        done = pd.DataFrame({"n": range(3)}).helix.ask("{{n}}", concurrency=2, model="m", progress=False)
+    assert (done["answer_status"] == "ok").all() and server.count == 43
