@@ -74,6 +74,7 @@ def test_a_frame_gets_its_answers_in_place() -> None:
         (pd.Index([True, False]), ["true", "false"]),
         (pd.Index([7, None], dtype="Int64"), ["7", "null"]),
         (pd.Index(["é", None]), ['"é"', "null"]),
+        (pd.Index(["\ud800", "é"], dtype=object), ['"\\ud800"', '"é"']),
         (pd.DatetimeIndex(["2026-01-02T03:04:05Z", None]), ['"2026-01-02T03:04:05+00:00"', "null"]),
         (pd.MultiIndex.from_tuples([("a", 1), (None, 2)]), ['["a", 1]', "[null, 2]"]),
     ],
@@ -159,6 +160,15 @@ def test_a_frame_of_empty_prompts_is_a_frame_of_row_errors(prompts: list[str]) -
     assert set(done["answer_status"]) == {"error"} and done["answer_error"].str.contains("empty").all()
 
 
+async def _async_prompt(row: pd.Series) -> str:
+    return str(row.q)
+
+
+def _tool(city: str) -> str:
+    """Say something of a city."""
+    return city
+
+
 def test_a_wrong_call_sends_nothing() -> None:
     """Wrong columns, settings and templates that fit no row are ConfigErrors before any request."""
     frame = pd.DataFrame({"q": ["a"], "answer": ["mine"]})
@@ -172,6 +182,15 @@ def test_a_wrong_call_sends_nothing() -> None:
         ("{{q}}", {"into": "x", "max_cost": -1}),
         ("{{q.upper}}", {"into": "x"}),
         (lambda row: row.nope, {"into": "x"}),
+        (_async_prompt, {"into": "x"}),
+        (lambda row: [{"role": "user", "content": "hi"}], {"into": "x", "images": "q"}),
+        ("{{q}}", {"into": "x", "images": 4}),
+        ("{{q}}", {"into": "x", "model": ["m"]}),
+        ("{{q}}", {"into": "x", "max_cost": float("nan")}),
+        ("{{q}}", {"into": "x", "temperature": float("nan")}),
+        ("{{q}}", {"into": "x", "attachments": ["a"]}),
+        ("{{q}}", {"into": "x", "max_rounds": 2}),
+        ("{{q}}", {"into": "x", "tools": [_tool]}),
     ]
     with BatchServer() as server:
         hx.connect(server.url, name="s")
@@ -301,6 +320,17 @@ def test_the_awaited_face_and_the_log_off_do_the_same(
         frame.helix.ask("{{q}}", model="m")
     said = capsys.readouterr().err.splitlines()
     assert "The log is off" in said[0] and "share" in said[0] and said[1] == "2 rows: 2 ok (1 shared)"
+
+
+def test_limits_take_the_numbers_of_numpy() -> None:
+    """Limits are often computed, from a frame for one."""
+    frame = pd.DataFrame({"q": ["a", "b"]})
+    with BatchServer() as server:
+        hx.connect(server.url, name="s")
+        some = frame["q"].str.len().sum()
+        limits = {"concurrency": some, "rpm": some * 6000, "max_total_tokens": some * 100}
+        assert frame.helix.estimate("{{q}}", pilot=some, **limits, **QUIET).loc["to_send", "estimate"] == 0
+        assert (frame.helix.ask("{{q}}", **limits, **QUIET)["answer_status"] == "ok").all()
 
 
 def test_estimates_count_first_and_measure_on_a_pilot() -> None:

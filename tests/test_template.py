@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helix_nb.dataframes.rows import is_missing
-from helix_nb.dataframes.template import Unfit, compiled
+from helix_nb.dataframes.template import Unfit, compiled, names_of
 from helix_nb.errors import ConfigError
 
 ROW: dict[str, Any] = {
@@ -43,6 +43,7 @@ def filled(template: str, columns: Any = COLUMNS, **more: Any) -> str | None:
         ("{{tags[price]}} {{index}} {{0}}", "c 7 zero"),
         ("{{a:b}} {{size (cm}} {{size (cm:03d}}", "colon 4 004"),
         ("{{price!r:>4}}|{x} {{}} {{ }}", "   2|{x} {{}} {{ }}"),
+        ("{{unit price!r:.4}}", "3.14"),
     ],
 )
 def test_holes_name_columns_first_and_expressions_second(template: str, text: str) -> None:
@@ -77,6 +78,14 @@ def test_a_name_that_means_two_columns_is_refused() -> None:
     for columns in (["x", "x"], [0, "0"]):
         with pytest.raises(ConfigError, match="more than one column"):
             compiled(f"{{{{{columns[0]}}}}}", columns)
+
+
+def test_of_two_names_that_differ_in_space_the_exact_one_wins() -> None:
+    """`{{x}}` is the column "x", also beside " x"; a nameless column is no reason to doubt `{{}}`."""
+    template = compiled("{{x}}|{{}}", ["x", " x", ""])
+    assert template.render({"x": 1}, is_missing) == "1|{{}}"
+    assert names_of([" x", "x", "y "]) == {"x": "x", "y": "y "}
+    assert compiled("{{}}", ["", "x"]).render({}, is_missing) == "{{}}"
 
 
 @pytest.mark.parametrize("template", ["{{tags[9]}}", "{{price:zzz}}", "{{review.upper}}", "{{meta['x']}}"])

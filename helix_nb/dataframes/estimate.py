@@ -13,6 +13,7 @@ from ..records import current_log
 from ..records.batches import recent
 from ..runtime import run_sync
 from .job import Job
+from .limits import is_whole
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def estimate(job: Job, frame: pd.DataFrame, pilot: int) -> pd.DataFrame:
     """See `DataFrame.helix.estimate`."""
     import pandas as pd
 
-    if isinstance(pilot, bool) or not isinstance(pilot, int) or pilot < 0:
+    if not is_whole(pilot, least=0):
         raise ConfigError(f"pilot= is a number of rows to send, not {pilot!r}.")
     run = replace(job, progress=False).prepare(frame)
     run.memory.looking = not pilot

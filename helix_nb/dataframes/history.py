@@ -37,7 +37,10 @@ def batch(name: str) -> pd.DataFrame:
     >>> hx.batch("capitals")["answer"].tolist()
     ['The capital of France is Paris.', 'The capital of France is Paris.']
     """
-    parts = [part for part in current_log().read(lambda connection: rows_of(connection, name)) if part]
+    log = current_log()
+    parts = [part for part in log.read(lambda connection: rows_of(connection, name)) if part]
+    if not parts and not log.enabled:
+        raise ConfigError("The log is off, so no batch is kept; HELIX_NB_LOG says where it should be.")
     if not parts:
         raise ConfigError(f"The log has no batch {name!r}; `hx.log(scope='all').batch_id` lists them.")
     rows = {row[0]: _row(Row(*row[1:])) for part in reversed(parts) for row in part}

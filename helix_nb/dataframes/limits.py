@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from ..errors import ConfigError
 from .outcome import Outcome
+
+
+def is_whole(value: Any, *, least: int) -> bool:
+    """Whether this is a whole number, numpy's too, and not below `least`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,12 @@ class Limits:
 
     def __post_init__(self) -> None:
         amount = self.concurrency
-        if amount != "auto" and (isinstance(amount, bool) or not isinstance(amount, int) or amount < 1):
+        if amount != "auto" and not is_whole(amount, least=1):
             raise ConfigError(f'concurrency= is "auto" or a whole number from 1 up, not {amount!r}.')
         for name in ("rpm", "tpm", "max_cost", "max_total_tokens"):
             value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int | float) or value <= 0
-            ):
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not (number and value > 0):  # NaN would be no limit at all
                 raise ConfigError(f"{name}= is a number above 0, not {value!r}.")
 
 

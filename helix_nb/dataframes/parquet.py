@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, RowsFailed
 from .job import Job
+from .limits import is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def ask_parquet(
     """
     from .accessor import job
 
-    if isinstance(chunk_rows, bool) or not isinstance(chunk_rows, int) or chunk_rows < 1:
+    if not is_whole(chunk_rows, least=1):
         raise ConfigError(f"chunk_rows= is a whole number from 1 up, not {chunk_rows!r}.")
     each = replace(job(template, into, **options), errors="keep")
     folder = Path(destination)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..asking import ask_something, asked, system_message
 from ..config import Connection, aliases, redact_data
+from ..endpoints import endpoint_for
 from ..errors import ConfigError, HelixError
 from ..messages import Message, Origin, Request
 from .rows import WHOLE, Rows, is_missing
@@ -74,7 +76,7 @@ class Recipe:
             raise ConfigError("A batch needs a template or a callable that makes the prompt.")
         known = names_of(columns)
         images = _image_columns(self.images, known)
-        models = (self.model,) if self.model in known else ()
+        models = (self.model,) if isinstance(self.model, str) and self.model in known else ()
         used = {name: None for part in (prompt, system) if isinstance(part, Template) for name in part.names}
         names = tuple({**used, **dict.fromkeys((*images, *models))})
         whole = any(callable(part) for part in (prompt, system, self.images))
@@ -84,7 +86,10 @@ class Recipe:
 
     def _base(self, connection: Connection, model: str | None) -> Request:
         """The request that all rows share, checked as `ask` checks it."""
-        base = asked(
+        for name in ("attachments", "max_rounds"):
+            if name in self.params:
+                raise ConfigError(f"{name}= is for ask; a row is one prompt and one answer.")
+        made = asked(
             "row",
             Origin(source="batch"),
             model=model,
@@ -92,7 +97,13 @@ class Recipe:
             timeout=self.timeout_s,
             stream=self.stream,
             **self.params,
-        ).request
+        )
+        if made.tools:
+            raise ConfigError(
+                "Rows call no functions; tools= takes descriptions of tools, to send as they are."
+            )
+        base = made.request
+        endpoint_for(connection).wire(base)  # what no request can hold is refused before the first
         return base if self.schema is None else replace(base, schema=self.schema.json_schema)
 
 
@@ -131,14 +142,9 @@ class Bound:
 
     def _messages(self, row: Mapping[str, Any]) -> tuple[Message, ...]:
         content = self._filled(self.prompt, row)
-        system = None if self.system is None else self._filled(self.system, row)
         if not isinstance(content, str):
-            if system is not None:
-                raise Unfit("A prompt that is a list of messages takes no system=; put it into the list.")
-            messages = tuple(Message.of(item) for item in content)
-            if not ask_something(messages):
-                raise Unfit(EMPTY)
-            return messages
+            return self._listed(content)
+        system = None if self.system is None else self._filled(self.system, row)
         if self.recipe.missing == "skip" and any(is_missing(row[name]) for name in self.images):
             raise Skip("its image is missing")
         parts = [part for name in self.images for part in _parts(row[name])]
@@ -149,6 +155,16 @@ class Bound:
         user = Message("user", ({"type": "text", "text": content}, *parts) if parts else content)
         return (*system_message(system), user)
 
+    def _listed(self, content: Sequence[Any]) -> tuple[Message, ...]:
+        """A prompt that is a list of messages, which holds everything itself."""
+        for name, given in {"system": self.system, "images": self.recipe.images}.items():
+            if given is not None:
+                raise Unfit(f"A prompt that is a list of messages takes no {name}=; put it into the list.")
+        messages = tuple(Message.of(item) for item in content)
+        if not ask_something(messages):
+            raise Unfit(EMPTY)
+        return messages
+
     def _filled(self, part: Template | Callable[[Any], Any], row: Mapping[str, Any]) -> Any:
         if isinstance(part, Template):
             blank = "" if self.recipe.missing == "blank" else None
@@ -158,7 +174,8 @@ class Bound:
         if is_missing(text):
             raise Skip("a value that it uses is missing")
         if not isinstance(text, str | list | tuple):
-            raise Unfit(f"The prompt is {type(text).__name__}, not text or a list of messages.")
+            what = "callable's result" if callable(part) else "prompt"
+            raise Unfit(f"The {what} is {type(text).__name__}, not text or a list of messages.")
         return text
 
     def _model(self, row: Mapping[str, Any]) -> str | None:
@@ -171,6 +188,8 @@ class Bound:
 
 
 def _compiled(part: Prompt | None, columns: Sequence[Hashable]) -> Template | Callable[[Any], Any] | None:
+    if iscoroutinefunction(part):
+        raise ConfigError("An async function makes no prompts: await what it needs before, in a column.")
     if part is None or callable(part):
         return part
     if not isinstance(part, str):
@@ -181,9 +200,10 @@ def _compiled(part: Prompt | None, columns: Sequence[Hashable]) -> Template | Ca
 def _image_columns(images: Any, known: Mapping[str, Hashable]) -> tuple[str, ...]:
     if images is None or callable(images):
         return ()
-    names = (images,) if isinstance(images, str) else tuple(images)
+    several = isinstance(images, Iterable) and not isinstance(images, str)
+    names = tuple(images) if several else (images,)
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ConfigError(f"images= names no column: {name!r}. Columns: {', '.join(known) or 'none'}.")
     return names
 

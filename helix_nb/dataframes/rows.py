@@ -66,7 +66,8 @@ def row_key(label: Hashable) -> str:
     kind = type(label)
     if kind is int:
         return str(label)
-    return _to_json(label if kind is str else _plain(label))
+    key = _to_json(label if kind is str else _plain(label))
+    return key if key.isascii() else key.encode("utf-8", "backslashreplace").decode()  # lone surrogates
 
 
 def _plain(label: Any) -> Any:

@@ -98,14 +98,16 @@ def compiled(text: str, columns: Sequence[Hashable]) -> Template:
 
 def names_of(columns: Sequence[Hashable]) -> dict[str, Hashable]:
     """The columns by the text a template calls them; a text that means two columns is left out."""
-    known: dict[str, Hashable] = {}
-    twice = set()
+    exact, trimmed = _by_name(columns, str), _by_name(columns, lambda label: str(label).strip())
+    known = {name: labels for name, labels in {**trimmed, **exact}.items() if name == name.strip()}
+    return {name: labels[0] for name, labels in known.items() if len(labels) == 1}
+
+
+def _by_name(columns: Sequence[Hashable], spelled: Callable[[Any], str]) -> dict[str, list[Hashable]]:
+    found: dict[str, list[Hashable]] = {}
     for label in columns:
-        name = str(label).strip()
-        if name in known:
-            twice.add(name)
-        known[name] = label
-    return {name: label for name, label in known.items() if name not in twice}
+        found.setdefault(spelled(label), []).append(label)
+    return found
 
 
 def evaluate(node: ast.AST | None, row: Row) -> Any:
@@ -130,6 +132,8 @@ def _field(hole: Hole, known: Mapping[str, Hashable], columns: Sequence[Hashable
     for name, spec in _spellings(hole.source):
         if name in known:
             return Field(hole.raw, ast.Name(id=name), "", spec, (name,))
+    if hole.expression in known:  # before a conversion
+        return Field(hole.raw, ast.Name(id=hole.expression), hole.conversion, hole.spec, (hole.expression,))
     try:
         node = ast.parse(hole.expression, mode="eval").body
     except (SyntaxError, ValueError, RecursionError):
@@ -183,5 +187,5 @@ def _unknown(raw: str, name: str, known: Mapping[str, Hashable], columns: Sequen
 
 def _refuse_single_braces(text: str, known: Mapping[str, Hashable]) -> None:
     for name in known:
-        if f"{{{name}}}" in text:
+        if name and f"{{{name}}}" in text:
             raise ConfigError(f"Write {{{{{name}}}}} with two braces to fill in the column {name!r}.")
