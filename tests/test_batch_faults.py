@@ -219,3 +219,7 @@ def test_a_row_times_out_by_its_own_request_not_by_its_wait() -> None:
         hx.connect(server.url, name="s")
         silent = ROWS[:1].helix.ask(ASK, timeout=0.4, **QUIET)
     assert silent["answer_error"].iloc[0].startswith("TimedOut: No whole answer within 0.4 seconds")
+    with BatchServer(answer=lambda body: '{"a": 1}' if len(body["messages"]) > 1 else "no") as server:
+        hx.connect(server.url, name="s")
+        repaired = ROWS[:8].helix.ask(ASK, schema={"a": int}, concurrency=8, rpm=600, timeout=0.4, **QUIET)
+    assert (repaired["answer_status"] == "ok").all()
