@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import pickle
 import traceback
 import warnings
@@ -161,6 +162,16 @@ def test_configuration_shows_no_key(server):
     shown += [repr(hx.connect(f"http://127.0.0.1:9/v1?key={KEY}#{KEY}", name="query"))]
     shown += [repr(hx.connect(server.url, headers={"X-Api-Key": KEY}, name="header")), repr(hx.use())]
     assert leaks("\n".join(shown)) == []
+
+
+@pytest.mark.parametrize("carrier", ["aiohttp", "httpx"])
+def test_no_library_logs_the_key(server, caplog, carrier):
+    """With everything logged, a key that a server repeats in headers and status lines is masked too."""
+    hx.connect(server.url, key_env="CANARY_KEY", name="loud", retries=0, carrier=carrier)
+    with caplog.at_level(logging.DEBUG):
+        for model in ("redirect", "status-line", "no-http", "header", "whole"):
+            told(lambda: hx.ask("?", model=model))  # noqa: B023 - called at once
+    assert leaks(caplog.text) == [] and ("[key]" in caplog.text) == (carrier == "httpx")
 
 
 def test_a_header_that_carries_a_key_is_a_key(server, tmp_path):

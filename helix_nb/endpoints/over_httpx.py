@@ -8,6 +8,7 @@ next request.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 import time
@@ -34,6 +35,7 @@ from .carrier import (
 KEEP_MOST = 256
 THROUGH_PROXY = ", through the proxy that the environment names"
 LOOK_UP_EVERY = 64  # reads after which everybody else has a turn
+_LOGGERS = "httpx httpcore.connection httpcore.http11 httpcore.http2 httpcore.proxy httpcore.socks"
 _UNUSABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError)
 
 
@@ -191,3 +193,13 @@ async def _closed(client: httpx.AsyncClient, response: httpx.Response | _Opened 
                 await closing.aclose()
         except (httpx.HTTPError, OSError, RuntimeError):
             continue
+
+
+def _masked(record: logging.LogRecord) -> bool:
+    """The libraries log what a server answers: a key that it repeats in a header or its status line too."""
+    record.msg, record.args = redact(record.getMessage()), None
+    return True
+
+
+for _name in _LOGGERS.split():  # a logger's filter does not see what its children log
+    logging.getLogger(_name).addFilter(_masked)
