@@ -78,6 +78,18 @@ def test_context_of_every_kind_goes_along(kernel: KernelSession, okay: SlowServe
     assert "df (DataFrame, 1,000 × 2, about" in shown and "portrait (picture)" in shown
 
 
+def test_a_class_of_a_cell_has_a_source(kernel: KernelSession, okay: SlowServer) -> None:
+    """Its newest definition goes along, with its decorators; a class inside another one too."""
+    kernel.run("@dataclass\nclass Hut:\n    class Bed:\n        warm = True\n\n    beds: int")
+    kernel.run("1 +")
+    ran = kernel.run("%helix ask -a City -a Hut -a Hut.Bed -- What is this?")
+    assert ran.status == "ok", ran.error
+    sent = [part["text"] for part in okay.bodies[-1]["messages"][-1]["content"]]
+    assert 'kind="class">\n@dataclass\nclass City:\n    name: str\n    people: int\n' in sent[0]
+    assert "class Hut:\n    class Bed:\n        warm = True\n\n    beds: int\n" in sent[1]
+    assert ">\n    class Bed:\n        warm = True\n" in sent[2]
+
+
 def test_a_frame_keeps_to_its_budget(kernel: KernelSession, okay: SlowServer) -> None:
     """However wide a frame, what is sent of it keeps to the tokens it was given, and says how many."""
     kernel.run("wide = pd.DataFrame([[f'value {i}' for i in range(400)]] * 50)")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -299,7 +302,48 @@ def test_objects_keep_to_their_budget() -> None:
         def __repr__(self) -> str:
             raise RuntimeError("no")
 
+        @property
+        def size(self) -> int:
+            raise RuntimeError("nowhere")
+
     made = attach("data", {"data": {"key": list(range(10_000))}}, 100)
     assert tokens_of(made.text) <= 110 and "[cut after about 100 tokens]" in made.text
     with pytest.raises(ConfigError, match="the repr of that Broken failed with RuntimeError"):
         attach("broken", {"broken": Broken()})
+    with pytest.raises(ConfigError, match=r"broken\.size cannot be read: RuntimeError: nowhere"):
+        attach("broken.size", {"broken": Broken()})
+
+
+def test_a_large_object_costs_what_is_sent_of_it() -> None:
+    """Of millions of items only those that fit are read; a text or bytes that large are refused."""
+    numbers = list(range(3_000_000))
+    began = time.process_time()
+    made = attach("data", {"data": {"numbers": numbers, "again": [numbers]}})
+    assert time.process_time() - began < 0.5 and "0,\n" in made.text
+    assert "[cut after about 2,000 tokens]" in made.text
+    for large in ("x" * 400_001, b"x" * 400_001):
+        with pytest.raises(ConfigError, match="larger than 400 kB"):
+            attach("large", {"large": large})
+    with pytest.raises(ConfigError, match="neither text nor a picture"):
+        attach("raw", {"raw": b"\x00\x01"})
+    assert attach("raw", {"raw": "née".encode()}).text == "née"
+
+
+def test_a_key_is_hidden_before_a_text_is_cut() -> None:
+    """Wherever the end falls, in a cell of a table or in a repr, no part of a key is sent."""
+    key = "hl-canary0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    for before in range(0, 400, 7):
+        text = "x" * before + " " + key
+        for value in (pd.DataFrame({"text": [text]}), pd.Series([text]), [text], {text: text}):
+            assert "canary" not in attach("it", {"it": value}, 100).text
+
+
+def test_what_only_wraps_a_source_is_sent_as_that_source() -> None:
+    """A cached function is a function; a subclass of a DataFrame is one."""
+
+    class Frame(pd.DataFrame):
+        pass
+
+    cached = functools.cache(tokens_of)
+    assert attach("cached", {"cached": cached}) == replace(attach("f", {"f": tokens_of}), name="cached")
+    assert attach("frame", {"frame": Frame({"a": [1]})}).kind == "DataFrame, 1 × 1"

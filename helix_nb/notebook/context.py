@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import pprint
 import re
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..config import redact
 from ..errors import ConfigError, told
 from .names import value_or_path
+from .sources import kind_of, source_of
 
 BUDGET_TOKENS = 2_000
+LONGEST_KEY = 10_000  # characters
 MOST_FILE_BYTES = 400_000  # about 100,000 tokens
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 SECRETS = re.compile(r"(?<![\w-])(?:hl|sk|pk|gsk|xai|nvapi|hf|ghp)[-_][A-Za-z0-9_-]{20,}")
@@ -60,7 +61,12 @@ def attach(word: str, names: Mapping[str, Any], budget: int = BUDGET_TOKENS) -> 
         return Attached(word, kind, picture=value)
     if not text.strip():
         raise ConfigError(f"-a: {word} is empty; nothing was sent.")
-    return Attached(word, kind, SECRETS.sub("[key]", redact(text)))
+    return Attached(word, kind, hidden(text))
+
+
+def hidden(text: str) -> str:
+    """A text without known keys, and without what looks like one."""
+    return SECRETS.sub("[key]", redact(text))
 
 
 def is_picture(value: Any) -> bool:
@@ -79,15 +85,30 @@ def _read(word: str, value: Any, budget: int) -> tuple[str, str]:
     if is_picture(value):
         return "picture", ""
     if isinstance(value, str):
+        _refuse_large(word, value)
         return ("cell" if word.startswith("In[") else "text"), value
-    if isinstance(value, types.ModuleType | type | types.FunctionType | types.MethodType):
-        return _source(word, value)
-    kind = type(value).__name__
-    if kind in ("DataFrame", "Series") and type(value).__module__.startswith("pandas"):
-        from .tables import frame_text, series_text
+    if isinstance(value, bytes | bytearray):
+        return "text", _text(word, bytes(value))
+    return _live(word, value, budget)
 
-        return frame_text(value, budget) if kind == "DataFrame" else series_text(value, budget)
-    return _object(value, budget)
+
+def _live(word: str, value: Any, budget: int) -> tuple[str, str]:
+    if kind := kind_of(value):
+        source = source_of(value)
+        if source is None:
+            raise ConfigError(f"-a: the source of {word} is not available; nothing was sent.")
+        _refuse_large(f"the source of {word}", source)
+        return kind, source
+    table = next((cls.__name__ for cls in type(value).__mro__ if _is_pandas(cls)), None)
+    if table is None:
+        return _object(value, budget)
+    from .tables import frame_text, series_text
+
+    return frame_text(value, budget) if table == "DataFrame" else series_text(value, budget)
+
+
+def _is_pandas(cls: type) -> bool:
+    return cls.__name__ in ("DataFrame", "Series") and cls.__module__.partition(".")[0] == "pandas"
 
 
 def _file(word: str, path: Path) -> tuple[str, str]:
@@ -98,18 +119,28 @@ def _file(word: str, path: Path) -> tuple[str, str]:
         raise ConfigError(f"-a: {word} cannot be read: {error.strerror}.") from None
     if is_picture(data[:16]):
         return "picture", ""
-    if len(data) > MOST_FILE_BYTES:
-        raise ConfigError(
-            f"-a: {word} is larger than {MOST_FILE_BYTES // 1000} kB; load it and attach the part you mean."
-        )
+    text = _text(word, data)
+    if path.suffix == ".ipynb":
+        return "notebook", _notebook(word, text)
+    return "file", text
+
+
+def _text(word: str, data: bytes) -> str:
+    _refuse_large(word, data)
     text = _decoded(data)
     if text is None:
         raise ConfigError(
             f"-a: {word} is neither text nor a picture (PNG, JPEG, GIF, WebP); nothing was sent."
         )
-    if path.suffix == ".ipynb":
-        return "notebook", _notebook(word, text)
-    return "file", text
+    return text
+
+
+def _refuse_large(word: str, data: str | bytes) -> None:
+    """What is so large cannot be meant."""
+    size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "replace"))
+    if size > MOST_FILE_BYTES:
+        most = f"{MOST_FILE_BYTES // 1000} kB"
+        raise ConfigError(f"-a: {word} is larger than {most}; attach the part you mean.")
 
 
 def _decoded(data: bytes) -> str | None:
@@ -130,28 +161,31 @@ def _notebook(word: str, text: str) -> str:
         raise ConfigError(f"-a: {word} is not a notebook that can be read; nothing was sent.") from None
 
 
-def _source(word: str, value: Any) -> tuple[str, str]:
-    kind = "module" if inspect.ismodule(value) else "class" if inspect.isclass(value) else "function"
-    try:
-        source = inspect.getsource(value)
-    except (OSError, TypeError):
-        raise ConfigError(f"-a: the source of {word} is not available; nothing was sent.") from None
-    if len(source.encode()) > MOST_FILE_BYTES:
-        raise ConfigError(f"-a: the source of {word} is larger than {MOST_FILE_BYTES // 1000} kB.")
-    return kind, source
-
-
 def _object(value: Any, budget: int) -> tuple[str, str]:
     try:
-        said = str(value) if type(value).__name__ == "Reply" else pprint.pformat(value, width=100)
+        reply = type(value).__name__ == "Reply"
+        said = str(value) if reply else pprint.pformat(_some(value, budget), width=100)
     except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
         raise ConfigError(f"-a: the repr of that {type(value).__name__} failed with {told(error)}") from None
     return type(value).__name__, cut(said, budget)
 
 
+def _some(value: Any, budget: int, depth: int = 4) -> Any:
+    """Of a large container as many items as could fit: each takes half a token at least."""
+    kind, most = type(value), 2 * budget
+    if depth and kind in (list, tuple, set, frozenset):
+        return kind(_some(item, budget, depth - 1) for item in islice(value, most))
+    if depth and kind is dict:
+        return {key: _some(item, budget, depth - 1) for key, item in islice(value.items(), most)}
+    return value
+
+
 def cut(text: str, budget: int) -> str:
-    """The beginning of a text within a budget of tokens; it says when it is cut."""
-    if tokens_of(text) <= budget:
-        return text
-    kept = text.encode("utf-8", "replace")[: max(budget * 7 // 2 - 40, 0)].decode("utf-8", "ignore")
+    """The beginning of a text within a budget of tokens; it says when it is cut, and never cuts a key."""
+    most_bytes = budget * 7 // 2
+    beginning = text[: most_bytes + LONGEST_KEY]
+    shown = hidden(beginning)
+    if beginning == text and tokens_of(shown) <= budget:
+        return shown
+    kept = shown.encode("utf-8", "replace")[: max(most_bytes - 40, 0)].decode("utf-8", "ignore")
     return f"{kept}\n[cut after about {budget:,} tokens]"

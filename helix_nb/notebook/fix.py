@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..markdown import plain
 from .cells import Cells, Failure
 from .context import cut
+from .sources import in_cell
 
 TRACEBACK_TOKENS = 1_500
 CELL_TOKENS = 6_000
@@ -89,11 +90,7 @@ def _block(language: str, text: str) -> str:
 
 def _is_users(frame: traceback.FrameSummary) -> bool:
     name = frame.filename
-    return (
-        name.startswith("<ipython-input")
-        or "ipykernel_" in name
-        or ("site-packages" not in name and _local(name))
-    )
+    return in_cell(name) or ("site-packages" not in name and _local(name))
 
 
 def _local(name: str) -> bool:
@@ -101,5 +98,4 @@ def _local(name: str) -> bool:
 
 
 def _where(frame: traceback.FrameSummary) -> str:
-    in_cell = frame.filename.startswith("<ipython-input") or "ipykernel_" in frame.filename
-    return "Cell" if in_cell else f'File "{frame.filename}"'
+    return "Cell" if in_cell(frame.filename) else f'File "{frame.filename}"'

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, told
 
 DOTTED = re.compile(r"@?[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 HISTORY = re.compile(r"(In|Out)\[(\d+)\]")
@@ -40,6 +40,8 @@ def value_of(word: str, names: Mapping[str, Any]) -> Any:
             value = getattr(value, attribute)
         except AttributeError:
             raise Missing(word) from None
+        except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
+            raise ConfigError(f"{word} cannot be read: {told(error)}") from None
     return value
 
 
@@ -90,4 +92,4 @@ def _guess(word: str, names: Mapping[str, Any]) -> str:
     except NO_PATH:
         pass
     close = difflib.get_close_matches(word.removeprefix("@"), near, 1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    return f" Did you mean {close[0]!r}?" if close and close[0] != word else ""

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from .context import LONGEST_KEY, cut, hidden, tokens_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -15,8 +17,6 @@ LONGEST_VALUE = 80
 
 def frame_text(frame: pd.DataFrame, budget: int) -> tuple[str, str]:
     """What it is, and the fullest description that fits the budget of tokens."""
-    from .context import cut, tokens_of
-
     kind = f"DataFrame, {len(frame):,} × {frame.shape[1]:,}"
     widths = [frame.shape[1], *(count for count in (60, 25, 10, 4) if count < frame.shape[1])]
     columns = ""
@@ -32,8 +32,6 @@ def frame_text(frame: pd.DataFrame, budget: int) -> tuple[str, str]:
 
 def series_text(series: pd.Series[Any], budget: int) -> tuple[str, str]:
     """What it is, its first values and its statistics, within the budget of tokens."""
-    from .context import cut
-
     kind = f"Series, {len(series):,}"
     frame = series.to_frame(str(series.name) if series.name is not None else "value")
     _, text = frame_text(frame, budget)
@@ -82,5 +80,5 @@ def _csv(frame: pd.DataFrame) -> str:
 def _short(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.6g}"
-    said = str(value)
+    said = hidden(str(value)[: LONGEST_VALUE + LONGEST_KEY])
     return said if len(said) <= LONGEST_VALUE else said[: LONGEST_VALUE - 3] + "..."
