@@ -19,7 +19,7 @@ from .draft import Draft
 from .errors import HelixError, stopped, told
 from .messages import Delta, Reply, ToolCall
 from .rounds import MAX_ROUNDS, Outcome, rounds
-from .runtime import WAKE_S, Task
+from .runtime import WAKE_S, Task, interruptible
 
 Finished = Callable[[Outcome | None, Reply], None]
 
@@ -65,12 +65,14 @@ class Running:
     def changed(self, timeout_s: float) -> bool:
         """Wait, on any thread, until something new arrived or it is done; False when neither did."""
         with self._changed:
-            if self._version == self._seen and not self.done:
-                self._changed.wait(timeout_s)
+            if self._version == self._seen and not self.done and timeout_s > 0:
+                with interruptible():
+                    self._changed.wait(timeout_s)
             new = self._version != self._seen or self.done
             self._seen = self._version
             return new
 
+    @interruptible()
     def settled(self, timeout_s: float) -> None:
         """Wait, on any thread, until it is done or wants a tool called; pieces of text wake nobody."""
         self._turn.clear()
@@ -98,6 +100,7 @@ class Running:
         if wanted is not None:
             wanted.get_loop().call_soon_threadsafe(_resolve, wanted, None)
 
+    @interruptible()
     def serve_calls(self) -> None:
         """Run the tools the model asked for, on this thread."""
         while self._calls:

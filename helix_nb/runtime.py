@@ -11,8 +11,10 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from .errors import HelixError, stopped
@@ -109,9 +111,10 @@ class Task(Generic[T]):
         return self.future.exception()
 
     def wait(self) -> T:
-        # A bounded wait: on some platforms an unbounded one is not interruptible.
-        while not self._ended.wait(0.1):
-            pass
+        with interruptible():
+            # A bounded wait: on some platforms an unbounded one is not interruptible.
+            while not self._ended.wait(0.1):
+                pass
         return self.future.result()
 
     def cancel(self, *, wait: bool = True) -> None:
@@ -128,6 +131,32 @@ class Task(Generic[T]):
             return
         if wait and not on_loop_thread():
             self._ended.wait(LEAVE_S)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a blocking wait inside a running loop.
+
+    asyncio.run, and ipykernel in a cell that awaits, only note it for their loop, which stands still.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    noted = callable(handler) and handler is not signal.default_int_handler
+    if not noted or threading.current_thread() is not threading.main_thread() or not _in_a_loop():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def run_sync(coro: Coroutine[Any, Any, T]) -> T:

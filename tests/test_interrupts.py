@@ -29,10 +29,15 @@ def stalling() -> Iterator[WireServer]:
     """A server that says half a sentence and then nothing; "whole" prompts it answers."""
     half = frame(delta={"content": PARTIAL})
     whole = frame(delta={"content": "Whole."}) + frame(delta={}, finish_reason="stop")
+    call = {"index": 0, "id": "c", "function": {"name": "tool", "arguments": ""}}
 
     def script(got: Got) -> Answer:
+        if got.method == "GET":
+            return Answer(end="hang", hang_at=0)
         if "whole" in got.json["messages"][-1]["content"]:
             return Answer(whole)
+        if "tools" in got.json:
+            return Answer(frame(delta={"tool_calls": [call]}, finish_reason="tool_calls"))
         return Answer(half, end="hang", hang_at=len(half))
 
     with WireServer(script) as server:
@@ -79,6 +84,38 @@ def test_ctrl_c_while_iterating_a_stream(stalling: WireServer) -> None:
             pass
     assert s.reply.status == "interrupted"
     check_stopped(stalling)
+
+
+@pytest.mark.parametrize("face", ["ask", "stream", "tool", "models"])
+def test_ctrl_c_during_a_blocking_call_in_a_running_loop(stalling: WireServer, face: str) -> None:
+    """asyncio.run notes Ctrl-C for its loop only, which stands still: the call lets go all the same."""
+    blocked = threading.Event()
+
+    def tool() -> None:
+        """Wait."""
+        blocked.set()
+        time.sleep(20)
+
+    async def main() -> None:
+        if face == "stream":
+            with hx.stream("half") as s:
+                for _ in s:
+                    blocked.set()
+        elif face == "tool":
+            hx.ask("call a tool", tools=[tool])
+        elif face == "models":
+            hx.models()
+        else:
+            hx.ask("half")
+
+    arrived = blocked.is_set if face in ("stream", "tool") else lambda: bool(stalling.got)
+    threading.Thread(target=_press_when(arrived), daemon=True).start()
+    begun, handler = time.monotonic(), signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert time.monotonic() - begun < 10 and signal.getsignal(signal.SIGINT) is handler
+    if face != "tool":
+        assert stalling.hung_up.wait(SOON_S)
 
 
 def test_leaving_a_stream_early(stalling: WireServer) -> None:

@@ -121,6 +121,7 @@ START = (
 WAITS = {
     "ask": f"{START}running.result()",
     "aask": f"{START}await running.aresult()",
+    "ask beside an await": f"import asyncio\nawait asyncio.sleep(0)\n{START}running.result()",
     "stream": "with hx.stream('count') as s:\n    for piece in s: print(piece, flush=True)",
     "astream": "async with hx.astream('count') as s:\n    async for piece in s: print(piece, flush=True)",
 }
