@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from .asking import Asked
+from .blocking import interruptible
 from .config import redact
 from .draft import Draft
 from .errors import HelixError, stopped, told
 from .messages import Delta, Reply, ToolCall
 from .rounds import MAX_ROUNDS, Outcome, rounds
-from .runtime import WAKE_S, Task, interruptible
+from .runtime import WAKE_S, Task
 
 Finished = Callable[[Outcome | None, Reply], None]
 

@@ -11,12 +11,11 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
-import signal
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from .blocking import Daemons, interruptible
 from .errors import HelixError, stopped
 
 T = TypeVar("T")
@@ -44,6 +43,7 @@ def loop() -> asyncio.AbstractEventLoop:
 
 def _serve(current: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(current)
+    current.set_default_executor(Daemons())
     try:
         current.run_forever()
     finally:
@@ -131,32 +131,6 @@ class Task(Generic[T]):
             return
         if wait and not on_loop_thread():
             self._ended.wait(LEAVE_S)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end a blocking wait inside a running loop.
-
-    asyncio.run, and ipykernel in a cell that awaits, only note it for their loop, which stands still.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    noted = callable(handler) and handler is not signal.default_int_handler
-    if not noted or threading.current_thread() is not threading.main_thread() or not _in_a_loop():
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def run_sync(coro: Coroutine[Any, Any, T]) -> T:

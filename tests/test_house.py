@@ -20,7 +20,7 @@ FLOORS = [
     {"chat", "faces", "rounds", "running", "asking", "streams"},
     {"exchange", "gate", "pacing", "draft"},
     {"endpoints", "records"},
-    {"demo", "runtime", "config", "session", "environment", "connection"},
+    {"demo", "runtime", "blocking", "config", "session", "environment", "connection"},
     {"messages", "errors", "markdown", "schemas", "images", "keys", "braces", "urls", "provenance"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -137,6 +137,32 @@ def test_a_script_may_end_at_any_moment_of_an_ask(until: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("carrier", ["aiohttp", "httpx"])
+def test_a_script_does_not_wait_for_a_name_that_is_looked_up(carrier: str) -> None:
+    """Whoever answers no question about a host ends the connect timeout, and keeps no script from leaving."""
+    started = time.monotonic()
+    done = script(
+        """
+        import os, socket, time
+        known = socket.getaddrinfo
+        def hangs(host, *rest, **more):
+            if "lost" in str(host):
+                time.sleep(30)
+            return known(host, *rest, **more)
+        socket.getaddrinfo = hangs
+        import helix_nb as hx
+        hx.connect("http://lost.example", carrier=os.environ["CARRIER"], connect_timeout_s=0.3, retries=0)
+        try:
+            hx.ask("Where?", model="m")
+        except hx.TimedOut as error:
+            print("connect_timeout_s" in str(error))
+        """,
+        CARRIER=carrier,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert time.monotonic() - started < 20
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_child_gets_a_loop_of_its_own() -> None:
     """After a fork both processes can ask, and both exit by themselves."""
