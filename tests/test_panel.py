@@ -411,7 +411,7 @@ def test_send_from_python(view: View) -> None:
     view.panel.observe(lambda change: seen.append(change["new"]), "busy")
     assert repr(view.panel) == "ChatPanel(0 turns)"
     assert view.panel.send("hello").result().text == "hello"
-    view.idle()
+    view.until(lambda: len(seen) == 2)
     assert seen == [True, False] and repr(view.panel) == "ChatPanel(1 turn)"
     with pytest.raises(hx.ConfigError, match="empty"):
         view.panel.send("  ")

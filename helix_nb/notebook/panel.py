@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from .panel_wishes import Wishes
 if TYPE_CHECKING:
     import pandas as pd
 
+_displayed: weakref.WeakSet[ChatPanel] = weakref.WeakSet()
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -48,10 +51,11 @@ class ChatPanel(anywidget.AnyWidget):
 
     `panel.chat` is that Chat, `panel.send("...")` asks from Python, `panel.frame()` is its part of
     the log. `panel.busy` is True while an answer is under way; observe it with
-    `panel.observe(callback, "busy")` (called on a background thread). Beside the panel stands a
-    static transcript, which is what a saved notebook shows without a kernel. After a page reload,
-    JupyterLab keeps the transcript it had: display the panel again in a cell to save what came
-    later. Nothing of the conversation, and no key, is part of the widget's saved state.
+    `panel.observe(callback, "busy")`, called on a thread of its own, where `panel.send` works.
+    Beside the panel stands a static transcript, which is what a saved notebook shows without a
+    kernel. After a page reload, JupyterLab keeps the transcript it had: display the panel again in
+    a cell to save what came later. Nothing of the conversation, and no key, is part of the widget's
+    saved state.
 
     Raises:
         ConfigError: both a chat and settings for a new one were given.
@@ -85,7 +89,8 @@ class ChatPanel(anywidget.AnyWidget):
         self._conversation = Conversation(self._chat, self._emit, self._changed, height)
         self._wishes = Wishes(self._conversation)
         self._transcript = Transcript()
-        self._displayed = self._writing = self._stale = False
+        self._displayed = self._writing = self._stale = self._was_busy = False
+        self._teller: threading.Thread | None = None
         self.on_msg(self._receive)
         _answer_where_asked(self.comm)
 
@@ -129,11 +134,21 @@ class ChatPanel(anywidget.AnyWidget):
         self._wishes.take(content, buffers)
 
     def _changed(self) -> None:
-        self.busy = self._conversation.busy
-        if self._displayed and not self.busy:
+        busy = self._conversation.busy
+        if busy != self._was_busy:
+            self._was_busy = busy
+            self._teller = threading.Thread(target=self._tell, args=(self._teller, busy), daemon=True)
+            self._teller.start()
+        if self._displayed and not busy:
             self._stale = True
             if not self._writing:
                 runtime.submit(self._write())
+
+    def _tell(self, before: threading.Thread | None, busy: bool) -> None:
+        """Let the observers of `busy` know, one change after the other, off the loop: they may ask too."""
+        if before is not None:
+            before.join()
+        self.busy = busy
 
     async def _write(self) -> None:
         """Bring the transcript up to date, off the loop: a long one takes a while to render."""
@@ -155,6 +170,9 @@ class ChatPanel(anywidget.AnyWidget):
         data = bundle[0] | {"text/plain": "A conversation in a chat panel:"}
         show(data, metadata=bundle[1], raw=True)
         shell = get_ipython()
+        if shell is not None:
+            shell.events.register("post_run_cell", _look_again)
+            _displayed.add(self)
         pages = PAGES if shell is not None and surface(shell) == "live" else 1
         self._transcript.show(list(self._conversation.items), pages)
         self._displayed = True
@@ -163,6 +181,12 @@ class ChatPanel(anywidget.AnyWidget):
     def __repr__(self) -> str:
         count = len(self._conversation.items) if hasattr(self, "_conversation") else 0
         return f"ChatPanel({count} turn{'s' * (count != 1)})"
+
+
+def _look_again(*_: object) -> None:
+    """After a cell: it may have connected an endpoint, chosen a model, or changed the Chat's settings."""
+    for panel in tuple(_displayed):
+        runtime.call_soon(panel._conversation.look)
 
 
 def _file(path: str | Path) -> File:
@@ -177,7 +201,7 @@ def _file(path: str | Path) -> File:
     if mime.startswith("image/"):
         return File(path.name, data=data, mime=mime)
     try:
-        return File(path.name, text=data.decode("utf-8"), mime=mime)
+        return File(path.name, text=data.decode("utf-8-sig"), mime=mime)
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is neither an image nor text in UTF-8.") from None
 

@@ -38,7 +38,7 @@ def _parameter(chat: Chat, name: str, value: Any) -> None:
         chat.params.pop(name, None)
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ConfigError(f"{name} is a number from {low:g} to {high:g}, not {value!r}.")
+        raise ConfigError(f"{name} is a number from {low:,.0f} to {high:,.0f}, not {value!r}.")
     chat.params[name] = int(value) if name == "max_tokens" else value
 
 
@@ -110,9 +110,8 @@ def _choices() -> list[dict[str, str]]:
 
 async def models_of(endpoint: str) -> dict[str, Any]:
     """The models of an endpoint, for the picker; a failure is a note, and any name may be typed."""
-    connection = resolve(endpoint or None)
     try:
-        found = await endpoint_for(connection).models()
+        found = await endpoint_for(resolve(endpoint or None)).models()
     except HelixError as error:
         return {"items": [], "note": redact(f"{error} You can type the name of a model.")}
     note = "" if found else "The endpoint lists no models; you can type the name of one."

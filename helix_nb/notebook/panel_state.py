@@ -6,25 +6,24 @@ come on any thread, and the Chat, which a cell may use too, only hand over to it
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from .. import runtime
-from ..chat import Chat, Turn
+from ..chat import Chat
 from ..config import redact
 from ..errors import ChatBusy, ConfigError, HelixError
 from ..markdown import plain
 from ..messages import Origin, Reply
 from ..running import Running
-from . import panel_settings, panel_waiting
+from . import panel_settings, panel_tools, panel_waiting
 from .panel_facts import totals_of
 from .panel_files import File, images_of, prompt_with
 from .panel_pace import Pace
 from .panel_protocol import Message
 from .panel_stream import size_of
-from .panel_turns import Item
+from .panel_turns import Item, in_order
 
 SHOWN = 20  # turns in a snapshot; older ones are sent when asked for
 
@@ -46,7 +45,8 @@ class Conversation:
         self.items = [Item.of_turn(turn) for turn in chat.turns]
         self._changed = changed
         self._thread = chat.thread_id
-        self._removed: tuple[int, list[Item], str] | None = None
+        self._before: tuple[str, list[Item]] | None = None  # the thread and turns before the last removal
+        self._state: Message = {}  # as the views were told it last
         me = weakref.ref(self)
         chat.on_change(lambda: runtime.call_soon(_sync, me))
         runtime.call_soon(_sync, me)
@@ -91,19 +91,31 @@ class Conversation:
         self.emit({"t": "turn", "turn": item.view()})
         self.told()
 
-    def again(self, item: Item, text: str) -> None:
-        """Ask a turn's question anew, or another in its place; what came after it is dropped."""
+    def again(self, item: Item, text: str) -> int:
+        """Ask a turn's question anew, or another in its place; how many later turns that dropped."""
         self.idle()
         later = self.items[self.items.index(item) + 1 :]
-        self.remove([item, *later])
         renewed = Item(text, item.files, id=item.id)
+        if later:
+            self._remember()
+        elif self._before is not None:
+            thread, items = self._before
+            self._before = thread, [renewed if one is item else one for one in items]
+        self._drop([item, *later])
         self.ask(renewed, lambda: item.files)
         self.add(renewed)
+        return len(later)
 
     def remove(self, items: list[Item]) -> None:
         """Forget turns; the model will not see them any more."""
         self.idle()
-        self._removed = (self.items.index(items[0]), items, self.chat.thread_id)
+        self._remember()
+        self._drop(items)
+
+    def _remember(self) -> None:
+        self._before = self.chat.thread_id, self.items
+
+    def _drop(self, items: list[Item]) -> None:
         self.items = [item for item in self.items if item not in items]
         gone = {id(item.turn) for item in items if item.turn is not None}
         for index in reversed(range(len(self.chat.turns))):
@@ -115,20 +127,22 @@ class Conversation:
     def clear(self) -> bool:
         """Begin a new conversation with the same settings; whether there was one before."""
         self.idle()
-        self._removed = (0, self.items, self.chat.thread_id)
+        before = self.items
+        self._remember()
         self.chat.reset()
         self.renew([])
-        return bool(self._removed[1])
+        return bool(before)
 
     def restore(self) -> None:
-        """Bring back what was removed last."""
+        """Bring back what was removed last, and keep what was asked since in the same conversation."""
         self.idle()
-        if self._removed is None:
+        if self._before is None:
             return
-        at, items, thread = self._removed
-        kept = self.items if self.chat.thread_id == thread else []
-        whole = [*kept[:at], *items, *kept[at:]]
-        self._removed, self.chat.thread_id = None, thread
+        (thread, items), self._before = self._before, None
+        known = {item.id for item in items}
+        later = self.items if self.chat.thread_id == thread else []
+        whole = [*items, *(item for item in later if item.id not in known)]
+        self.chat.thread_id = thread
         self.chat.turns[:] = [item.turn for item in whole if item.turn is not None]
         self.renew(whole)
 
@@ -144,12 +158,11 @@ class Conversation:
     def _start(self, item: Item) -> Running:
         prompt = prompt_with(item.prompt, item.files)
         item.running = self.chat.start(prompt, None, Origin(source="chat"), images=images_of(item.files))
+        panel_tools.serve(item.running)
         self._watch(item, item.running)
         return item.running
 
     def _watch(self, item: Item, running: Running) -> None:
-        if running.asked.tools:
-            threading.Thread(target=_serve_calls, args=(running,), name="helix_nb tools", daemon=True).start()
         pace = Pace(lambda: self._step(item, running))
         running.on_change(lambda: pace.changed(last=running.done))
         running.rest_by(pace.rest)
@@ -181,10 +194,15 @@ class Conversation:
         here = {id(turn) for turn in self.chat.turns}
         gone = [item for item in self.items if item.turn is not None and id(item.turn) not in here]
         self.items = [item for item in self.items if item not in gone]
-        if self._adopt():
-            self.renew(self.items)
-        elif gone:
+        new = self._adopt()
+        if gone:
             self.emit({"t": "drop", "ids": [item.id for item in gone]})
+        ordered = in_order(self.items, self.chat.turns)
+        if self.items != ordered:
+            self.renew(ordered)
+        elif gone or new:
+            for item in new:
+                self.emit({"t": "turn", "turn": item.view()})
             self.told()
 
     def _link(self) -> None:
@@ -194,28 +212,16 @@ class Conversation:
             if item.turn is None and item.running is not None:
                 item.turn = joined.get(item.running.reply.exchange_id or "")
 
-    def _adopt(self) -> bool:
-        """Show turns and a running exchange that are not ours; whether there were any."""
+    def _adopt(self) -> list[Item]:
+        """Take in turns and a running exchange that are not ours; return them."""
         known = {id(item.turn) for item in self.items if item.turn is not None}
-        new = [turn for turn in tuple(self.chat.turns) if id(turn) not in known]
-        for turn in new:
-            self.items.insert(self._place(turn), Item.of_turn(turn))
+        new = [Item.of_turn(turn) for turn in tuple(self.chat.turns) if id(turn) not in known]
         running = self.chat.running
-        if running is None or running.done or any(item.running is running for item in self.items):
-            return bool(new)
-        item = Item.of_running(running)
-        self.items.append(item)
-        self._watch(item, running)
-        return True
-
-    def _place(self, turn: Turn) -> int:
-        """Where a turn of the Chat belongs among the items: after the turn before it."""
-        turns = self.chat.turns
-        at = next((index for index, one in enumerate(turns) if one is turn), len(turns))
-        if at >= len(turns) - 1:
-            return len(self.items)
-        before = turns[at - 1] if at else None
-        return next((i + 1 for i, item in enumerate(self.items) if before and item.turn is before), 0)
+        if running is not None and not running.done and all(one.running is not running for one in self.items):
+            new.append(Item.of_running(running))
+            self._watch(new[-1], running)
+        self.items += new
+        return new
 
     # -- what the views are told
 
@@ -225,21 +231,28 @@ class Conversation:
 
     def told(self) -> None:
         """Tell the views, and whoever observes the panel, what changed besides the turns."""
-        self.emit({"t": "state"} | self.state())
+        self._state = self.state()
+        self.emit({"t": "state"} | self._state)
         self._changed()
+
+    def look(self) -> None:
+        """Tell the views where the next question will go, if that has changed elsewhere."""
+        if self._state != self.state():
+            self.told()
 
     def snapshot(self) -> Message:
         """The conversation as it stands; a view that gets it needs nothing from before."""
         turns = [item.view() for item in self.items[-SHOWN:]]
         more = max(0, len(self.items) - SHOWN)
-        return {"t": "snapshot", "turns": turns, "more": more, "state": self.state()}
+        self._state = self.state()
+        return {"t": "snapshot", "turns": turns, "more": more, "state": self._state}
 
     def state(self) -> Message:
         """What a view shows besides the turns."""
-        first = next((item.prompt.strip() for item in self.items if item.prompt.strip()), "")
+        lines = (redact(plain(item.prompt.strip().partition("\n")[0])).strip() for item in self.items)
         return {
             "busy": self.busy,
-            "title": redact(plain(first.splitlines()[0][:80])) if first else "New conversation",
+            "title": next(filter(None, lines), "New conversation")[:80],
             "totals": totals_of(item.reply for item in self.items if not item.pending),
             "height": self.height,
             **panel_settings.described(self.chat),
@@ -250,11 +263,3 @@ def _sync(me: weakref.ref[Conversation]) -> None:
     conversation = me()
     if conversation is not None:
         conversation.sync()
-
-
-def _serve_calls(running: Running) -> None:
-    """Run the tools the model asks for on a thread that waits, as `result()` does."""
-    try:
-        running.result()
-    except HelixError:
-        pass  # the panel shows it as the answer's status

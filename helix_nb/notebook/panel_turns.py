@@ -56,7 +56,9 @@ class Item:
     @property
     def reply(self) -> Reply:
         """The Reply as it stands now: the exchange may be further than the views were told."""
-        return self.running.reply if self.running is not None else self.kept
+        if self.running is None:
+            return self.kept
+        return self.running.reply if self.pending else _ended(self.running)
 
     @property
     def pending(self) -> bool:
@@ -80,7 +82,8 @@ class Item:
         answer["who"] = plain(reply.model or reply.model_requested or reply.endpoint or "")
         answer["thought"] = _thought(reply, pending=pending)
         answer["tools"] = self._tools()
-        answer["facts"] = facts_of(reply) if not pending and reply.status != "error" else []
+        told = reply.status != "error" or reply.text or reply.usage.completion_tokens is not None
+        answer["facts"] = facts_of(reply) if told and not pending else []
         if pending:
             answer["waits"] = self.waits_for
         else:
@@ -98,7 +101,7 @@ class Item:
         if uses or self.pending:
             return uses
         asked = [call for message in self._messages() for call in message.tool_calls] or self.reply.tool_calls
-        results = {m.tool_call_id: m.text for m in self._messages() if m.role == "tool"}
+        results = {m.tool_call_id: plain(m.text) for m in self._messages() if m.role == "tool"}
         return [
             {"name": plain(c.name), "arguments": plain(c.arguments), "result": results.get(c.id)}
             for c in asked
@@ -106,6 +109,28 @@ class Item:
 
     def _messages(self) -> Sequence[Message]:
         return self.turn.messages if self.turn is not None else ()
+
+
+def in_order(items: Sequence[Item], turns: Sequence[Turn]) -> list[Item]:
+    """The items in the order of a Chat's turns; those that are none stay behind the one before them."""
+    place = {id(turn): at for at, turn in enumerate(turns)}
+    places, last = [], -1
+    for item in items:
+        last = place.get(id(item.turn), last)
+        places.append(last)
+    return [items[at] for at in sorted(range(len(items)), key=places.__getitem__)]
+
+
+def _ended(running: Running) -> Reply:
+    """The final Reply; one that is whole, but of an ask that failed, says what it failed with."""
+    try:
+        return running.outcome()
+    except Exception as error:  # noqa: BLE001 - whatever it is, only the panel can show it
+        reply = running.reply
+        if reply.status not in ("ok", "pending"):
+            return reply
+        said = redact(plain(str(error)))
+        return reply.having(status="error", error=said, error_type=type(error).__name__)
 
 
 def reply_of(turn: Turn) -> Reply:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .. import runtime
-from ..errors import ConfigError, HelixError
+from ..errors import ChatBusy, ConfigError, HelixError
 from ..messages import Reply
 from . import panel_settings, panel_threads
 from .panel_files import received
@@ -81,28 +81,35 @@ class Wishes:
         items = self._conversation.items
         if message.get("id") and not any(item.id == message["id"] for item in items):
             self._stopped_early.add(str(message["id"]))
+            self.hello(message, ())  # if it never arrives, the view need not wait for it
         for item in items:
             if item.pending and item.running is not None:
                 item.running.cancel(wait=False)
 
     def regenerate(self, message: Message, _: Sequence[Any]) -> None:
         item = self._conversation.find(message.get("id"))
-        self._conversation.again(item, item.prompt)
+        self._again(item, item.prompt)
 
     def edit(self, message: Message, _: Sequence[Any]) -> None:
-        self._conversation.again(self._conversation.find(message.get("id")), str(message.get("text") or ""))
+        self._again(self._conversation.find(message.get("id")), str(message.get("text") or ""))
+
+    def _again(self, item: Item, text: str) -> None:
+        dropped = self._conversation.again(item, text)
+        if dropped:
+            said = "The later turn is dropped" if dropped == 1 else f"{dropped} later turns are dropped"
+            self._conversation.notice("info", f"{said}; the model will not see that.", _RESTORE)
 
     def delete(self, message: Message, _: Sequence[Any]) -> None:
         self._conversation.remove([self._conversation.find(message.get("id"))])
         self._conversation.notice("info", "Turn deleted; the model will not see it.", _RESTORE)
 
-    def undo(self, _message: Message, _: Sequence[Any]) -> None:
+    def undo(self, message: Message, _: Sequence[Any]) -> None:
         """Take the last turn back into the composer."""
         if not self._conversation.items:
             raise ConfigError("There is nothing to undo.")
         item = self._conversation.items[-1]
         self._conversation.remove([item])
-        self._conversation.emit({"t": "draft", "text": item.prompt})
+        self._conversation.emit({"t": "draft", "to": message.get("view"), "text": item.prompt})
         self._conversation.notice("info", "The last turn is undone.", _RESTORE)
 
     def clear(self, _message: Message, _: Sequence[Any]) -> None:
@@ -112,7 +119,10 @@ class Wishes:
             )
 
     def restore(self, _message: Message, _: Sequence[Any]) -> None:
-        self._conversation.restore()
+        try:
+            self._conversation.restore()
+        except ChatBusy as error:
+            self._conversation.notice("error", str(error), _RESTORE)
 
     def settings(self, message: Message, _: Sequence[Any]) -> None:
         panel_settings.apply(self._conversation.chat, message.get("settings") or {})
@@ -144,9 +154,10 @@ class Wishes:
 
         self._later(opened())
 
-    def export(self, _message: Message, _: Sequence[Any]) -> None:
+    def export(self, message: Message, _: Sequence[Any]) -> None:
         text = markdown_of(self._conversation.items)
-        self._conversation.emit({"t": "file", "name": "conversation.md", "text": text})
+        file = {"t": "file", "to": message.get("view"), "name": "conversation.md", "text": text}
+        self._conversation.emit(file)
 
 
 _NAMES = "hello older send stop regenerate edit delete undo clear restore settings models threads open export"
