@@ -288,8 +288,8 @@ def test_facts_format() -> None:
 
 def test_attachments(view: View, server: PanelServer) -> None:
     """Text files join the prompt in a fence they cannot close; images go beside it as data."""
-    files = [{"name": "a.py", "text": "x = '''\n```\n'''"}, {"name": "dot.png", "mime": "image/png"}]
-    turn = view.ask("Look.", "a", files=files, buffers=[PNG])
+    files = [{"name": "a.py", "text": True}, {"name": "dot.png", "mime": "image/png"}]
+    turn = view.ask("Look.", "a", files=files, buffers=[b"x = '''\n```\n'''", PNG])
     content = server.requests[-1]["messages"][-1]["content"]
     assert content[0]["text"] == "Look.\n\nFile a.py:\n````\nx = '''\n```\n'''\n````"
     assert content[1]["image_url"]["url"] == "data:image/png;base64," + base64.b64encode(PNG).decode()

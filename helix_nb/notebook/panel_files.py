@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..config import redact
 from ..errors import ConfigError
 from ..markdown import plain
 from ..messages import Message
@@ -33,24 +34,36 @@ class File:
     def size(self) -> int:
         return len(self.data if self.data is not None else (self.text or "").encode())
 
+    @property
+    def label(self) -> str:
+        """Its name, to show."""
+        return redact(plain(self.name))
+
     def view(self) -> FileView:
         """The attachment as shown; nothing here makes a browser fetch anything."""
-        shown: FileView = {"name": plain(self.name), "size": self.size}
+        shown: FileView = {"name": self.label, "size": self.size}
         if self.data is not None and self.mime in _IMAGES and len(self.data) <= SHOWN_BYTES:
             shown["url"] = f"data:{self.mime};base64,{base64.b64encode(self.data).decode()}"
         return shown
 
 
 def received(files: Sequence[Mapping[str, Any]], buffers: Sequence[Any]) -> tuple[File, ...]:
-    """The attachments of a message from a view; images came as binary buffers, in order."""
+    """The attachments of a message from a view, whose binary buffers they are, in order.
+
+    In the message itself a text would grow by what JSON escapes, beyond what Jupyter lets through.
+    """
     rest = iter(buffers or ())
     made = []
     for entry in files:
-        name, mime, text = str(entry.get("name") or "file"), str(entry.get("mime") or ""), entry.get("text")
-        if isinstance(text, str):
-            made.append(File(name, text=text, mime=mime))
+        name, mime, data = (
+            str(entry.get("name") or "file"),
+            str(entry.get("mime") or ""),
+            bytes(next(rest, b"")),
+        )
+        if entry.get("text"):
+            made.append(File(name, text=data.decode("utf-8-sig", "replace"), mime=mime))
         else:
-            made.append(File(name, data=bytes(next(rest, b"")), mime=mime))
+            made.append(File(name, data=data, mime=mime))
     if sum(file.size for file in made) > MOST_BYTES:
         raise ConfigError(f"The attachments are larger than {MOST_BYTES // 1024**2} MB; nothing was sent.")
     return tuple(made)

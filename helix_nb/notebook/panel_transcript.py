@@ -107,7 +107,7 @@ def _turn_html(item: Item) -> str:
     from ..markdown.formulas import text
 
     said = text(redact(plain(item.prompt))).replace("\n", "<br>")
-    files = "".join(f"<br><em>[{text(plain(file.name))}]</em>" for file in item.files)
+    files = "".join(f"<br><em>[{text(file.label)}]</em>" for file in item.files)
     return (
         f'<p><strong>You</strong></p><p class="hx-said">{said}{files}</p>'
         f"<p><strong>{text(_who(item.reply))}</strong></p>{_answer_html(item)}"
@@ -134,7 +134,7 @@ def markdown_of(items: Sequence[Item]) -> str:
 def _page_markdown(items: Sequence[Item], *, first: bool) -> str:
     parts = ["# Conversation"] if first else []
     for item in items:
-        files = "".join(f"\n\n*[{plain(file.name)}]*" for file in item.files)
+        files = "".join(f"\n\n*[{file.label}]*" for file in item.files)
         parts += ["## You", redact(plain(item.prompt)) + files]
         parts += [f"## {_who(item.reply)}", plain(item.reply.text), f"*{_about(item.reply)}*"]
     return "\n\n".join(part for part in parts if part) + "\n" * bool(parts)

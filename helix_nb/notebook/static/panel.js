@@ -137,7 +137,7 @@ class Turn {
     this.thinking.append(this.thinkingLabel, this.thought);
     this.tools = h("div", { class: "hx-tools" });
     this.closed = h("div", { class: "hx-blocks" });
-    this.tail = h("div", { class: "hx-tail" });
+    this.tail = h("div", { class: "hx-tail", dir: "auto" });
     this.waits = h("span");
     this.wait = h("div", { class: "hx-wait" }, h("i"), h("i"), h("i"), this.waits);
     this.strip = h("div", { class: "hx-strip", hidden: true });
@@ -152,14 +152,16 @@ class Turn {
   }
 
   update(data) {
-    this.data = { ...this.data, ...data };
-    if (!this.editing) this.showAsk();
+    const asked = ({ prompt, files } = {}) => JSON.stringify([prompt, files]);
+    const before = this.data;
+    this.data = { ...before, ...data };
+    if (!this.editing && asked(before) !== asked(this.data)) this.showAsk(); // else focus and selection stay
     if (data.answer) this.showAnswer(data.answer);
   }
 
   showAsk() {
     const { prompt, files = [] } = this.data;
-    const text = h("div", { class: "hx-text" }, prompt);
+    const text = h("div", { class: "hx-text", dir: "auto" }, prompt);
     const acts = h("div", { class: "hx-acts", role: "group", "aria-label": "Message" },
       button("edit", "Edit and ask again", () => this.edit()),
       this.copyButton("Copy message", () => prompt),
@@ -177,16 +179,17 @@ class Turn {
 
   edit() {
     this.editing = true;
-    const area = h("textarea", { class: "hx-input", value: this.data.prompt, "aria-label": "Edit message", rows: 1 });
+    const area = h("textarea", { class: "hx-input", dir: "auto", value: this.data.prompt, "aria-label": "Edit message", rows: 1 });
     const stop = () => { this.editing = false; this.showAsk(); };
     const save = () => {
-      if (this.view.busy || !area.value.trim()) return;
+      if (this.view.busy || !area.value.trim() || !this.view.fits(area.value)) return;
       stop();
       this.view.ask(this, { do: "edit", id: this.id, text: area.value });
     };
     area.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
       if (event.key === "Escape") { event.stopPropagation(); stop(); this.view.focus(); }
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); save(); }
+      if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); save(); }
     });
     area.addEventListener("input", () => grow(area));
     this.ask.replaceChildren(h("div", { class: "hx-bubble hx-editing" }, area,
@@ -221,7 +224,7 @@ class Turn {
   }
 
   block(html) {
-    const node = withCopyButtons(put(h("div", { class: "hx-block" }), html));
+    const node = withCopyButtons(put(h("div", { class: "hx-block", dir: "auto" }), html));
     if (isList(node.firstElementChild)) node.classList.add("hx-listed");
     return node;
   }
@@ -268,6 +271,7 @@ class Turn {
 
   showStrip(strip) {
     this.strip.hidden = !strip;
+    this.problem = strip?.text;
     this.strip.replaceChildren();
     if (!strip) return;
     this.strip.className = `hx-strip hx-${strip.level}`;
@@ -320,6 +324,8 @@ function grow(area) {
 }
 
 const MAX_BYTES = 7 * 1024 * 1024;
+const LIMIT = `one message takes ${bytes(MAX_BYTES)} in all.`;
+const total = (files) => files.reduce((sum, file) => sum + file.size, 0);
 const IMAGE = /^image\/(png|jpe?g|gif|webp)$/;
 
 class View {
@@ -334,13 +340,13 @@ class View {
     this.lost = false;
     this.build();
     this.listen();
-    this.send({ do: "hello", view: this.id });
+    this.send({ do: "hello" });
     this.patience();
   }
 
   get busy() { return this.state.busy; }
 
-  send(message, buffers) { this.model.send(message, undefined, buffers); }
+  send(message, buffers) { this.model.send({ ...message, view: this.id }, undefined, buffers); }
 
   build() {
     const label = "Message";
@@ -365,7 +371,7 @@ class View {
     this.notice = h("div", { class: "hx-notice", hidden: true });
     this.sheet = h("section", { class: "hx-sheet", role: "dialog", hidden: true });
     this.chips = h("div", { class: "hx-chips", hidden: true });
-    this.input = h("textarea", { class: "hx-input", rows: 1, placeholder: "Ask anything", "aria-label": label, "aria-describedby": `${this.id}k` });
+    this.input = h("textarea", { class: "hx-input", dir: "auto", rows: 1, placeholder: "Ask anything", "aria-label": label, "aria-describedby": `${this.id}k` });
     this.picker = h("input", { type: "file", multiple: true, class: "hx-away", tabIndex: -1, "aria-hidden": "true",
       accept: "image/png,image/jpeg,image/gif,image/webp,text/*,.md,.py,.json,.csv,.tsv,.yaml,.yml,.toml,.ipynb,.sql,.log,.tex,.html,.js,.ts,.css,.sh,.r,.jl,.c,.cpp,.h,.java,.go,.rs,.xml" });
     this.go = button("send", "Send", () => (this.busy ? this.stop() : this.submit()), "hx-go");
@@ -374,8 +380,10 @@ class View {
     this.composer = h("div", { class: "hx-composer" }, this.chips,
       h("div", { class: "hx-line" }, button("clip", "Attach images or text files", () => this.picker.click()), this.input, this.go));
     this.live = h("div", { class: "hx-away", role: "status", "aria-live": "polite" });
-    const others = document.querySelectorAll(".hx-panel").length; // landmarks need names of their own
-    this.root = h("section", { class: "hx-panel", "aria-label": others ? `Chat ${others + 1}` : "Chat", "data-lm-suppress-shortcuts": "true" },
+    const taken = [...document.querySelectorAll(".hx-panel")].map((panel) => panel.ariaLabel);
+    let name = "Chat"; // landmarks need names of their own
+    for (let n = 2; taken.includes(name); n++) name = `Chat ${n}`;
+    this.root = h("section", { class: "hx-panel", "aria-label": name, "data-lm-suppress-shortcuts": "true" },
       head, h("div", { class: "hx-main" }, this.log, this.jump, this.sheet), this.notice,
       h("div", { class: "hx-bottom" }, this.composer, h("div", { class: "hx-under" }, this.hint, this.totals)), this.picker, this.live);
     this.el.classList.add("hx-host");
@@ -436,17 +444,27 @@ class View {
     if (this.following && message.t !== "stream") this.stick(); // a stream's steps: by the list's size
   }
 
+  // Turns that are shown already stay where they are, with what is edited or focused in them.
   on_snapshot(message) {
-    const open = this.input.value;
-    this.turns.clear();
-    this.list.replaceChildren();
-    for (const data of message.turns) this.upsert(data);
+    const before = this.turns;
+    this.turns = new Map();
+    let goesOn = false;
+    for (const { id } of message.turns) goesOn ||= before.has(id);
+    for (const data of message.turns) {
+      const turn = before.get(data.id);
+      if (!turn) this.make(data);
+      else { this.turns.set(data.id, turn); turn.update(data); }
+    }
+    for (const [id, turn] of before) if (!this.turns.has(id)) turn.node.remove();
+    let at = this.list.firstChild;
+    for (const { node } of this.turns.values()) {
+      if (node === at) at = at.nextSibling;
+      else this.list.insertBefore(node, at);
+    }
     this.older.hidden = !message.more;
     this.on_state(message.state);
-    if (message.to == null) this.closeSheet();
-    this.following = true;
-    if (open !== this.input.value) grow(this.input);
-    this.stick();
+    if (message.to == null && !goesOn) this.closeSheet();
+    if (!goesOn) this.follow();
   }
 
   on_older(message) {
@@ -503,9 +521,9 @@ class View {
     this.notice.className = `hx-notice hx-${level}`;
     this.notice.hidden = false;
     this.notice.setAttribute("role", level === "error" ? "alert" : "status");
-    this.notice.replaceChildren(h("span", {}, text),
+    this.notice.replaceChildren(...[h("span", {}, text),
       action ? h("button", { type: "button", class: "hx-button", onclick: () => { this.notice.hidden = true; this.act(action.send); } }, action.label) : null,
-      button("close", "Dismiss", () => { this.notice.hidden = true; this.focus(); }));
+      button("close", "Dismiss", () => { this.notice.hidden = true; this.focus(); })].filter(Boolean));
     clearTimeout(this.fading);
     if (level !== "error") this.fading = setTimeout(() => (this.notice.hidden = true), 10000);
   }
@@ -519,7 +537,7 @@ class View {
   }
 
   on_draft(message) {
-    this.input.value = message.text;
+    this.input.value ||= message.text; // what is being typed stays
     grow(this.input);
     this.focus();
   }
@@ -534,7 +552,7 @@ class View {
   again() {
     if (this.asked) return;
     this.asked = setTimeout(() => (this.asked = null), 500);
-    this.send({ do: "hello", view: this.id });
+    this.send({ do: "hello" });
   }
 
   make(data) {
@@ -581,7 +599,7 @@ class View {
   }
 
   escape(event) {
-    if (event.key !== "Escape") return;
+    if (event.key !== "Escape" || event.isComposing) return;
     event.stopPropagation();
     if (this.open) this.closeSheet(true);
     else if (this.busy) this.stop();
@@ -589,10 +607,10 @@ class View {
 
   submit() {
     const text = this.input.value;
-    if (!text.trim() && !this.files.length) return;
+    if ((!text.trim() && !this.files.length) || !this.fits(text, this.files)) return;
     const id = newId();
-    const files = this.files.map(({ name, mime, size, text: content }) => ({ name, mime, size, text: content }));
-    const buffers = this.files.filter((file) => file.buffer).map((file) => file.buffer);
+    const files = this.files.map(({ name, mime, text }) => ({ name, mime, text }));
+    const buffers = this.files.map((file) => file.buffer);
     // Shown at once, before the kernel answers; the kernel's own account replaces it by its id.
     this.upsert({ id, prompt: text, files: this.files, answer: { status: "pending", blocks: [], facts: [] } });
     this.on_state({ busy: true });
@@ -648,7 +666,7 @@ class View {
   check() {
     clearTimeout(this.checking);
     this.checking = setTimeout(() => this.gone(true), 1500);
-    try { this.send({ do: "hello", view: this.id }); } catch { /* no line is left to ask on */ }
+    try { this.send({ do: "hello" }); } catch { /* no line is left to ask on */ }
   }
 
   gone(yes) {
@@ -669,28 +687,43 @@ class View {
   }
 
   async attach(list) {
+    const refused = [];
     for (const file of [...list]) { // the list itself is emptied once its event is over
-      const room = MAX_BYTES - this.files.reduce((sum, one) => sum + one.size, 0);
-      if (file.size > room) {
-        this.on_notice({ level: "error", text: `${file.name} (${bytes(file.size)}) is too large: one message takes ${bytes(MAX_BYTES)} in all.` });
-        continue;
-      }
-      const buffer = await file.arrayBuffer();
-      const entry = { name: file.name || "pasted image", mime: file.type, size: file.size };
-      if (IMAGE.test(file.type)) Object.assign(entry, { buffer, url: URL.createObjectURL(file) });
-      else {
-        try {
-          entry.text = new TextDecoder("utf-8", { fatal: true }).decode(buffer);
-          if (entry.text.includes("\0")) throw new TypeError("binary");
-        } catch {
-          this.on_notice({ level: "error", text: `${file.name} is neither text nor a PNG, JPEG, GIF or WebP image.` });
-          continue;
-        }
-      }
-      this.files.push(entry);
+      const problem = await this.read(file);
+      if (problem) refused.push(`${file.name} ${problem}`);
     }
+    if (refused.length) this.on_notice({ level: "error", text: refused.join(" ") });
     this.showChips();
     this.focus();
+  }
+
+  // Take a file along; what is wrong with it, otherwise.
+  async read(file) {
+    if (file.size > MAX_BYTES - total(this.files)) return `(${bytes(file.size)}) is too large: ${LIMIT}`;
+    const entry = { name: file.name || "pasted image", mime: file.type, size: file.size };
+    try {
+      entry.buffer = await file.arrayBuffer();
+    } catch {
+      return "cannot be read; folders cannot be attached.";
+    }
+    if (IMAGE.test(file.type)) entry.url = URL.createObjectURL(file);
+    else {
+      try {
+        entry.text = true;
+        if (new TextDecoder("utf-8", { fatal: true }).decode(entry.buffer).includes("\0")) throw new TypeError("binary");
+      } catch {
+        return "is neither text in UTF-8 nor a PNG, JPEG, GIF or WebP image.";
+      }
+    }
+    this.files.push(entry);
+  }
+
+  // Jupyter closes the line to the kernel over a larger message.
+  fits(text, files = []) {
+    const size = new Blob([JSON.stringify(text)]).size;
+    const fit = size + total(files) <= MAX_BYTES;
+    if (!fit) this.on_notice({ level: "error", text: `The message (${bytes(size)}) is too large: ${LIMIT}` });
+    return fit;
   }
 
   showChips() {
@@ -729,7 +762,7 @@ class View {
     const first = this.list.querySelector(".hx-turn");
     const id = [...this.turns.values()].find((turn) => turn.node === first)?.id;
     this.following = false;
-    this.send({ do: "older", view: this.id, before: id });
+    this.send({ do: "older", before: id });
   }
 
   // ---- speech
@@ -737,7 +770,8 @@ class View {
   say(id, all = false) {
     const speak = () => {
       this.speaking = null;
-      const text = this.turns.get(id)?.sentences(all);
+      const turn = this.turns.get(id);
+      const text = [turn?.sentences(all), all && turn?.problem].filter(Boolean).join(" ");
       if (text) this.live.textContent = text;
     };
     if (all) { clearTimeout(this.speaking); speak(); }
@@ -785,10 +819,10 @@ class View {
     this.rows = h("div", { class: "hx-rows" }, h("p", { class: "hx-quiet" }, "Reading the log…"));
     this.filter.addEventListener("input", () => {
       clearTimeout(this.typing);
-      this.typing = setTimeout(() => this.send({ do: "threads", view: this.id, search: this.filter.value }), 200);
+      this.typing = setTimeout(() => this.send({ do: "threads", search: this.filter.value }), 200);
     });
     this.sheet.replaceChildren(this.heading("Recent conversations"), this.filter, this.rows);
-    this.send({ do: "threads", view: this.id, search: "" });
+    this.send({ do: "threads", search: "" });
   }
 
   fillThreads(items) {
@@ -817,7 +851,7 @@ class View {
     this.models = [];
     this.rows.replaceChildren();
     this.below.textContent = "Asking the endpoint for its models…";
-    this.send({ do: "models", view: this.id, endpoint: this.chosen });
+    this.send({ do: "models", endpoint: this.chosen });
   }
 
   fillModels({ items, note }) {
@@ -851,6 +885,7 @@ class View {
   }
 
   modelKey(event) {
+    if (event.isComposing) return;
     const last = this.rows.children.length - 1;
     if (event.key === "ArrowDown") this.mark(Math.min(last, this.marked + 1));
     else if (event.key === "ArrowUp") this.mark(Math.max(0, this.marked - 1));
