@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, RowsFailed
+from .columns import names
+from .dataset import chunks
 from .job import Job
 from .limits import is_whole
+from .parts import write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,11 +32,13 @@ def ask_parquet(
     """Ask a model about every row of a Parquet file or folder, chunk by chunk.
 
     Each chunk becomes `part-00000.parquet` and so on in `destination`, with all its columns and the
-    new ones; memory holds one chunk. Run it again after a crash or Ctrl-C: answers that the log has
+    new ones; memory holds one chunk. Lists and objects of a schema keep their types where Parquet
+    has them, and are text otherwise. Run it again after a crash or Ctrl-C: answers that the log has
     are not asked again. `hx.batch(name)` counts positions through the whole source.
 
     Args:
-        source: a Parquet file, or a folder of them, read in the order of their names.
+        source: a Parquet file, or a folder of them, read in the order of their names; folders such
+            as `year=2026` are a column.
         destination: a folder for the parts; made if it is not there.
         template, into: as in `df.helix.ask`.
         chunk_rows: rows per part.
@@ -44,7 +49,8 @@ def ask_parquet(
         `reused`, `requests`, `prompt_tokens`, `completion_tokens` (Int64) and `cost` (Float64).
 
     Raises:
-        ConfigError: pyarrow or the source is missing, or a column or setting is wrong.
+        ConfigError: pyarrow or the source is missing, a column or setting is wrong, or a part cannot be
+            written.
 
     >>> import helix_nb as hx, pandas as pd
     >>> pd.DataFrame({"country": ["France", "Japan"]}).to_parquet("countries.parquet")
@@ -58,16 +64,14 @@ def ask_parquet(
     if not is_whole(chunk_rows, least=1):
         raise ConfigError(f"chunk_rows= is a whole number from 1 up, not {chunk_rows!r}.")
     each = replace(job(template, into, **options), errors="keep")
-    folder = Path(destination)
-    if folder.resolve() == Path(source).resolve():
-        raise ConfigError("The destination is the source itself; name another folder for the parts.")
-    folder.mkdir(parents=True, exist_ok=True)
+    source, folder = Path(source), _folder(Path(source), Path(destination))
+    added = names(into, each.recipe.schema)
     done: list[dict[str, Any]] = []
     offset = 0
-    for number, chunk in enumerate(_chunks(Path(source), chunk_rows)):
+    for number, (table, chunk) in enumerate(chunks(source, chunk_rows)):
         result = replace(_rest(each, done), offset=offset)(chunk)
         part = f"part-{number:05d}.parquet"
-        _write(result, folder / part, offset)
+        write(table, result, added, schema=each.recipe.schema, path=folder / part, offset=offset)
         done.append({"part": part, **result.attrs["batch"]})
         offset += len(chunk)
         if result.attrs["batch"]["stopped"]:
@@ -81,51 +85,19 @@ def ask_parquet(
     return parts
 
 
-def _chunks(source: Path, rows: int) -> Iterator[pd.DataFrame]:
-    """The frames of a dataset; a stored index comes back as it was, and a range of numbers goes on."""
+def _folder(source: Path, destination: Path) -> Path:
+    """The folder for the parts, made if need be; never where they would be read, or replace, the source."""
+    there, taken = destination.resolve(), source.resolve()
+    if there == taken or taken in there.parents:
+        where = "is" if there == taken else "lies in"
+        raise ConfigError(f"The destination {where} the source itself; name another folder for the parts.")
+    if taken.parent == there and taken.name.startswith("part-"):
+        raise ConfigError(f"A part could replace {source}; name another folder for the parts.")
     try:
-        import pyarrow as pa
-        import pyarrow.dataset as ds
-    except ImportError:
-        raise ConfigError("Parquet needs pyarrow: pip install 'helix-nb[parquet]'.") from None
-    try:
-        dataset = ds.dataset(source, format="parquet")
-        metadata = dataset.schema.metadata
-        counted = _range(dataset.schema.pandas_metadata)
-        held: list[Any] = []
-        for batch in dataset.to_batches(batch_size=rows, batch_readahead=1, fragment_readahead=1):
-            held.append(batch)
-            while sum(len(one) for one in held) >= rows:
-                whole = pa.Table.from_batches(held).combine_chunks()
-                frame = whole.slice(0, rows).replace_schema_metadata(metadata).to_pandas()
-                counted = _count_on(frame, counted)
-                yield frame
-                held = whole.slice(rows).to_batches()
-        if held or not dataset.count_rows():
-            last = pa.Table.from_batches(held, dataset.schema)
-            frame = last.replace_schema_metadata(metadata).to_pandas()
-            _count_on(frame, counted)
-            yield frame
-    except (OSError, pa.ArrowException) as problem:
-        raise ConfigError(f"{source} cannot be read as Parquet: {problem}") from None
-
-
-def _range(stored: Any) -> dict[str, Any] | None:
-    """Where a source's index begins if it is a range of numbers; None where it is stored row by row."""
-    levels = (stored or {}).get("index_columns") or [{"start": 0, "step": 1, "name": None}]
-    return levels[0] if isinstance(levels[0], dict) else None
-
-
-def _count_on(frame: pd.DataFrame, counted: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Give a chunk its part of the range, and return where the next one begins."""
-    if counted is None:
-        return None
-    import pandas as pd
-
-    start, step = counted["start"], counted["step"]
-    stop = start + step * len(frame)
-    frame.index = pd.RangeIndex(start, stop, step, name=counted["name"])
-    return {**counted, "start": stop}
+        destination.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise ConfigError(f"{destination} cannot be a folder for the parts: {problem}.") from None
+    return destination
 
 
 def _rest(each: Job, done: list[dict[str, Any]]) -> Job:
@@ -138,20 +110,6 @@ def _rest(each: Job, done: list[dict[str, Any]]) -> Job:
     if limits.max_total_tokens is not None:
         limits = replace(limits, max_total_tokens=max(limits.max_total_tokens - tokens, 1))
     return replace(each, limits=limits)
-
-
-def _write(frame: pd.DataFrame, path: Path, offset: int) -> None:
-    """Write a part whole or not at all; only an index that just counts rows is left to the reader."""
-    import pandas as pd
-
-    index = frame.index
-    counts = isinstance(index, pd.RangeIndex) and (index.start, index.step, index.name) == (offset, 1, None)
-    partial = path.with_name(f".{path.name}.partial")  # readers of a folder pass over a leading dot
-    try:
-        frame.to_parquet(partial, index=None if counts else True)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _drop_parts_from(number: int, folder: Path) -> None:

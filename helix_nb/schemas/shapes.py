@@ -70,6 +70,11 @@ def _references(part: Any) -> Iterator[str]:
             yield from _references(value)
 
 
+def several(value: Any) -> list[Any]:
+    """One or several of something, which a JSON schema may write either way; None is none."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 def resolve(root: Mapping[str, Any], part: Any) -> Mapping[str, Any]:
     """Follow local references; a part whose reference leads nowhere comes back as it is."""
     seen: set[str] = set()
