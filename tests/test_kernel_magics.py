@@ -290,6 +290,16 @@ def test_one_final_output_without_streaming(kernel: KernelSession, said: SlowSer
     assert said.bodies[-1].get("stream", False) is False
 
 
+def test_a_captured_cell_holds_one_output(kernel: KernelSession, said: SlowServer) -> None:
+    """`%%capture` catches the answer alone, not the frames that led to it."""
+    said.pause_s = 0.02
+    ran = kernel.run("%%capture caught\n%%helix\n" + "one two three four five six")
+    assert ran.status == "ok" and not ran.displays
+    assert kernel.value("[out.data['text/plain'].split(chr(10))[0] for out in caught.outputs]") == [
+        "one two three four five six"
+    ]
+
+
 def test_what_is_not_logged_and_who_asked(kernel: KernelSession, said: SlowServer) -> None:
     """--no-log leaves no row, hx.ask in a cell one that knows the cell; a rerun loop replaces its turns."""
     before = kernel.value("len(hx.log())")
