@@ -103,6 +103,8 @@ _LINKS = {
     "bidi in url": "[x](http://attacker.test/\u202egnp.exe) <http://attacker.test/\u2066x>",
     "linkify": "www.attacker.test http://attacker.test/ x@attacker.test javascript:hacked()",
     "footnotes": "text[^1] [^x](javascript:hacked())\n\n[^1]: <script>hacked()</script>",
+    "no host": "[x](http://①②.com) [x](http://ｅｖｉｌ.com) [x](http://xn--a.com) [x](http://999.1.1.1) <http://xn--a.com>",
+    "look-alike text": "[google\u2024com](http://attacker.test/) [google\u3002com](http://attacker.test/) [https:\u2215\u2215google.com](http://attacker.test/)",
     "link in link": "[a [b](http://attacker.test/) c](javascript:hacked()) [![x](http://attacker.test/)](http://attacker.test/)",
 }
 
@@ -184,6 +186,7 @@ _FORMULAS = {
     "tex bomb": r"$\def\a{\a\a}\a$ $\newcommand{\b}{\b\b\b}\b$",
     "tex bbox": r"$\bbox[background:url(http://attacker.test/)]{x}$ $\bbox[5px,border:2px solid red]{x}$",
     "tex colour": r"$\color{red;background:url(http://attacker.test/)}{x}$ $\colorbox{url(http://attacker.test/)}{x}$ $\textcolor\x{y}$",
+    "tex frame colour": r"$\fcolorbox{red}{url(http://attacker.test/)}{x}$ $\fcolorbox {red} {a;b:c}{x}$ $\fcolorbox[rgb]{1,0,0}{url(x)}{y}$",
     "tex unicode": r"$\unicode[x;background:url(http://attacker.test/)]{65}$ $\mmlToken{mi}[href=javascript:hacked()]{x}$",
     "tex images": r"$\includegraphics{http://attacker.test/a.png}$ $\enclose{circle}[mathbackground=url(x)]{y}$",
     "tex text html": r"$\text{<img src=x onerror=hacked()>}$ $$\text{</p><script>hacked()</script>}$$ \[\mbox{<svg onload=hacked()>}\]",

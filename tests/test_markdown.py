@@ -77,6 +77,15 @@ def test_a_link_that_names_another_host_shows_where_it_leads():
     assert inside("[**google.com**](https://evil.example/)") == (
         "<p><strong>google.com</strong> (https://evil.example/)</p>"
     )
+    for look_alike in (
+        "google\u2024com",
+        "google\u3002com",
+        "https:\u2215\u2215google.com",
+        "ｇｏｏｇｌｅ.com",
+    ):
+        assert (
+            inside(f"[{look_alike}](https://evil.example/)") == f"<p>{look_alike} (https://evil.example/)</p>"
+        )
 
 
 def test_colour_only_where_asked_and_known():

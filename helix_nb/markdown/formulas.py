@@ -35,7 +35,8 @@ _UNSAFE = re.compile(
     r"|begin\s*\{\s*(?:html|empheq|prooftree)\*?\s*\})(?![A-Za-z])"
 )
 _COLOUR = re.compile(r"\\(?:text|math|page|row|column|cell)?f?color(?:box)?(?![A-Za-z])")
-_COLOUR_NAME = re.compile(r"\s*(?:\[\w+\]\s*)?(?:\{[#\w.,! -]*\}\s*){1,2}")
+_COLOUR_NAME = r"\s*(?:\[\w+\]\s*)?(?:\{[#\w.,! -]*\}\s*)"
+_ONE_COLOUR, _FRAME_AND_COLOUR = re.compile(_COLOUR_NAME), re.compile(f"(?:{_COLOUR_NAME}){{2}}")
 _PRICE = re.compile(r"\d[\d.,]*[kKmMbB]?[,;:.]?\s+[A-Za-z]{2,}")  # "$10 for both, 12$", but not "$2 x$"
 _LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
 
@@ -44,9 +45,15 @@ def drawable(tex: str) -> bool:
     """Whether a formula can do nothing but draw, and is of a size that draws in good time."""
     if len(tex) > _LONGEST or _UNSAFE.search(tex):
         return False
-    if any(not _COLOUR_NAME.match(tex, match.end()) for match in _COLOUR.finditer(tex)):
+    if not all(_named(tex, match) for match in _COLOUR.finditer(tex)):
         return False
     return _balanced(tex) and _depth(tex) <= _DEEPEST
+
+
+def _named(tex: str, macro: re.Match[str]) -> bool:
+    """Whether what a macro takes for colours are names or numbers; `\\fcolorbox` takes two."""
+    pattern = _FRAME_AND_COLOUR if "fcolor" in macro[0] else _ONE_COLOUR
+    return pattern.match(tex, macro.end()) is not None
 
 
 def _balanced(tex: str) -> bool:

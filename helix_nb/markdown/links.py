@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
+
+from .wash import wash
 
 if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
@@ -20,6 +24,7 @@ _SAYS_HOST = re.compile(
 )
 _FILES = ".md .py .rs .sh .pl .ps .so .js .ts .json .txt .html .ipynb .pdf"
 _FILE_ENDINGS = tuple(_FILES.split())  # these look like domains, and mostly are not
+_LOOK_ALIKE = str.maketrans({"\u3002": ".", "\u2044": "/", "\u2215": "/", "\u29f8": "/", "\ua789": ":"})
 _UNSEEN = re.compile(
     "[\\s\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff]+"
 )
@@ -30,9 +35,11 @@ def acceptable(url: str) -> bool:
     if len(url) > 2_000 or not (_WEB.fullmatch(url) or _MAIL.fullmatch(url)):
         return False
     try:
-        return urlsplit(url).port != 0
+        if urlsplit(url).port == 0:
+            return False
     except ValueError:
         return False  # no such port, or half an IPv6 address
+    return " href=" in wash(f'<a href="{escapeHtml(url)}">')  # a host that is none loses its address there
 
 
 def honest(state: StateCore) -> None:
@@ -79,7 +86,7 @@ def _without_lies(tokens: list[Token]) -> list[Token]:
 
 def _lies(words: str, url: str) -> bool:
     """Whether the text of a link shows nothing, an address on another host, or one in look-alike letters."""
-    words = _UNSEEN.sub("", words)
+    words = normalize("NFKC", _UNSEEN.sub("", words)).translate(_LOOK_ALIKE)
     if not words:
         return True
     if url.lower().startswith("mailto:") or words.lower().endswith(_FILE_ENDINGS):
