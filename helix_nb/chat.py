@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from . import provenance
@@ -13,25 +13,15 @@ from .config import Connection, refuse_key_names
 from .draft import new_id
 from .errors import ChatBusy, ConfigError
 from .faces import announced, prepare, ready, remember, start
-from .messages import Message, Origin, Reply
+from .messages import Origin, Reply
 from .running import Running
 from .streams import AsyncStream, Stream
+from .turns import Turn, digest_of, held_by_log, turns_of
 
 if TYPE_CHECKING:
-    from .records.threads import Thread
     from .rounds import Outcome
 
 __all__ = ["Chat", "Turn", "prepare", "start", "turns_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One prompt and what followed it. `key` is the cell it belongs to, if any."""
-
-    messages: tuple[Message, ...]
-    exchange_id: str | None = None
-    key: str | None = None
-    reply: Reply | None = None
 
 
 class Chat:
@@ -119,11 +109,13 @@ class Chat:
             named = (options.get("endpoint") or self.endpoint) is not None
             made = announced(self.asked(prompt, key, origin, options), named=named)
             prompted = made.request.messages[-1]
+            upon = digest_of(self.turns[: self._index(key)])
 
             def finished(outcome: Outcome | None, reply: Reply) -> None:
                 remember(outcome, reply)
                 if outcome is not None:
-                    self._join(Turn((prompted, *outcome.messages), reply.exchange_id, key, reply))
+                    messages = (prompted, *outcome.messages)
+                    self._join(Turn(messages, reply.exchange_id, key, reply, upon))
 
             running = self._running = Running(made, finished)
         self._tell()
@@ -188,12 +180,12 @@ class Chat:
         past = [message for turn in before for message in turn.messages]
         settings: dict[str, Any] = {"model": self.model, "endpoint": self.endpoint, "system": self.system}
         settings |= self.params | {name: value for name, value in options.items() if value is not None}
-        held = all(turn.exchange_id for turn in before)
+        held = before[: held_by_log(before)]
         origin = replace(
             origin or _chat_origin(),
             thread_id=self.thread_id,
-            parent_id=before[-1].exchange_id if before and held else None,
-            new_from=len(system_message(settings["system"])) + len(past) if held else 0,
+            parent_id=held[-1].exchange_id if held else None,
+            new_from=len(system_message(settings["system"])) + sum(len(turn.messages) for turn in held),
         )
         return ready(prompt, origin, past, **settings)
 
@@ -212,17 +204,6 @@ class Chat:
 
     def __repr__(self) -> str:
         return f"<Chat of {len(self.turns)} turns, model {self.model or 'by the endpoint'}>"
-
-
-def turns_of(thread: Thread) -> list[Turn]:
-    """The turns of a conversation out of the log; rounds of tool calls belong to the turn they serve."""
-    turns: list[Turn] = []
-    for exchange in thread.exchanges:
-        messages, reply = exchange.messages, exchange.reply
-        if turns and not any(message.role == "user" for message in messages):
-            messages = (*turns.pop().messages, *messages)
-        turns.append(Turn(messages, reply.exchange_id, reply=reply))
-    return turns
 
 
 def _chat_origin() -> Origin:

@@ -17,7 +17,7 @@ import helix_nb as hx
 ROOT = Path(hx.__file__).parent
 FLOORS = [
     {"notebook", "dataframes", "__main__", "__init__", "doctor"},
-    {"chat", "faces", "rounds", "running", "asking", "streams"},
+    {"chat", "faces", "rounds", "running", "asking", "streams", "turns"},
     {"exchange", "gate", "pacing", "draft"},
     {"endpoints", "records"},
     {"demo", "runtime", "blocking", "config", "session", "environment", "connection"},

@@ -29,12 +29,20 @@ def messages(connection: sqlite3.Connection, name: str) -> list[Row]:
         if row["system"] is not None and row["system"] != system:
             system = row["system"]
             rows.append((thread, exchange, "system", system, *facts, row["started_at"]))
-        for message in asked(connection, row):
-            rows.append((thread, exchange, message["role"], shown(message), *facts, row["started_at"]))
+        for role, text in _new(asked(connection, row), rows):
+            rows.append((thread, exchange, role, text, *facts, row["started_at"]))
         if row["response"] or row["tool_calls"]:
             answer = {"content": row["response"], "tool_calls": json.loads(row["tool_calls"] or "[]")}
             rows.append((thread, exchange, "assistant", shown(answer), *facts, row["ended_at"]))
     return rows
+
+
+def _new(sent: list[dict[str, Any]], rows: list[Row]) -> list[tuple[str, str]]:
+    """Role and text of an exchange's messages; what it only carried on from rows before is left out."""
+    told = {(role, text) for _, _, role, text, *_ in rows}
+    mine = max((at for at, message in enumerate(sent) if message["role"] == "user"), default=0)
+    said = [(message["role"], shown(message)) for message in sent]
+    return [one for one in said[:mine] if one not in told] + said[mine:]
 
 
 def asked(connection: sqlite3.Connection, row: dict[str, Any]) -> list[dict[str, Any]]:
