@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -309,6 +310,24 @@ def test_models_are_listed_as_openai_lists_them() -> None:
 
 
 USER = {"role": "user", "content": "hi"}
+TOOL = {"type": "function", "function": {"name": "f"}}
+IMPOSSIBLE: list[Body] = [
+    {"enum": 5},
+    {"properties": [1]},
+    {"anyOf": [1]},
+    {"type": "object", "required": 5},
+    {"type": "integer", "multipleOf": 0},
+    {"type": "array", "minItems": 10**9},
+    {"type": "string", "minLength": 10**12},
+]
+
+
+def following(schema: Body) -> Body:
+    return asked(
+        "hi", response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    )
+
+
 MALFORMED: list[tuple[Any, str | None, str]] = [
     (b"{", None, "not JSON"),
     (b"[]", None, "not array"),
@@ -330,7 +349,45 @@ MALFORMED: list[tuple[Any, str | None, str]] = [
     ({"messages": [USER], "tools": [{"type": "function"}]}, "tools", "list of"),
     ({"messages": [USER], "tool_choice": {"function": {"name": "f"}}}, "tool_choice", "not offered"),
     ({"messages": [USER], "response_format": {"type": "xml"}}, "response_format", "json_schema"),
+    (b"[" * 100_000, None, "nested too deeply"),
+    ({"messages": [{"role": "assistant", "tool_calls": 5}]}, "messages[0]", "arguments"),
+    ({"messages": [USER, {"role": "tool", "content": "x", "tool_call_id": [1]}]}, "messages[1]", "id of a"),
+    ({"messages": [USER], "tools": [TOOL], "tool_choice": {"function": "f"}}, "tool_choice", "not offered"),
+    ({"messages": [USER], "tools": [{"function": {"name": "f", "description": 5}}]}, "tools", "list of"),
+    *((following(schema), None, "cannot follow this schema") for schema in IMPOSSIBLE),
 ]
+
+
+def test_a_tool_call_without_an_id_is_answered() -> None:
+    """A client that leaves the ids out gets the result back all the same."""
+    call = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [USER, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "content": "rain"}]
+    assert text({"messages": messages}) == "f answered: rain"
+
+
+def test_half_a_character_costs_no_answer() -> None:
+    """A lone surrogate of the prompt comes back as a question mark, whole and streamed."""
+    body = json.dumps(asked("repeat: a \ud800 b"))  # spelled as \\ud800, as JSON may
+    whole = on_demo(lambda client: client.post("/chat/completions", content=body))
+    assert whole.json()["choices"][0]["message"]["content"] == "a ? b"
+    streamed = on_demo(
+        lambda client: client.post("/chat/completions", content=body[:-1] + ', "stream": true}')
+    )
+    assert '"content":" ?"' in streamed.text and streamed.text.endswith("data: [DONE]\n\n")
+
+
+def test_a_long_system_message_is_read_quickly() -> None:
+    """The search for what it asks takes no time that grows with the square of its length."""
+    system = {"role": "system", "content": "positive " * 20_000}
+    started = time.perf_counter()
+    assert "demo endpoint" in text({"messages": [system, {"role": "user", "content": "hm"}]})
+    assert time.perf_counter() - started < 5
+
+
+def test_models_can_be_asked_for_without_their_list() -> None:
+    """HEAD says what GET would, without the body."""
+    head = on_demo(lambda client: client.head("/models"))
+    assert head.status_code == 200 and head.content == b"" and int(head.headers["content-length"]) > 100
 
 
 @pytest.mark.parametrize(("body", "param", "said"), MALFORMED)

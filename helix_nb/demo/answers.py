@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .prompts import Messages, last_prompt, material, text_of
+from .requests import Refused
 from .shapes import fill
 from .skills import SKILLS
 from .texts import FALLBACK, REASONING
@@ -36,14 +37,14 @@ def answer(body: Mapping[str, Any]) -> Answer:
     messages: Messages = body["messages"]
     prompt = last_prompt(messages)
     if tool := _tool(body, prompt):
-        return Answer(
-            call=(tool["name"], json.dumps(fill(tool.get("parameters") or {"type": "object"}, prompt)))
-        )
+        arguments = _filled(tool.get("parameters") or {"type": "object"}, prompt)
+        return Answer(call=(tool["name"], json.dumps(arguments)))
     reasoning = REASONING if body.get("reasoning_effort") not in (None, "none") else ""
     if messages[-1]["role"] == "tool":
         return Answer(_after_tool(messages), reasoning=reasoning)
     if schema := _schema(body):
-        return Answer(json.dumps(fill(schema, material(prompt)), ensure_ascii=False), reasoning=reasoning)
+        filled = _filled(schema, material(prompt))
+        return Answer(json.dumps(filled, ensure_ascii=False), reasoning=reasoning)
     for skill in SKILLS:
         if (text := skill(prompt, messages)) is not None:
             return Answer(text, reasoning=reasoning)
@@ -58,6 +59,15 @@ def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
         kinds = {"sentiment": {"enum": ["positive", "negative", "neutral"]}, "summary": {"type": "string"}}
         return {"type": "object", "properties": kinds}
     return None
+
+
+def _filled(schema: Mapping[str, Any], text: str) -> Any:
+    try:
+        return fill(schema, text)
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise Refused(
+            f"the demo endpoint cannot follow this schema: {type(error).__name__}, {error}"
+        ) from None
 
 
 def _tool(body: Mapping[str, Any], prompt: str) -> Mapping[str, Any] | None:
@@ -88,7 +98,7 @@ def _stems(text: str) -> set[str]:
 
 
 def _after_tool(messages: Messages) -> str:
-    called = {c["id"]: c["function"]["name"] for m in messages for c in m.get("tool_calls") or ()}
+    called = {c.get("id"): c["function"]["name"] for m in messages for c in m.get("tool_calls") or ()}
     last = next(i for i in range(len(messages), -1, -1) if i == 0 or messages[i - 1]["role"] != "tool")
     said = [(called.get(m.get("tool_call_id"), "The tool"), text_of(m).strip()) for m in messages[last:]]
     return "\n".join(f"{name} answered: {content}" for name, content in said)

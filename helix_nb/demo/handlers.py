@@ -64,6 +64,9 @@ class Missing(Handler):
 
 
 class Models(Handler):
+    def head(self, name: str | None = None) -> None:
+        self.get(name)  # without the body, which tornado leaves out
+
     def get(self, name: str | None = None) -> None:
         self.finish(models() if name is None else model(name))
 
@@ -75,12 +78,12 @@ class Completions(Handler):
     async def post(self) -> None:
         try:
             body = checked(self.request.body)
+            completion = Completion.of(body)
         except Refused as refused:
             return self.fail(400, str(refused), refused.param)
         fault = self.faults.of(body)
         if fault in ("429", "fails", "502"):
             return self.refuse(fault)
-        completion = Completion.of(body)
         if not body.get("stream"):
             return await self.whole(completion, fault)
         include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
@@ -100,7 +103,7 @@ class Completions(Handler):
             await self.gone.wait()
             return
         await asyncio.sleep(FIRST_TOKEN_S)
-        text = json.dumps(completion.whole(), ensure_ascii=False).encode()
+        text = _json(completion.whole())
         self.set_header("Content-Type", "application/json")
         if fault == "truncates":
             await self.hang_up_after(text[: len(text) // 2])
@@ -142,4 +145,9 @@ class Completions(Handler):
 
 
 def _event(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+    return b"data: " + _json(chunk) + b"\n\n"
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    """JSON in UTF-8; half a character, which a prompt may hold, becomes a question mark."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Messages = Sequence[Mapping[str, Any]]
+LOOKED_AT = 4_000  # characters of a system message: searching for pairs of words takes the square of them
 
 
 def text_of(message: Mapping[str, Any]) -> str:
@@ -47,6 +48,7 @@ def instructed(keyword: str, prompt: str, messages: Messages) -> tuple[str, str]
         if re.search(keyword, instruction, re.IGNORECASE):
             return instruction, about
     for message in messages:
-        if message["role"] == "system" and re.search(keyword, text_of(message), re.IGNORECASE):
-            return text_of(message), prompt
+        said = text_of(message)[:LOOKED_AT] if message["role"] == "system" else ""
+        if re.search(keyword, said, re.IGNORECASE):
+            return said, prompt
     return None

@@ -23,6 +23,8 @@ def checked(raw: bytes) -> dict[str, Any]:
         body = json.loads(raw)
     except ValueError as error:
         raise Refused(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Refused("the body is nested too deeply") from None
     if not isinstance(body, dict):
         raise Refused(f"the body is a JSON object, not {_kind(body)}")
     for name, kinds in _TYPES.items():
@@ -107,8 +109,10 @@ def _check_message(message: Any, place: str) -> None:
     content, calls = message.get("content"), message.get("tool_calls") or []
     if content is None and not calls:
         raise Refused(f"{place} has no content", place)
-    if not all(isinstance(call, dict) and _is_function(call.get("function"), "arguments") for call in calls):
+    if not (isinstance(calls, list) and all(map(_is_call, calls))):
         raise Refused(f"{place}.tool_calls is a list of functions with a name and arguments", place)
+    if not isinstance(message.get("tool_call_id"), str | None):
+        raise Refused(f"{place}.tool_call_id is the id of a call", place)
     if isinstance(content, list):
         for part in content:
             _check_part(part, place)
@@ -127,6 +131,14 @@ def _check_part(part: Any, place: str) -> None:
     raise Refused(f"{place}.content: a part is {{type: text}} or {{type: image_url}}", place)
 
 
+def _is_call(call: Any) -> bool:
+    return (
+        isinstance(call, dict)
+        and isinstance(call.get("id"), str | None)
+        and _is_function(call.get("function"), "arguments")
+    )
+
+
 def _is_function(function: Any, *texts: str) -> bool:
     return isinstance(function, dict) and all(
         isinstance(function.get(text), str) for text in ("name", *texts)
@@ -135,7 +147,9 @@ def _is_function(function: Any, *texts: str) -> bool:
 
 def _check_tools(body: Mapping[str, Any]) -> None:
     tools = body.get("tools") or []
-    if not all(isinstance(tool, dict) and _is_function(tool.get("function")) for tool in tools):
+    if not all(isinstance(tool, dict) and _is_function(tool.get("function")) for tool in tools) or not all(
+        isinstance(tool["function"].get("description"), str | None) for tool in tools
+    ):
         raise Refused(
             "tools is a list of {type: function, function: {name, description, parameters}}", "tools"
         )
@@ -143,7 +157,8 @@ def _check_tools(body: Mapping[str, Any]) -> None:
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
         raise Refused("tool_choice is none, auto, required or one function", "tool_choice")
     if isinstance(choice, dict):
-        name = (choice.get("function") or {}).get("name")
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
         if name not in [tool["function"]["name"] for tool in tools]:
             raise Refused(f"tool_choice names a function that is not offered: {name}", "tool_choice")
     wanted = body.get("response_format") or {}

@@ -12,6 +12,7 @@ _NAMED = re.compile(
     r"name|month|city|country|place|location|person|author|company|product|town|who|where", re.I
 )
 _DEEPEST = 6
+_MOST_ITEMS, _MOST_CHARACTERS = 1_000, 100_000
 
 
 def fill(schema: Mapping[str, Any], text: str) -> Any:
@@ -89,6 +90,8 @@ class _Filler:
     def make_array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         items, least = schema.get("items", {}), int(schema.get("minItems", 0))
         most = int(schema.get("maxItems", 20))
+        if least > _MOST_ITEMS:
+            raise ValueError(f"minItems is over {_MOST_ITEMS:,}")
         found = self.several(self.plain(items), name, depth) if depth < _DEEPEST else []
         while len(found) < least:
             found.append(self.value(items, name, depth + 1))
@@ -129,8 +132,10 @@ class _Filler:
             return None
         found = found or reading.quoted(self.text)
         text = found[0] if found else self.example(schema) or reading.first_sentence(self.text)
-        text = text[: int(schema.get("maxLength", 2_000))]
-        return text.ljust(int(schema.get("minLength", 0)), ".")
+        least = int(schema.get("minLength", 0))
+        if least > _MOST_CHARACTERS:
+            raise ValueError(f"minLength is over {_MOST_CHARACTERS:,}")
+        return text[: int(schema.get("maxLength", 2_000))].ljust(least, ".")
 
     @staticmethod
     def example(schema: Mapping[str, Any]) -> str | None:
