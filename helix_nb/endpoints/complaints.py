@@ -47,10 +47,14 @@ class Complaint:
         if not isinstance(data, Mapping):
             return cls(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False))
         inner = data.get("error") or data.get("errors") or data
+        if isinstance(inner, bool | int | float):  # that there is one, or its number
+            inner = {"code": inner, **data, "error": None}
+        more = data.get("message")
         if not isinstance(inner, Mapping):
             found = cls.from_json(inner)
-            return cls(found.text, found.code, _status(data) or found.status)
-        text = inner.get("message") or inner.get("detail") or inner.get("msg") or inner.get("error")
+            said = f"{found.text}: {more}" if isinstance(more, str) and more else found.text
+            return cls(said, found.code, _status(data) or found.status)
+        text = inner.get("message") or inner.get("detail") or inner.get("msg") or inner.get("error") or more
         if not isinstance(text, str):
             text = json.dumps(inner if text is None else text, ensure_ascii=False, default=str)
         words = [str(inner[key]) for key in ("code", "type", "status") if isinstance(inner.get(key), str)]

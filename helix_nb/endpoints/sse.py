@@ -56,7 +56,10 @@ class Splitter:
         lines = chunk.splitlines()  # of bytes, it knows these three line ends and no other
         rest = b"" if chunk.endswith((b"\n", b"\r")) or not lines else lines.pop()
         for line in lines:
-            if (found := self._line(self._begun(line))) is not None:
+            found = self._line(self._begun(line))
+            if isinstance(found, Stray) and (before := self._event()) is not None:
+                yield before
+            if found is not None:
                 yield found
         self._after_cr = self._after_cr or chunk.endswith(b"\r")
         self._open += rest
@@ -67,7 +70,7 @@ class Splitter:
         line, found = self._begun(b""), None
         if line and not any(field.startswith(line) for field in _FIELDS):
             found = self._line(line)
-        yield from filter(None, (found, self._event(cut=True)))
+        yield from filter(None, (self._event(cut=found is None), found))
 
     def _begun(self, rest: bytes) -> bytes:
         """A line whose end this is: with what came before it in earlier bytes."""
