@@ -34,7 +34,7 @@ class Draft:
         self._started = time.monotonic()
         self._kept = self._started
         self._text, self._reasoning = _Text(), _Text()
-        self._calls: dict[int, ToolCall] = {}
+        self._calls: dict[tuple[int, int], ToolCall] = {}  # by their index, and how many had it before
         self._facts: dict[str, Any] = {  # fields of the Reply; a Reply itself is made when somebody looks
             "exchange_id": new_id(),
             "model_requested": request.model,
@@ -112,8 +112,12 @@ class Draft:
             self._facts.update(first_token_at=datetime.now(UTC), time_to_first_token_ms=elapsed_ms)
 
     def _add_call(self, piece: ToolCallDelta) -> None:
-        so_far = self._calls.get(piece.index, ToolCall("", "", ""))
-        self._calls[piece.index] = ToolCall(
+        before = [key for key in self._calls if key[0] == piece.index]
+        key = before[-1] if before else (piece.index, 0)
+        so_far = self._calls.get(key, ToolCall("", "", ""))
+        if so_far.id and piece.id and piece.name and piece.id != so_far.id:  # nobody numbered the calls
+            key, so_far = (piece.index, len(before)), ToolCall("", "", "")
+        self._calls[key] = ToolCall(
             piece.id or so_far.id, piece.name or so_far.name, so_far.arguments + piece.arguments
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from wire_server import Answer, WireServer
 from wire_transcripts import ROLE, chunk, sse
 
@@ -45,6 +46,34 @@ def test_calls_keep_their_ids_and_names_and_join_their_arguments() -> None:
         ToolCall("call_0", "weather", '{"city": "Paris"}'),
         ToolCall("call_1", "weather", '{"city": "Rome"}'),
     )
+
+
+@pytest.mark.parametrize("number", [{}, {"index": 0}])
+def test_calls_that_nobody_numbers_are_told_apart_by_their_ids(number: dict[str, int]) -> None:
+    """A new id with a name begins another call; what has neither goes on with the last one."""
+
+    def frame(arguments: str, **more: Any) -> dict[str, Any]:
+        return chunk({"tool_calls": [{**number, **more, "function": {"arguments": arguments}}]})
+
+    def named(call: str) -> dict[str, Any]:
+        call_of = {**number, "id": call, "function": {"name": "weather", "arguments": '{"city": '}}
+        return chunk({"tool_calls": [call_of]})
+
+    frames = (
+        named("a"),
+        frame('"Paris"'),
+        frame("}", id="a"),
+        named("b"),
+        frame('"Rome"}'),
+        chunk(finish="stop"),
+    )
+    with WireServer(Answer(sse(*frames))) as server:
+        hx.connect(server.url, name="wire")
+        reply = hx.ask("Weather?", model="m", tools=[WEATHER])
+    assert [(call.id, call.arguments) for call in reply.tool_calls] == [
+        ("a", '{"city": "Paris"}'),
+        ("b", '{"city": "Rome"}'),
+    ]
 
 
 def test_whole_calls_without_index_and_with_objects_as_arguments() -> None:
