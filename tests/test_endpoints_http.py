@@ -266,15 +266,25 @@ def test_the_key_never_follows_a_redirect_to_another_place() -> None:
         )
         with WireServer(elsewhere) as server:
             connect(server, key=KEY)
-            with pytest.raises(hx.ConfigError, match="never follows a redirect"):
+            with pytest.raises(hx.ConfigError, match="never follows a redirect") as caught:
                 hx.ask("Where?", model="m")
-        assert other.got == []
+        assert other.got == [] and caught.value.status_code == 307
     with WireServer(
         Answer(status=307, headers=(("Location", "/v1/chat/completions"),), framing="length")
     ) as server:
         connect(server)
         with pytest.raises(hx.ConfigError, match="circles"):
             hx.ask("Where?", model="m")
+
+
+def test_a_redirect_that_echoes_the_key_shows_no_part_of_it() -> None:
+    """The address is shortened only when the key is out of it."""
+    where = (("Location", f"https://login.example/{'x' * 168}/{KEY}"),)
+    with WireServer(Answer(status=302, headers=where, framing="length")) as server:
+        connect(server, key=KEY)
+        with pytest.raises(hx.ConfigError, match=r"login\.example") as caught:
+            hx.ask("Where?", model="m")
+    assert KEY[:6] not in str(caught.value)
 
 
 def test_what_a_request_carries() -> None:
@@ -304,18 +314,19 @@ def test_headers_that_http_cannot_carry_are_refused(settings: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    ("refusal", "status"),
     [
-        b'{"detail": "stream_options: extra fields not permitted"}',
-        b'{"detail": [{"loc": ["body", "include_usage"], "msg": "Extra inputs are not permitted"}]}',
+        (b'{"detail": "stream_options: extra fields not permitted"}', 422),
+        (b'{"detail": [{"loc": ["body", "include_usage"], "msg": "Extra inputs are not permitted"}]}', 422),
+        (b"error, status code: 400, message: Unknown parameter: 'stream_options'.", 500),
     ],
 )
-def test_stream_options_refused_are_left_out_from_then_on(refusal: bytes) -> None:
+def test_stream_options_refused_are_left_out_from_then_on(refusal: bytes, status: int) -> None:
     """One more request without them, in the same attempt; the next question does not try again."""
 
     def script(got: Got) -> Answer:
         if "stream_options" in got.json:
-            return Answer(refusal, 422, framing="length")
+            return Answer(refusal, status, framing="length")
         return Answer(PARIS)
 
     with WireServer(script) as server:

@@ -133,7 +133,7 @@ class Completions:
         body = self._body(request, model)
         answered = await self._send("POST", url, encoded(body, self._profile), model, wait_s)
         named = any(name in answered.body for name in (b"stream_options", b"include_usage"))
-        refused = answered.response.status in (400, 422) and named
+        refused = answered.error is not None and answered.error.status_code in (400, 422) and named
         if not refused or "stream_options" not in body or "stream_options" in request.params:
             return answered
         await answered.response.aclose()

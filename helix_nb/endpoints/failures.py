@@ -61,7 +61,7 @@ def failure(
 ) -> HelixError:
     """The error that an answer with a status other than 2xx means."""
     if 300 <= status < 400:
-        return _redirected(connection, headers)
+        return _redirected(connection, status, headers)
     complaint = Complaint.of(body.decode("utf-8", "replace"))
     true_status = _quoted(complaint.text) if status >= 500 else None
     error = _meant(_Case(connection, true_status or status, complaint, model, quoted=true_status is not None))
@@ -198,10 +198,11 @@ def _list_of(served: Sequence[str], model: str | None) -> str:
     return f".{guess} It serves: {Complaint(shown).excerpt}."
 
 
-def _redirected(connection: Connection, headers: Mapping[str, str]) -> ConfigError:
+def _redirected(connection: Connection, status: int, headers: Mapping[str, str]) -> ConfigError:
     target = re.sub(r"//[^/@]*@", "//", headers.get("location", "").partition("?")[0])
-    place = Complaint(target[:200]).excerpt or "nowhere"
+    place = Complaint(target).excerpt or "nowhere"
     return ConfigError(
         f"{connection.name} redirects to {place}, and a key never follows a redirect to another place. "
-        "If you trust that address, connect to it with hx.connect(url)."
+        "If you trust that address, connect to it with hx.connect(url).",
+        status_code=status,
     )
