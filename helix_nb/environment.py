@@ -33,7 +33,7 @@ def helix(base: Connection | None) -> Connection | None:
     """Helix with the settings of `base`, or None when nothing configures it; ConfigError on a wrong URL."""
     found = None
     for source, values in ((".env", _dotenv()), ("the environment", os.environ)):
-        url, key = values.get("HELIX_URL"), values.get("HELIX_API_KEY")
+        url, key = ((values.get(name) or "").strip() for name in ("HELIX_URL", "HELIX_API_KEY"))
         secret = Secret(key, "HELIX_API_KEY" if source != ".env" else None)
         if url or key:
             found = (source, url, secret)
@@ -59,8 +59,8 @@ def _verify(configured: bool | str) -> bool | str:
 
 
 def _dotenv() -> Mapping[str, str | None]:
-    path = Path(".env").absolute()
     try:
+        path = Path(".env").absolute()  # there may be no working directory any more
         stat = path.stat()
         return _parsed_dotenv(path, stat.st_mtime_ns, stat.st_size)
     except (OSError, UnicodeDecodeError):

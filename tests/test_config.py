@@ -77,6 +77,25 @@ def test_url_and_key_come_from_one_source(monkeypatch: pytest.MonkeyPatch) -> No
     assert helix.authorization() == {"Authorization": f"Bearer {CANARY}"}
 
 
+def test_a_blank_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty HELIX_API_KEY or HELIX_URL configures nothing, and hides no ./.env."""
+    monkeypatch.setenv("HELIX_API_KEY", " ")
+    monkeypatch.setenv("HELIX_URL", "\t")
+    assert config.resolve(None).name == "demo"
+    Path(".env").write_text(f"HELIX_API_KEY={CANARY}\n")
+    assert config.resolve(None).key_source == ".env"
+
+
+def test_a_working_directory_that_is_gone_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no ./.env then, and everything else goes on."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert hx.ask("What is the capital of France?").status == "ok"
+
+
 def test_dotenv_of_the_working_directory_is_read(tmp_path: Path) -> None:
     """URL and key of ./.env belong together; it is not exported and parents are not searched."""
     Path(".env").write_text(f"HELIX_URL=http://127.0.0.1:9\nHELIX_API_KEY={CANARY}\n")
