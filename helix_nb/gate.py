@@ -207,7 +207,7 @@ class Gate:
             self.pause(error.retry_after_s)
         if not error.retryable:
             return None
-        if error.retry_after_s is not None:
+        if error.retry_after_s:  # 0, or a time that is past, says nothing of how long
             return 0.0 if error.retry_after_s <= patience_s else None
         most_s = min(BACKOFF_S * 2 ** (failures - 1), BACKOFF_MOST_S)
         return random.uniform(most_s / 2, most_s)  # noqa: S311 - jitter, not a secret

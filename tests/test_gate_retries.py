@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from wire_transcripts import AGENT_429, PARIS, ROLE, chunk, say, sse
 
 import helix_nb as hx
 from helix_nb.chat import start
+from helix_nb.gate import BACKOFF_S
 
 SLACK_S = 0.01  # clocks of two threads
 
@@ -50,6 +52,16 @@ def test_retry_after_is_honoured_in_every_spelling(headers: dict[str, str], wait
     row = hx.log().iloc[0]
     assert len(hx.log()) == 1
     assert (row["status"], row["attempts"], row["http_status"], row["response"]) == ("ok", 2, 200, "Paris")
+
+
+def test_a_retry_after_of_nothing_is_a_backoff() -> None:
+    """0 seconds, or a date that is past, does not mean at once and at once again."""
+    past = {"Retry_After": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    with WireServer(first(refusal(429, Retry_After="0"), refusal(429, **past))) as server:
+        connect(server)
+        assert hx.ask("Where?", model="m").attempts == 3
+        waits = [b.at - a.at for a, b in pairwise(server.got)]
+    assert waits[0] >= BACKOFF_S / 2 - SLACK_S and waits[1] >= BACKOFF_S - SLACK_S
 
 
 def test_one_refusal_pauses_everyone() -> None:
