@@ -127,6 +127,7 @@ class Chat:
 
     def undo(self) -> str | None:
         """Forget the last turn and return its prompt's text; None when there is none."""
+        self._idle()
         turn = self._cut(-1).pop() if self.turns else None
         return turn.messages[0].text if turn else None
 

@@ -328,6 +328,15 @@ def test_only_a_finished_exchange_joins_a_chat() -> None:
     assert chat.messages == before
 
 
+def test_a_chat_that_is_answering_forgets_nothing() -> None:
+    """undo and reset are ChatBusy then, in its first turn too."""
+    chat = hx.Chat()
+    with chat.stream("What is the capital of France?"):
+        for change in (chat.undo, chat.reset):
+            with pytest.raises(hx.ChatBusy):
+                change()
+
+
 def test_undo_reset_and_fork() -> None:
     """A fork goes its own way; undo takes back one turn; reset starts a new thread."""
     chat = hx.Chat()
