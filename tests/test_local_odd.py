@@ -32,6 +32,35 @@ INTERNLM2 = {
     "max_position_embeddings": 2048,
     "eos_token_id": 2,
 }
+JAMBA: dict[str, Any] = {
+    **INTERNLM2,
+    "model_type": "jamba",
+    "attn_layer_offset": 1,
+    "attn_layer_period": 2,
+    "expert_layer_offset": 1,
+    "expert_layer_period": 2,
+    "mamba_d_conv": 4,
+    "mamba_d_state": 16,
+    "mamba_expand": 2,
+    "mamba_dt_rank": 4,
+    "mamba_proj_bias": False,
+    "mamba_conv_bias": True,
+    "num_experts": 2,
+    "num_experts_per_tok": 1,
+}
+MAMBA: dict[str, Any] = {
+    "model_type": "mamba",
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "state_size": 16,
+    "num_hidden_layers": 2,
+    "conv_kernel": 4,
+    "use_bias": False,
+    "use_conv_bias": True,
+    "time_step_rank": 4,
+    "eos_token_id": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +119,23 @@ def test_a_token_that_nobody_can_read_ends_one_answer_alone(tmp_path: Path, refe
     *good, bad = asyncio.run(together())
     assert [reply.status for reply in good if isinstance(reply, hx.Reply)] == ["ok"] * 3
     assert isinstance(bad, hx.LocalModelError) and "failed while answering" in str(bad)
+
+
+def test_a_recurrent_state_takes_in_nothing_of_its_neighbours(tmp_path: Path, reference: Reference) -> None:
+    """Prompts of different lengths, asked at once of models with recurrent layers, are answered as alone."""
+    prompts = [f"Row {i}: " + "what does it say? " * (i % 3 + 1) for i in range(6)]
+    for config in (MAMBA, JAMBA):
+        model = str(tiny.build(tmp_path / config["model_type"]))
+        reference(build=model, config=config)
+
+        async def together(model: str = model) -> list[str]:
+            here: dict[str, Any] = {"endpoint": "local", "model": model, "max_tokens": 8}
+            return [reply.text for reply in await asyncio.gather(*(hx.aask(p, **here) for p in prompts))]
+
+        asks = ([{"role": "user", "content": prompt}] for prompt in prompts)
+        alone = [reference(model=model, messages=messages, max_tokens=8)["text"] for messages in asks]
+        assert asyncio.run(together()) == alone
+        assert asyncio.run(together()) == alone  # from caches
 
 
 def test_settings_of_a_model_that_make_no_sense_are_left_out(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from .mlx_download import first_line
 from .mlx_job import Job
 from .mlx_load import Loaded
-from .mlx_prefix import Prefixes, always_cuts
+from .mlx_prefix import Prefixes, always_cuts, takes_padding
 from .mlx_solo import SoloGenerator
 
 BATCH = 32
@@ -39,6 +39,7 @@ class Engine:
         self._prefixes = Prefixes(cache_bytes)
         fresh = make_prompt_cache(loaded.model)
         self._batches = all(hasattr(layer, "merge") for layer in fresh)
+        self._prefill_batch = PREFILL_BATCH if takes_padding(fresh) else 1
         self._cuts = always_cuts(fresh)
         self._waiting: deque[Job] = deque()
         self._running: dict[int, Job] = {}
@@ -170,6 +171,6 @@ class Engine:
             self._loaded.model,
             stop_tokens=eos,
             completion_batch_size=BATCH,
-            prefill_batch_size=PREFILL_BATCH,
+            prefill_batch_size=self._prefill_batch,
             prefill_step_size=PREFILL_TOKENS,
         )

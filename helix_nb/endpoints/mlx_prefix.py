@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import KVCache, QuantizedKVCache, can_trim_prompt_cache
+from mlx_lm.models.cache import (
+    CacheList,
+    KVCache,
+    QuantizedKVCache,
+    RotatingKVCache,
+    can_trim_prompt_cache,
+)
 
 
 @dataclass(eq=False)
@@ -103,6 +109,18 @@ def can_cut(cache: list[Any]) -> bool:
 def always_cuts(cache: list[Any]) -> bool:
     """Whether caches of this model can be cut at any time, however long they are."""
     return all(type(layer) in (KVCache, QuantizedKVCache) for layer in cache)
+
+
+def takes_padding(cache: list[Any]) -> bool:
+    """Whether prompts of different lengths may be fed to this model side by side.
+
+    What fills up the shorter ones is masked in keys and values; a recurrent state takes it in,
+    in mlx-lm's mamba, jamba and some others.
+    """
+    layers = [
+        inner for layer in cache for inner in (layer.caches if isinstance(layer, CacheList) else [layer])
+    ]
+    return all(isinstance(layer, KVCache | RotatingKVCache) for layer in layers)
 
 
 def _starts_with(tokens: list[int], beginning: list[int]) -> bool:
