@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
 import helix_nb as hx
 from helix_nb import config
+from helix_nb.chat import start
 from helix_nb.endpoints import mlx_place, tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_workers import _workers
@@ -98,6 +100,40 @@ def test_kill_9_in_mid_stream_is_an_error_with_the_text_so_far(model: str) -> No
     assert reply.usage.completion_tokens
     assert Path(str(caught.value).rpartition("Its log: ")[2]).is_file()
     assert asked(model, "Hello", max_tokens=5).status == "ok"
+
+
+def test_a_long_prompt_that_is_stopped_frees_the_model_and_is_counted(tmp_path: Path) -> None:
+    """Stopped before its first token, a request has its prompt's length; the next waits for no more of it."""
+    slow = str(tiny.build(tmp_path / "slow", tiny.Shape(layers=6, hidden=512, heads=8, context_length=8192)))
+    short = asked(slow, "Hello", max_tokens=1).usage.prompt_tokens
+    running = start("word " * 1500, endpoint="local", model=slow, max_tokens=5)
+    while not running.reply.usage.prompt_tokens:
+        assert not running.done
+        running.changed(0.1)
+    reply = running.cancel()
+    assert (reply.status, reply.text) == ("interrupted", "")
+    assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (7511, 0)
+    following = asked(slow, "Hello again", max_tokens=1)
+    assert following.duration_ms is not None and following.duration_ms < 4000
+    assert short and short < 20
+    unload()
+
+
+def test_a_batch_does_not_load_a_broken_model_for_each_row(tmp_path: Path) -> None:
+    """All rows have the sentence of the first try; asked by itself, the model is tried again."""
+    model = tiny.build(tmp_path / "m")
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes(weights[:600])
+    frame = pd.DataFrame({"n": range(60)})
+    answers = frame.helix.ask("Row {{n}}", endpoint="local", model=str(model), progress=False)
+    assert set(answers["answer_status"]) == {"error"}
+    assert answers["answer_error"].str.contains("are damaged or incomplete; download it again").all()
+    (worker,) = (worker for worker in _workers.values() if worker.shown == str(model))
+    assert worker.log.name in {log.name for log in mlx_place.folder().iterdir()}
+    started = [log for log in mlx_place.folder().iterdir() if log.name.startswith(worker.log.name[:-12])]
+    assert len(started) == 1
+    (model / "model.safetensors").write_bytes(weights)
+    assert asked(str(model), "Hello", max_tokens=3).status == "ok"
 
 
 def test_idle_models_are_unloaded_and_come_back(model: str) -> None:

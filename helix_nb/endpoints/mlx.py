@@ -57,7 +57,9 @@ class LocalEndpoint:
         if (sentence := obstacle()) is not None:
             raise LocalModelError(sentence)
         wire = self.wire(request)
-        worker = self._worker(wire["model"], shown := _shown(request.model, wire["model"]))
+        shown = _shown(request.model, wire["model"])
+        # A batch has many rows; each of them would load, and fail, for seconds.
+        worker = self._worker(wire["model"], shown, again=request.origin.source != "batch")
         ticket = worker.run(wire)
         try:
             yield Delta(model=shown, response_id=f"local-{ticket.id}", note=self._choice(request))
@@ -89,7 +91,7 @@ class LocalEndpoint:
         model = default_model(memory_of_machine())
         return f"No model given: using {model}, the default for a machine with this much memory."
 
-    def _worker(self, model: str, shown: str) -> Worker:
+    def _worker(self, model: str, shown: str, *, again: bool) -> Worker:
         settings = self.connection.settings
         # As plain numbers: numpy's, which settings may hold, have no spelling in JSON.
         cache_bytes, memory_bytes = (
@@ -104,6 +106,7 @@ class LocalEndpoint:
             shown=shown,
             needs_bytes=needs,
             memory_bytes=memory_bytes or memory_of_machine(),
+            again=again,
         )
 
 

@@ -8,6 +8,7 @@ on a model whose caches cannot be batched.
 from __future__ import annotations
 
 import os
+import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -25,8 +26,10 @@ from .mlx_solo import SoloGenerator
 
 BATCH = 32
 PREFILL_BATCH = 8
-# Between two steps a cancel is seen and others get their tokens, so a long prompt goes in pieces.
-PREFILL_TOKENS = 512
+# Between two steps a cancel is seen and others get their tokens, so a long prompt goes in pieces,
+# of a size that this machine needs about so long for.
+PREFILL_S = 0.25
+PREFILL_TOKENS, PREFILL_LEAST, PREFILL_MOST = 64, 16, 512
 
 Event = dict[str, Any]
 
@@ -64,8 +67,10 @@ class Engine:
         """Move on by one token and return what came of it."""
         events: list[Event] = []
         try:
-            events += self._start_waiting()
+            begun = time.monotonic()
             prompts, tokens = self._generator.next()
+            if any(not response.end_of_segment for response in prompts):
+                self._pace(time.monotonic() - begun)
             for response in prompts:
                 if response.end_of_segment and not response.end_of_prompt and response.uid in self._running:
                     self._keep(response.uid)
@@ -77,7 +82,16 @@ class Engine:
             mx.clear_cache()
         return events
 
-    def _start_waiting(self) -> Iterator[Event]:
+    def _pace(self, seconds: float) -> None:
+        """Fit the next pieces of prompts to how long a full one took."""
+        size = self._generator.prefill_step_size
+        if seconds > 2 * PREFILL_S:
+            self._generator.prefill_step_size = max(PREFILL_LEAST, size // 2)
+        elif seconds < PREFILL_S:
+            self._generator.prefill_step_size = min(PREFILL_MOST, size * 2)
+
+    def start(self) -> Iterator[Event]:
+        """Start those that wait, as far as they may run now; tells the length of each prompt."""
         while self._waiting and not self._alone:
             alone = self._waiting[0].seed is not None or not self._batches
             if alone and self._running:
@@ -86,6 +100,7 @@ class Engine:
             try:
                 self._start(job)
                 self._alone = alone
+                yield {"event": "piece", "id": job.id, "usage": job.usage}
             except Exception as error:  # noqa: BLE001 - a request may fail, the others go on
                 yield self._error(job, error)
 
@@ -166,7 +181,7 @@ class Engine:
     def _new_generator(self) -> Any:
         eos = [[token] for token in self._loaded.tokenizer.eos_token_ids]
         if not self._batches:
-            return SoloGenerator(self._loaded.model, {token for (token,) in eos}, PREFILL_TOKENS)
+            return SoloGenerator(self._loaded.model, {token for (token,) in eos}, PREFILL_MOST)
         return BatchGenerator(
             self._loaded.model,
             stop_tokens=eos,

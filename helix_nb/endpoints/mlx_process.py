@@ -58,6 +58,9 @@ class Worker:
         self.model, self.shown = model, shown
         self.size_bytes: int | None = None
         self.ended = False
+        self.failure: str | None = None  # why it was never ready
+        self.failed_at = 0.0
+        self._ready = False
         self._memory_bytes = 0.0
         self._ends_at = 0.0
         self.stopping = False
@@ -155,6 +158,8 @@ class Worker:
         for event in self._events():
             self._take(event)
         self.process.wait()
+        if not (self._ready or self.stopping or self.failure):
+            self._fail(self._epitaph())
         self.ended = True
         progress.over(self.shown)
         self._outbox.put(None)
@@ -177,13 +182,18 @@ class Worker:
         elif event["event"] == "progress":
             self._progress(event)
         elif event["event"] == "ready":
+            self._ready = True
             progress.over(self.shown)
         elif event["event"] == "size":
             self.size_bytes, self._memory_bytes = event["bytes"], event["memory"]
         elif event["event"] in ("note", "failed"):
-            self.ended = self.ended or event["event"] == "failed"
+            if event["event"] == "failed":
+                self._fail(event["message"])
             for waiting in list(self._tickets.values()):
                 waiting.deliver(event)
+
+    def _fail(self, why: str) -> None:
+        self.failure, self.failed_at, self.ended = why, time.monotonic(), True
 
     def _progress(self, event: Event) -> None:
         if event["what"] == "download":

@@ -13,7 +13,8 @@ Out:
     {"event": "ready", "model"}                                loaded; requests are served from now on
     {"event": "failed", "message"}                             not loaded; the process ends
     {"event": "piece", "id", "usage": [prompt, completion, cached, reasoning],
-        "text", "reasoning", "tool_calls", "finish_reason"}    one token; the last has a finish_reason
+        "text", "reasoning", "tool_calls", "finish_reason"}    one token; the first has none yet, the last
+                                                               has a finish_reason
     {"event": "error", "id", "kind", "message"}                this request failed
 
 End of input means the kernel is gone or has no more use for the model: the process ends at once,
@@ -94,6 +95,7 @@ def _serve(line: Line, commands: Commands) -> None:
     while True:
         for command in _taken(commands, wait=engine.idle):
             line.send(_obey(engine, command))
+        line.send(list(engine.start()))
         line.send(engine.step())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from ..errors import LocalModelError
 from . import mlx_place as place
 from .mlx_models import name_of
 from .mlx_process import Worker
+
+FAILED_FOR_S = 10.0
 
 Key = tuple[str, str | None]
 
@@ -28,10 +31,17 @@ def worker_for(
     shown: str,
     needs_bytes: int | None,
     memory_bytes: float,
+    again: bool,
 ) -> Worker:
-    """Return the running worker of a model, starting it if there is none."""
+    """Return the running worker of a model, starting it if there is none.
+
+    Without `again`, one that could not be loaded a moment ago is not tried again.
+    """
     with _lock:
         worker = _workers.get((model, revision))
+        failure = worker.failure if worker is not None and not again else None
+        if worker is not None and failure and time.monotonic() - worker.failed_at < FAILED_FOR_S:
+            raise LocalModelError(failure)
         if worker is None or worker.ended or worker.stopping:
             _make_room(needs_bytes, memory_bytes)
             worker = _workers[model, revision] = Worker(model, revision, order, shown)
