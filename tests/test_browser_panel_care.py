@@ -130,6 +130,24 @@ _PASTE_MUCH = """() => { const box = document.querySelector('.hx-composer textar
   box.value = ''; box.style.display = ''; }"""
 
 
+def test_keys_stay_in_the_panel(panel: Panel) -> None:
+    """With the focus on a button or in the conversation no key edits the notebook, and arrows scroll."""
+    page = panel.page
+    for number in range(3):
+        panel.ask(f"Question {number}.\n\n" * 15)
+    cells = page.evaluate(_CELLS)
+    for where in ("[aria-label=More]", ".hx-turn:last-child [aria-label='Copy answer']", ".hx-log"):
+        page.locator(where).focus()
+        page.keyboard.type("abmxdd")
+        assert page.evaluate(_CELLS) == cells
+    before = page.evaluate("document.querySelector('.hx-log').scrollTop")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function("top => document.querySelector('.hx-log').scrollTop < top", arg=before)
+
+
+_CELLS = "jupyterapp.shell.currentWidget.content.widgets.map(({ model }) => [model.id, model.type])"
+
+
 def test_failures_are_spoken(panel: Panel) -> None:
     """The live region says that an answer failed, and why."""
     panel.model("refuses")

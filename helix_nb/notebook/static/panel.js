@@ -400,6 +400,8 @@ class View {
     this.input.addEventListener("input", () => grow(this.input));
     this.input.addEventListener("keydown", (event) => this.key(event));
     this.root.addEventListener("keydown", (event) => this.escape(event));
+    // On the focused element itself: a shortcut of JupyterLab that asks for that is found before any parent.
+    this.root.addEventListener("focusin", ({ target }) => target.setAttribute("data-lm-suppress-shortcuts", "true"));
     this.picker.addEventListener("change", () => { this.attach(this.picker.files); this.picker.value = ""; });
     this.input.addEventListener("paste", (event) => {
       if (event.clipboardData.files.length) { event.preventDefault(); this.attach(event.clipboardData.files); }
