@@ -345,6 +345,8 @@ def test_estimates_count_first_and_measure_on_a_pilot() -> None:
         assert pilot.loc[["answered", "to_send", "prompt_tokens"], "estimate"].tolist() == [2, 1, 10]
         assert pilot.loc["cost"].isna().all() and pilot.loc["prompt_tokens", "source"] == "pilot of 2"
         assert frame.helix.estimate("{{q}}", **QUIET).loc["completion_tokens", "low"] == 5
+        for limit in ({"rpm": 6}, {"tpm": 90}):  # an answer is 15 tokens: each takes ten seconds
+            assert frame.helix.estimate("{{q}}", **limit, **QUIET).loc["duration_s", "estimate"] == 10
         assert frame.helix.ask("{{q}}", **QUIET).attrs["batch"]["requests"] == 1
 
 

@@ -136,7 +136,8 @@ class FrameAccessor:
             A DataFrame with `estimate`, `low`, `high` (Float64; nine of ten such totals lie between)
             and `source` (str) for `rows`, `skipped`, distinct `requests`, those `answered` already,
             those `to_send`, and what those will take: `prompt_tokens`, `completion_tokens`, `cost`,
-            `duration_s` (with "auto" concurrency, at 8 requests at once). NA is unknown.
+            `duration_s` (with "auto" concurrency, at 8 requests at once; `rpm` and `tpm` count). NA is
+            unknown.
 
         >>> import helix_nb as hx, pandas as pd
         >>> cities = pd.DataFrame({"country": ["France", "Japan", "France"]})

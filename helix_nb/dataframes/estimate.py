@@ -13,7 +13,7 @@ from ..records import current_log
 from ..records.batches import recent
 from ..runtime import run_sync
 from .job import Job
-from .limits import is_whole
+from .limits import Limits, is_whole
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def estimate(job: Job, frame: pd.DataFrame, pilot: int) -> pd.DataFrame:
         "to_send": left,
     }
     rows: dict[str, Row] = {name: (number, number, number, "counted") for name, number in counts.items()}
-    rows |= _measured(
-        samples, left, source, AT_ONCE if job.limits.concurrency == "auto" else job.limits.concurrency
-    )
+    rows |= _measured(samples, left, source, job.limits)
     dtypes = {"estimate": "Float64", "low": "Float64", "high": "Float64", "source": "str"}
     return pd.DataFrame(
         {
@@ -91,17 +89,25 @@ def _log(run: Runner) -> tuple[list[Sample], str]:
     return samples, f"{len(samples)} answers in the log"
 
 
-def _measured(samples: Sequence[Sample], left: int, source: str, at_once: int) -> dict[str, Row]:
+def _measured(samples: Sequence[Sample], left: int, source: str, limits: Limits) -> dict[str, Row]:
     """Totals for what is left to send, from what the samples took."""
     rows = {
         name: _total([getattr(sample, name) for sample in samples], left, source)
         for name in ("prompt_tokens", "completion_tokens", "cost")
     }
+    at_once = AT_ONCE if limits.concurrency == "auto" else limits.concurrency
     side_by_side = min(at_once, max(left, 1))
-    seconds = [sample.duration_s for sample in samples]
-    each = [None if value is None else value / side_by_side for value in seconds]
-    rows["duration_s"] = _total(each, left, source)
+    rows["duration_s"] = _total([_seconds(one, side_by_side, limits) for one in samples], left, source)
     return rows
+
+
+def _seconds(sample: Sample, side_by_side: int, limits: Limits) -> float | None:
+    """The share of the whole time that such a request takes: its own, or what the limits per minute ask."""
+    if sample.duration_s is None:
+        return None
+    tokens = (sample.prompt_tokens or 0.0) + (sample.completion_tokens or 0.0)
+    each = sample.duration_s / side_by_side
+    return max(each, 60.0 / (limits.rpm or math.inf), 60.0 * tokens / (limits.tpm or math.inf))
 
 
 def _total(values: Iterable[float | None], left: int, source: str) -> Row:
