@@ -139,3 +139,24 @@ def test_columns_of_every_batch_may_be_made_anew() -> None:
             both.helix.ask("{{q}}", into="c", schema={"mine": int}, **QUIET)
         with pytest.raises(hx.ConfigError, match="choose another into="):
             both.helix.ask("{{q}}", into="mine", **QUIET)
+
+
+class Odd(Schema):
+    """A schema that breaks on one answer."""
+
+    def validate(self, text: str) -> Any:
+        if "2" in text:
+            raise KeyError(text)
+        return super().validate(text)
+
+
+def test_what_breaks_at_one_row_breaks_no_other() -> None:
+    """An exception that nobody foresaw is that row's error; one after the other end the batch."""
+    of_int = Schema.of({"n": int})
+    odd = Odd(of_int.name, of_int.json_schema)
+    done = typed(['{"n": 1}', '{"n": 2}', '{"n": 3}'], odd)
+    assert done["answer_status"].tolist() == ["ok", "error", "ok"]
+    assert done["answer_error"].iloc[1].startswith("HelixError: KeyError")
+    broken = typed(['{"n": 2}'] * 60, odd, concurrency=4, dedupe=False)
+    assert broken.attrs["batch"]["stopped"].startswith("KeyError")
+    assert (broken["answer_status"] == "skipped").sum() >= 60 - 20 - 4

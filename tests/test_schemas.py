@@ -151,6 +151,7 @@ REFUSED = [
     (Track("a", 1), "pass the class itself"),
     ([City], "not list"),
     ({}, "name at least one field"),
+    (len, "or JSON schema, not builtin_function"),
     ({"a": "strng"}, "'a' is said to be 'strng'"),
     ({"a": 3}, "'a' is given the value 3"),
     ({"a": [str, int]}, "'a' is a list of 2 things"),
@@ -162,6 +163,13 @@ REFUSED = [
     ({"type": "object", "properties": {"a": {"$ref": "#/$defs/no"}}}, "which it does not hold"),
     ({"type": "object", "properties": {"a": {"default": {1, 2}}}}, "not plain JSON"),
 ]
+
+
+def test_a_schema_that_goes_in_circles_fails_in_one_sentence() -> None:
+    """A part that is defined by itself cannot be checked, which is said of the answer."""
+    circle = {"type": "object", "properties": {"a": {"allOf": [{"$ref": "#/properties/a"}]}}}
+    with pytest.raises(ValueError, match="the checks of answer failed with RecursionError"):
+        Schema.of(circle).validate('{"a": 1}')
 
 
 @pytest.mark.parametrize(("spec", "sentence"), REFUSED, ids=[str(spec)[:30] for spec, _ in REFUSED])

@@ -153,6 +153,9 @@ class Runner:
         except HelixError as error:
             outcome = failed(error)
             self._consider(error)
+        except Exception as bug:  # noqa: BLE001 - what one row sets off is no other's
+            outcome = failed(HelixError(f"{type(bug).__name__}: {bug}"))
+            self._consider(bug)
         self._spending.add(outcome)
         self.memory.finished(slot, outcome, self.plan)
         self._set(slot, outcome)
@@ -165,12 +168,13 @@ class Runner:
         self._spending.use(outcome)
         self.progress.use(outcome)
 
-    def _consider(self, error: HelixError) -> None:
+    def _consider(self, error: Exception) -> None:
         """Stop the batch where going on would only repeat the same failure."""
-        nobody = isinstance(error, ConnectionFailed) or error.status_code in OVERLOADED
-        self._unreachable = self._unreachable + 1 if nobody else 0
+        unexpected = not isinstance(error, HelixError)
+        nobody = isinstance(error, ConnectionFailed) or getattr(error, "status_code", None) in OVERLOADED
+        self._unreachable = self._unreachable + 1 if nobody or unexpected else 0
         if isinstance(error, STOPPING) or self._unreachable >= UNREACHABLE:
-            self.stopped = self.stopped or str(error)
+            self.stopped = self.stopped or (f"{type(error).__name__}: {error}" if unexpected else str(error))
 
     async def _leave(self) -> None:
         for task in self._active:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -62,6 +63,7 @@ class Schema:
         elif (
             spec is None
             or isinstance(spec, str | bytes | int | float | list | tuple | set)
+            or inspect.isroutine(spec)
             or _is_instance(spec)
         ):
             raise ConfigError(
@@ -118,7 +120,12 @@ class Schema:
 
         whole = value if self.wrapped is None else {self.wrapped: value}
         validator = Draft202012Validator(self.json_schema, registry=Registry())
-        errors = sorted(validator.iter_errors(whole), key=lambda error: list(map(str, error.absolute_path)))
+        try:
+            errors = sorted(
+                validator.iter_errors(whole), key=lambda error: list(map(str, error.absolute_path))
+            )
+        except Exception as problem:  # noqa: BLE001 - a schema can send its own checks in circles
+            raise ValueError(_failed(self.name, problem)) from None
         if errors:
             raise ValueError(complaints.of_jsonschema(errors))
         return value
@@ -151,6 +158,8 @@ class Schema:
             else self._adapter.dump_python(value, by_alias=True, warnings=False)
         )
         plain = _without_enums({self.wrapped: plain} if self.wrapped else plain)
+        if not isinstance(plain, Mapping):
+            raise ValueError(f"{self.name} writes itself as {type(plain).__name__}, not as its fields.")
         return {
             name: cell(plain.get(name), dtype, choices, name)
             for name, (dtype, choices) in self._columns.items()
@@ -176,7 +185,11 @@ def read(adapter: Any, value: Any, name: str) -> Any:
     except ValueError:
         raise
     except Exception as problem:  # noqa: BLE001 - a validator the user wrote may raise anything
-        raise ValueError(f"the checks of {name} failed with {type(problem).__name__}: {problem}.") from None
+        raise ValueError(_failed(name, problem)) from None
+
+
+def _failed(name: str, problem: Exception) -> str:
+    return f"the checks of {name} failed with {type(problem).__name__}: {problem}."
 
 
 def _is_bool(error: Any) -> bool:
