@@ -18,6 +18,7 @@ from .blocking import interruptible
 from .config import redact
 from .draft import Draft
 from .errors import HelixError, stopped, told
+from .interrupts import stopping
 from .messages import Delta, Reply, ToolCall
 from .rounds import MAX_ROUNDS, Outcome, rounds
 from .runtime import WAKE_S, Task
@@ -161,7 +162,8 @@ class Running:
         self._callbacks.append(wake)
         try:
             if not self.changed(0):
-                await asyncio.wait({woken}, timeout=WAKE_S)  # wait_for can swallow a cancel (Python 3.11)
+                with stopping(lambda: self.cancel(wait=False)):
+                    await asyncio.wait({woken}, timeout=WAKE_S)  # wait_for can swallow a cancel (Python 3.11)
         finally:
             self._callbacks.remove(wake)
         return self.changed(0)

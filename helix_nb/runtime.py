@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from .blocking import Daemons, interruptible
 from .errors import HelixError, stopped
+from .interrupts import stopping
 
 T = TypeVar("T")
 
@@ -161,7 +162,8 @@ async def run_here(coro: Coroutine[Any, Any, T]) -> T:
     try:
         task.begin()
         while not waiter.done():
-            await asyncio.wait({waiter}, timeout=WAKE_S)
+            with stopping(lambda: task.cancel(wait=False)):
+                await asyncio.wait({waiter}, timeout=WAKE_S)
         return waiter.result()
     except (asyncio.CancelledError, KeyboardInterrupt) as interrupt:
         if not task.future.done():

@@ -21,7 +21,18 @@ FLOORS = [
     {"exchange", "gate", "pacing", "draft"},
     {"endpoints", "records"},
     {"demo", "runtime", "blocking", "config", "session", "environment", "connection"},
-    {"messages", "errors", "markdown", "schemas", "images", "keys", "braces", "urls", "provenance"},
+    {
+        "messages",
+        "errors",
+        "markdown",
+        "schemas",
+        "images",
+        "keys",
+        "braces",
+        "urls",
+        "provenance",
+        "interrupts",
+    },
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 ROOMS_OF = {

@@ -153,6 +153,21 @@ def test_a_cancelled_await(stalling: WireServer) -> None:
     assert set(hx.log()["status"]) == {"interrupted"}
 
 
+def test_ctrl_c_leaves_a_loop_that_is_just_run(stalling: WireServer) -> None:
+    """Where nobody cancels the coroutine, as in a terminal's IPython, Ctrl-C stops what it awaits."""
+    from helix_nb import chat
+
+    running = chat.prepare("half")
+    interrupt_when_partial_arrived(lambda: running.reply.text)
+    loop = asyncio.new_event_loop()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(running.aresult())
+    check_stopped(stalling)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    loop.run_until_complete(asyncio.sleep(0.1))  # the coroutine that was left finds its answer stopped
+    loop.close()
+
+
 def test_ctrl_c_before_any_answer() -> None:
     """A server that accepts and never answers is let go as quickly."""
     with WireServer(Answer(b"", end="hang", hang_at=0, head=b"HTT")) as silent:
