@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -36,6 +37,9 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a letter still shows the others
     try:
         return COMMANDS[options.command].run(options)
     except HelixError as error:
@@ -47,8 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("helix_nb: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output has left, as `| head` does
+    except OSError as error:
+        if error.filename is not None:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # then whoever read the output has left, as `| head` does
+            print(f"helix_nb: The output cannot be written: {error.strerror or error}.", file=sys.stderr)
         return 1
 
 
@@ -70,10 +78,16 @@ def _ask_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    prompt = _standard_input() if options.prompt == "-" else options.prompt
     chosen = {"model": options.model, "endpoint": options.endpoint, "system": options.system}
     _say(prompt, stream=not options.no_stream, **chosen)
     return 0
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise ConfigError("There is no standard input to read the prompt from.")
+    return sys.stdin.read()
 
 
 def _say(prompt: str, **options: object) -> Reply:
@@ -103,8 +117,12 @@ def _demo(options: argparse.Namespace) -> int:
 
     print(f"> {PROMPT}", flush=True)
     _say(PROMPT, system=SYSTEM)
-    print("\nThe exchange is a row of pandas, hx.log():\n")
-    print(log(last=1)[SHOWN].round(1).to_string(index=False), flush=True)
+    row = log(last=1)[SHOWN]
+    if row.empty:
+        print("\nThe log is off (HELIX_NB_LOG=off); otherwise the exchange were a row of pandas, hx.log().")
+    else:
+        print("\nThe exchange is a row of pandas, hx.log():\n")
+        print(row.round(1).to_string(index=False), flush=True)
     return 0 if options.no_lab else _lab()
 
 

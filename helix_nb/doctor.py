@@ -93,6 +93,7 @@ def _sentence(error: HelixError) -> str:
 
 
 def _log() -> Finding:
+    from .records.opening import obstacle
     from .records.place import wanted
 
     place = wanted()
@@ -100,11 +101,13 @@ def _log() -> Finding:
         return Finding("  off: nothing is recorded (HELIX_NB_LOG=off)")
     if place.path is None:
         return Finding("  in memory: it ends with its kernel (HELIX_NB_LOG=:memory:)")
-    if obstacle := _unwritable(place.path):
-        return Finding(
-            f"  {place.path}: {obstacle}; set HELIX_NB_LOG to a file that can be written", ok=False
-        )
-    size = f"{place.path.stat().st_size / 1e6:.1f} MB" if place.path.exists() else "not there yet"
+    if reason := _unwritable(place.path):
+        return Finding(f"  {place.path}: {reason}; set HELIX_NB_LOG to a file that can be written", ok=False)
+    size = "not there yet"
+    if place.path.exists():
+        size = f"{place.path.stat().st_size / 1e6:.1f} MB"
+        if not place.alone and (sentence := obstacle(place.path)):
+            return Finding(f"  {sentence}", ok=False)
     alone = "; a network file system, so each kernel has a file of its own" if place.alone else ""
     return Finding(f"  {place.path} ({size}){alone}")
 

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,12 @@ CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12345678="
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *arguments], input=stdin, capture_output=True, text=True, timeout=90)
+
+
+def shell(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of sh in which "$@" is the command."""
+    command = ["sh", "-c", script, "sh", *COMMAND]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=90)
 
 
 @contextmanager
@@ -149,6 +156,19 @@ def test_doctor_finds_a_log_that_cannot_be_written(monkeypatch: pytest.MonkeyPat
     assert "HELIX_NB_LOG" in broken.stdout
 
 
+def test_doctor_finds_a_file_that_is_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot become the log is a finding, and is left as it is; a log is none."""
+    notes = tmp_path / "notes.txt"
+    notes.write_text("my notes, not a database")
+    monkeypatch.setenv("HELIX_NB_LOG", str(notes))
+    broken = run("doctor", "--offline")
+    assert broken.returncode == 1 and "notes.txt is not a log that can be read" in broken.stdout
+    assert notes.read_text() == "my notes, not a database" and list(tmp_path.iterdir()) == [notes]
+    monkeypatch.setenv("HELIX_NB_LOG", str(tmp_path / "log.db"))
+    hx.ask("hi", endpoint="demo")
+    assert run("doctor", "--offline").returncode == 0
+
+
 def test_doctor_goes_on_after_a_wrong_url(monkeypatch: pytest.MonkeyPatch) -> None:
     """A HELIX_URL that is none is a finding; what else there is to find follows."""
     monkeypatch.setenv("HELIX_URL", "nope")
@@ -186,3 +206,47 @@ def test_serve_prints_its_url_and_ends_with_ctrl_c() -> None:
 def test_help_and_version_need_nothing(arguments: tuple[str, ...]) -> None:
     """Help lists what there is, at once."""
     assert run(*arguments).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("command", ["ask hi", "demo --no-lab", "doctor --offline", "serve"])
+def test_output_that_cannot_be_written_is_one_line(command: str) -> None:
+    """A full disk behind standard output: exit code 1 and a sentence, no traceback."""
+    done = shell(f'"$@" {command} >/dev/full')
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if "No space left" in line]
+    assert said == ["helix_nb: The output cannot be written: No space left on device."]
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_a_terminal_that_lacks_a_letter_shows_the_others() -> None:
+    """In ASCII the answer has question marks where it must."""
+    done = shell('PYTHONIOENCODING=ascii "$@" ask "What is the capital of Brazil?"')
+    assert (done.returncode, done.stdout) == (0, "The capital of Brazil is Bras?lia.\n")
+
+
+def test_input_that_is_closed_or_no_text_is_no_traceback() -> None:
+    """Without standard input there is a sentence; bytes that are no text are asked as question marks."""
+    closed = shell('"$@" ask - <&-')
+    assert closed.returncode == 1 and closed.stderr.startswith("helix_nb: There is no standard input")
+    garbled = shell(r"""printf 'say: a\377b' | PYTHONIOENCODING=utf-8:strict "$@" ask -""")
+    assert (garbled.returncode, garbled.stdout) == (0, "a\N{REPLACEMENT CHARACTER}b\n")
+
+
+def test_a_working_directory_that_is_gone_costs_no_answer(tmp_path: Path) -> None:
+    """There is no .env then; a log named by a relative path is kept in memory, with a warning."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = shell(f'cd {gone} && rmdir {gone} && "$@" ask "What is the capital of France?"')
+    assert (done.returncode, done.stdout) == (0, "The capital of France is Paris.\n")
+    done = shell(
+        f'mkdir {gone} && cd {gone} && rmdir {gone} && HELIX_NB_LOG=l.db "$@" ask "capital of France"'
+    )
+    assert done.returncode == 0 and "l.db is in no folder that there is" in done.stderr
+
+
+def test_the_demo_says_when_no_row_was_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the log off there is a sentence instead of an empty frame."""
+    monkeypatch.setenv("HELIX_NB_LOG", "off")
+    done = run("demo", "--no-lab")
+    assert done.returncode == 0 and "The log is off" in done.stdout and "Empty" not in done.stdout

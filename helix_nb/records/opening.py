@@ -7,6 +7,7 @@ import re
 import secrets
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.as_uri()}?mode=ro{vfs}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
     )
+
+
+def obstacle(path: Path) -> str | None:
+    """Why a file that is there cannot be the log, in one sentence; None where it can."""
+    try:
+        with closing(open_reader(path)) as connection:
+            _check_version(connection, path)
+    except LogProblem as problem:
+        return str(problem)
+    except sqlite3.Error as failure:
+        return explained(path, failure)
+    return None
 
 
 def is_alone(path: Path) -> bool:
