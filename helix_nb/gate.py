@@ -203,10 +203,10 @@ class Gate:
 
     def _delay_s(self, error: HelixError, failures: int, *, patience_s: float) -> float | None:
         """Seconds to wait before the next try; None when another try is not worth it."""
+        if not error.retryable:  # no waiting helps; nor should others wait
+            return None
         if error.retry_after_s is not None:
             self.pause(error.retry_after_s)
-        if not error.retryable:
-            return None
         if error.retry_after_s:  # 0, or a time that is past, says nothing of how long
             return 0.0 if error.retry_after_s <= patience_s else None
         most_s = min(BACKOFF_S * 2 ** (failures - 1), BACKOFF_MOST_S)

@@ -54,6 +54,16 @@ def test_retry_after_is_honoured_in_every_spelling(headers: dict[str, str], wait
     assert (row["status"], row["attempts"], row["http_status"], row["response"]) == ("ok", 2, 200, "Paris")
 
 
+def test_an_error_that_no_waiting_helps_pauses_nobody() -> None:
+    """Once the account is filled up again the next question is sent at once, whatever Retry-After said."""
+    with WireServer(first(refusal(429, "insufficient_quota", Retry_After="3600"))) as server:
+        connect(server)
+        with pytest.raises(hx.QuotaExceeded) as caught:
+            hx.ask("Where?", model="m")
+        assert caught.value.retry_after_s == 3600
+        assert str(hx.ask("Where?", model="m")) == "Paris"
+
+
 def test_a_retry_after_of_nothing_is_a_backoff() -> None:
     """0 seconds, or a date that is past, does not mean at once and at once again."""
     past = {"Retry_After": "Wed, 21 Oct 2015 07:28:00 GMT"}
