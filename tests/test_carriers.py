@@ -163,10 +163,14 @@ def test_an_answer_that_nobody_asked_for_is_never_the_next_one(carrier: str) -> 
 
 @dataclass(frozen=True)
 class _Garbled(Answer):
-    """A piece of the answer, and then bytes that are no chunk."""
+    """A piece of the answer, and after `go` bytes that are no chunk."""
+
+    go: threading.Event = field(default_factory=threading.Event)
 
     def pieces(self) -> Iterator[bytes]:
-        yield b"%x\r\n%s\r\nno chunk\r\n" % (len(self.body), self.body)
+        yield b"%x\r\n%s\r\n" % (len(self.body), self.body)
+        assert self.go.wait(10)
+        yield b"no chunk\r\n"
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -175,9 +179,10 @@ def test_an_answer_whose_framing_breaks_is_cut_at_once(carrier: str) -> None:
     answer = _Garbled(b'data: {"choices": [{"delta": {"content": "half "}}]}\n\n')
     with WireServer(answer) as server:
         hx.connect(server.url, name="garbled", retries=0, carrier=carrier, idle_timeout_s=8)
-        with pytest.raises(hx.TruncatedReply) as caught:
-            hx.ask("?", model="m")
-    assert caught.value.reply is not None and caught.value.reply.text == "half "
+        with hx.stream("?", model="m") as s, pytest.raises(hx.TruncatedReply):
+            for _ in s:
+                answer.go.set()
+    assert (s.reply.text, s.reply.status) == ("half ", "truncated")
 
 
 @pytest.mark.parametrize("exempt", [True, False])
