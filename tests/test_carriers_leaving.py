@@ -133,6 +133,24 @@ PHASES: dict[str, tuple[Speak, str]] = {
 }
 
 
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_headers_that_come_drop_by_drop_are_no_first_byte(carrier: str) -> None:
+    """The time to the first byte of an answer is one time, however its headers dawdle."""
+
+    def dawdles(connection: socket.socket) -> None:
+        head_of(connection)
+        for byte in HEAD:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.1)
+
+    with speaking(dawdles) as server:
+        connect(server, carrier, "http", first_byte_timeout_s=0.5)
+        begun = time.monotonic()
+        with pytest.raises(hx.TimedOut, match="first_byte_timeout_s"):
+            hx.ask("?", model="m")
+        assert time.monotonic() - begun < 4 and server.left()
+
+
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("carrier", CARRIERS)

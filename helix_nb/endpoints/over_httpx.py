@@ -99,11 +99,12 @@ class HttpxCarrier:
         timeout = {"connect": self._connection.connect_timeout_s, "write": first_byte_s, "read": first_byte_s}
         client, used = await self._take()
         while True:
-            opened = _Opened()
+            opened = _Opened(first_byte_s)
             try:
-                extensions = {"timeout": timeout} if used else {"timeout": timeout, "trace": opened.note}
+                extensions = {"timeout": timeout, "trace": opened.note}
                 request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
-                response = await client.send(request, stream=True, follow_redirects=False)
+                async with opened.patience:
+                    response = await client.send(request, stream=True, follow_redirects=False)
             except BaseException as error:  # noqa: BLE001 - a cancelled one must close its socket too
                 await asyncio.shield(asyncio.ensure_future(_closed(client, opened)))
                 if used and _silently_gone(error):
@@ -156,7 +157,7 @@ def _explained(
     """The HelixError that says what an exception of httpx means; others stay what they are."""
     if isinstance(error, httpx.ConnectTimeout):
         return no_connection(connection)
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
         return silent(connection, "first_byte_timeout_s", first_byte_s)
     if isinstance(error, httpx.ProxyError | httpx.ConnectError):
         return unreachable(connection, f"{error}{THROUGH_PROXY}" if proxied else error)
@@ -170,15 +171,22 @@ def _explained(
 
 
 class _Opened:
-    """The socket of a new connection, which httpcore forgets where a handshake on it is cancelled."""
+    """The socket of a new connection, which httpcore forgets where a handshake on it is cancelled.
 
-    def __init__(self) -> None:
+    `patience` is the clock for the first byte; httpcore's own starts anew with each byte of the headers.
+    """
+
+    def __init__(self, first_byte_s: float) -> None:
+        self.patience = asyncio.timeout(None)
+        self._first_byte_s = first_byte_s
         self._stream: Any = None
 
     async def note(self, event: str, info: dict[str, Any]) -> None:
         """See the extension `trace` of httpcore."""
         if event == "connection.connect_tcp.complete":
             self._stream = info.get("return_value")
+        elif event.endswith("send_request_headers.started"):
+            self.patience.reschedule(asyncio.get_running_loop().time() + self._first_byte_s)
 
     async def aclose(self) -> None:
         if self._stream is not None:
