@@ -79,7 +79,7 @@ _LAST_TWO = """texts => JSON.stringify([...document.querySelectorAll('.hx-text')
 
 
 def test_focus_and_typing_stay(panel: Panel) -> None:
-    """The end of an answer takes no focus from its turn's buttons; undo overwrites nothing that is typed."""
+    """The end of an answer takes no focus, deleting gives it back, and undo overwrites nothing typed."""
     page = panel.page
     panel.model("tells")
     panel.send("Tell me")
@@ -88,6 +88,11 @@ def test_focus_and_typing_stay(panel: Panel) -> None:
     page.wait_for_selector("[data-status=ok]")
     page.wait_for_function(_SPOKEN, arg="five")
     assert page.evaluate("document.activeElement.ariaLabel") == "Copy message"
+    page.locator("[aria-label='Delete this turn']").press("Enter")
+    page.get_by_role("button", name="Restore").wait_for()
+    assert page.evaluate("document.activeElement.matches('.hx-composer textarea')")
+    page.get_by_role("button", name="Restore").click()
+    page.wait_for_selector(".hx-turn")
     panel.box.fill("half a question")
     page.click("[aria-label=More]")
     page.get_by_role("button", name="Undo the last turn").click()

@@ -165,7 +165,7 @@ class Turn {
     const acts = h("div", { class: "hx-acts", role: "group", "aria-label": "Message" },
       button("edit", "Edit and ask again", () => this.edit()),
       this.copyButton("Copy message", () => prompt),
-      button("bin", "Delete this turn", () => this.view.send({ do: "delete", id: this.id })));
+      button("bin", "Delete this turn", () => this.view.act({ do: "delete", id: this.id })));
     const chips = files.length ? h("div", { class: "hx-chips" }, ...files.map((file) => chip(file))) : null;
     this.ask.replaceChildren(h("div", { class: "hx-bubble" }, chips, prompt ? text : null), acts);
     requestAnimationFrame(() => { if (text.scrollHeight > text.clientHeight + 2) text.tabIndex = 0; });
@@ -474,6 +474,7 @@ class View {
     const before = top ? top.getBoundingClientRect().top : 0;
     const nodes = message.turns.filter((data) => !this.turns.has(data.id)).map((data) => this.make(data).node);
     this.list.prepend(...nodes);
+    if (!message.more && this.older === document.activeElement) this.log.focus({ preventScroll: true });
     this.older.hidden = !message.more;
     if (top && !this.following) this.log.scrollTop += top.getBoundingClientRect().top - before;
   }
@@ -527,7 +528,7 @@ class View {
       action ? h("button", { type: "button", class: "hx-button", onclick: () => { this.notice.hidden = true; this.act(action.send); } }, action.label) : null,
       button("close", "Dismiss", () => { this.notice.hidden = true; this.focus(); })].filter(Boolean));
     clearTimeout(this.fading);
-    if (level !== "error") this.fading = setTimeout(() => (this.notice.hidden = true), 10000);
+    if (level !== "error") this.fading = setTimeout(() => (this.notice.hidden = !this.notice.contains(document.activeElement)), 10000);
   }
 
   on_models(message) {
