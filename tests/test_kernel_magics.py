@@ -264,6 +264,8 @@ def test_settings_apply_and_are_checked(kernel: KernelSession, said: SlowServer)
     assert [message["role"] for message in said.bodies[-1]["messages"]] == ["user"]
     refused = kernel.run("%config HelixMagics.format = 'jsn'\n%config HelixMagics.endpoint = 'nobody'")
     assert "jsn" in refused.printed and "nobody" in refused.printed
+    for wrong in ("{'model': 'other'}", "{1: 2}"):
+        assert "wire names" in kernel.run(f"%config HelixMagics.params = {wrong}").printed
     kernel.run("%config HelixMagics.system = None\n%config HelixMagics.quiet = False")
     assert kernel.run("%%helix\nhello").plain.startswith("hello")
 
@@ -322,6 +324,10 @@ def test_status_and_reload_never_fail(kernel_factory: Callable[..., KernelSessio
     session.run("%%helix --dry-run\nhello")
     assert "Nothing is configured" in session.run("%%helix -c kept\nhello").plain
     session.run("%reload_ext helix_nb")
+    assert "kept (1)" in session.run("%helix").printed
+    session.run("%config HelixMagics.timeout = 0")
+    told = session.run("%reload_ext helix_nb")
+    assert told.status == "ok" and "back to their defaults" in told.printed
     assert "kept (1)" in session.run("%helix").printed
     session.run("%unload_ext helix_nb")
     gone = session.run("%helix")

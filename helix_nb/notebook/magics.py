@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import ChainMap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -144,6 +145,17 @@ class HelixMagics(Magics):
             raise TraitError(str(error)) from None
         return value
 
+    @validate("params")
+    def _wire_names(self, proposal: Any) -> Any:
+        from .arguments import OWN_WAY
+
+        wrong = [name for name in proposal["value"] if not isinstance(name, str) or name in OWN_WAY]
+        if wrong:
+            raise TraitError(
+                f"HelixMagics.params holds parameters by their wire names, and not {wrong[0]!r}."
+            )
+        return proposal["value"]
+
     @validate("timeout", "attach_tokens")
     def _positive(self, proposal: Any) -> Any:
         value = proposal["value"]
@@ -160,7 +172,7 @@ def load(shell: InteractiveShell) -> None:
     """Register the magics, their completion, and the events that tell which cell is running."""
     if loaded(shell) is not None:
         return
-    magics = HelixMagics(shell)
+    magics = _made(shell)
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.cells.pre_run_cell)
     shell.events.register("post_run_cell", magics.cells.post_run_cell)
@@ -169,6 +181,18 @@ def load(shell: InteractiveShell) -> None:
     if completer is not None:
         completer.custom_matchers.append(magics.completer)
     provenance.follow(magics.cells.origin)
+
+
+def _made(shell: InteractiveShell) -> HelixMagics:
+    """The magics as configured; IPython keeps settings that were refused, and they are refused again."""
+    try:
+        return HelixMagics(shell)
+    except TraitError as refused:
+        configurables: list[Any] = shell.configurables
+        configurables[:] = [one for one in configurables if not isinstance(one, HelixMagics)]
+        shell.config.pop("HelixMagics", None)
+        warnings.warn(f"{refused} All settings of HelixMagics are back to their defaults.", stacklevel=2)
+        return HelixMagics(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
