@@ -49,6 +49,7 @@ __all__ = [
     "refuse_key_names",
     "remember_model",
     "resolve",
+    "server",
     "use",
 ]
 
@@ -112,7 +113,7 @@ def _built_in(which: str, settings: dict[str, Any], key: str | None, name: str |
 def _remote(
     url: str, key: str | None, key_env: str | None, name: str | None, settings: dict[str, Any]
 ) -> Connection:
-    parts = _server(url)
+    parts = server(url)
     name = (name or parts.hostname or "endpoint").strip()
     if name in RESERVED:
         raise ConfigError(f"The name {name!r} is reserved; give the endpoint another with name=.")
@@ -125,7 +126,8 @@ def _remote(
     return with_settings(made, settings)
 
 
-def _server(url: str) -> SplitResult:
+def server(url: str) -> SplitResult:
+    """The parts of an endpoint's URL; ConfigError for what is none, or holds a user or a password."""
     parts = split(url)
     if parts.username or parts.password:
         raise ConfigError("Leave user and password out of the URL; hx.connect takes key_env= or headers=.")
@@ -171,7 +173,7 @@ def resolve(endpoint: str | Connection | None) -> Connection:
     if endpoint is not None and not isinstance(endpoint, str):
         raise ConfigError(f"endpoint= takes a name or a connection, not {type(endpoint).__name__}.")
     if endpoint and "://" in endpoint:
-        parts = _server(endpoint)
+        parts = server(endpoint)
         return Connection(parts.netloc.lower(), normalise(endpoint), profile=profile_of(parts))
     known, wrong = _known()
     name = endpoint or session().current or ("helix" if wrong else next(iter(known)))

@@ -169,6 +169,8 @@ REFUSED = [
     ("%%helix -p messages=1\nx", "cannot set messages"),
     ("%%helix -m hl-0123456789abcdef\nx", "A key does not belong"),
     ("%helix connect http://127.0.0.1:1 --key abc", "A key does not belong"),
+    ("%helix connect http://user:word@example.org", "Leave user and password out"),
+    ("%helix ask\t-m x", "after `--`"),
     ("%helix ask no dashes", "after `--`"),
     ("%helix conect http://127.0.0.1:1", "did you mean 'connect'?"),
     ("%helix chat nobody", "No chat is called 'nobody'"),

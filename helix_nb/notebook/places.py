@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from .. import config
 from ..errors import ConfigError, HelixError
@@ -42,7 +41,7 @@ def connect(magics: HelixMagics, found: argparse.Namespace, words: list[str]) ->
     settings = {"profile": found.profile, "app_id": found.app_id, "model": found.model}
     settings = {name: value for name, value in settings.items() if value is not None}
     keyless = found.key_env or found.no_key or words[0] in config.RESERVED
-    key = None if keyless else _asked_key(magics, config.normalise(words[0]), forced=found.ask_key)
+    key = None if keyless else _asked_key(magics, config.server(words[0]).hostname, forced=found.ask_key)
     made = config.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
     hint = f"key from {made.key_source}" if made.has_key else "no key"
     print(plain(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
@@ -112,8 +111,7 @@ def _asked() -> list[str]:
     return [f"asked: {so_far.exchanges}, {so_far.tokens:,} tokens{unknown}", f"log: {place}"]
 
 
-def _asked_key(magics: HelixMagics, url: str, *, forced: bool) -> str | None:
-    host = urlsplit(url).hostname
+def _asked_key(magics: HelixMagics, host: str | None, *, forced: bool) -> str | None:
     listened = surface(magics.ip) != "final"
     if not forced and (host in LOOPBACK or not listened):
         return None
