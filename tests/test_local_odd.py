@@ -138,6 +138,19 @@ def test_a_recurrent_state_takes_in_nothing_of_its_neighbours(tmp_path: Path, re
         assert asyncio.run(together()) == alone  # from caches
 
 
+def test_a_question_may_speak_of_the_mark_of_thoughts(tmp_path: Path) -> None:
+    """Only what the template adds to ask for an answer opens the thoughts, not a message."""
+    model = scripted(tmp_path / "m", ["<think>", "hm", "</think>", "Yes", "."], thinking=True)
+    for question in ("What does <think> mean?", "And </think> after <think>", "<think>"):
+        reply = asked(model, question)
+        assert (reply.text, reply.reasoning) == ("Yes.", "hm")
+    earlier = [{"role": "user", "content": "<think>"}, {"role": "assistant", "content": "<think>so</think>b"}]
+    reply = hx.ask([*earlier, {"role": "user", "content": "a <think> b"}], endpoint="local", model=str(model))
+    assert (reply.text, reply.reasoning) == ("Yes.", "hm")
+    opened = asked(model, "</think> and <think>", chat_template_kwargs={"opening": "<think>"})
+    assert (opened.text, opened.reasoning) == ("Yes.", "hm")
+
+
 def test_settings_of_a_model_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
     """What generation_config.json recommends and nobody may ask for does not fail every answer."""
     model = tiny.build(tmp_path / "m")

@@ -35,9 +35,7 @@ class Job:
         self._calls = 0
         self._text = loaded.tokenizer.detokenizer
         marks = _marks(loaded.tokenizer, tools=bool(self._tools))
-        self._sections = Sections(
-            marks, wire.get("stop") or (), thinking=_opened(self.prompt, loaded.tokenizer)
-        )
+        self._sections = Sections(marks, wire.get("stop") or (), thinking=self._opened())
 
     @property
     def usage(self) -> list[int]:
@@ -66,6 +64,14 @@ class Job:
         without = _template(self.wire, self._tokenizer, generation=False)
         same = (i for i, (a, b) in enumerate(zip(self.prompt, without, strict=False)) if a != b)
         return next(same, min(len(self.prompt), len(without)))
+
+    def _opened(self) -> bool:
+        """Whether what asks for an answer opens the model's thoughts; a message may speak of the mark."""
+        if not self._tokenizer.has_thinking:
+            return False
+        start: int = self._tokenizer.rfind_think_start(self.prompt)
+        end: int = self._tokenizer.rfind_think_end(self.prompt)
+        return start > end and start >= self.boundary()
 
     def token(self, token: int, finish_reason: str | None) -> dict[str, Any]:
         """Take a token in and return what it brought, as an event's fields."""
@@ -189,10 +195,3 @@ def _limit(wire: Mapping[str, Any], loaded: Loaded, prompt_tokens: int) -> int:
 def _marks(tokenizer: Any, *, tools: bool) -> Marks:
     called = (tokenizer.tool_call_start, tokenizer.tool_call_end or None) if tools else (None, None)
     return Marks(tokenizer.think_start, tokenizer.think_end, *called)
-
-
-def _opened(prompt: list[int], tokenizer: Any) -> bool:
-    """Whether the prompt itself opens the model's thoughts."""
-    if not tokenizer.has_thinking:
-        return False
-    return bool(tokenizer.rfind_think_start(prompt) > tokenizer.rfind_think_end(prompt))
