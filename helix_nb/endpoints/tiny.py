@@ -57,7 +57,8 @@ def build(directory: str | Path, shape: Shape | None = None, *, seed: int = 0) -
     default shape, half a megabyte.
 
     Raises:
-        LocalModelError: the `local` extra is not installed, or the directory holds other files.
+        LocalModelError: the `local` extra is not installed, or the directory holds other files or
+            cannot be made.
 
     >>> import tempfile
     >>> from helix_nb.endpoints import tiny
@@ -193,10 +194,13 @@ def _json(path: Path, data: dict[str, Any]) -> None:
 
 
 def _folder(directory: str | Path) -> Path:
-    path = Path(directory).expanduser()
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_ours(path))):
-        raise LocalModelError(f"{path} already holds something else; name a new or empty folder.")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path = Path(directory).expanduser()
+        if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_ours(path))):
+            raise LocalModelError(f"{path} already holds something else; name a new or empty folder.")
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError, ValueError) as problem:  # a home of nobody, no name for a folder
+        raise LocalModelError(f"{directory} cannot be made: {problem}.") from None
     return path
 
 
