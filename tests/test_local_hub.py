@@ -120,6 +120,18 @@ def test_a_model_is_downloaded_once_and_says_how_far_it_is(hub: Hub) -> None:
     assert len(hub.requests) == asked
 
 
+def test_a_snapshot_without_weights_is_completed(hub: Hub, tmp_path: Path) -> None:
+    """What another tool fetched of a model, its tokenizer alone, is no whole model."""
+    hub.may_send_weights.set()
+    folder = tmp_path / "cache" / "models--me--tiny"
+    snapshot = folder / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(COMMIT)
+    (snapshot / "config.json").write_bytes(hub.files["config.json"])
+    assert hx.ask("Hi", endpoint="local", model="me/tiny", max_tokens=3).status == "ok"
+
+
 def test_what_cannot_be_had_is_one_sentence(hub: Hub) -> None:
     """Unknown, gated, without that revision: each says what to do."""
     hub.may_send_weights.set()

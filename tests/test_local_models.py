@@ -13,8 +13,10 @@ import pytest
 from local_models import Reference, plain_mlx_lm, scripted
 
 import helix_nb as hx
+from helix_nb import config
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
+from helix_nb.endpoints.mlx_workers import loaded
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -265,6 +267,27 @@ def test_cached_models_work_offline_and_others_say_so(
         hx.ask("Hi", endpoint="local", model="me/other")
 
 
+def test_models_that_fit_side_by_side_stay_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking two models of the Hub in turn loads each once; one that does not fit takes the other's place."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("one", "two"):
+        folder = tmp_path / f"models--me--{name}"
+        tiny.build(folder / "snapshots" / ("a" * 40))
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("a" * 40)
+
+    def held() -> list[str]:
+        for name in ("me/one", "me/two"):
+            hx.ask("Hi", endpoint="local", model=name, max_tokens=3)
+        return sorted(shown for _, shown in loaded())
+
+    assert held() == ["me/one", "me/two"]
+    unload()
+    config.configure("local", memory_bytes=2_000_000)  # one needs 1.48 MB
+    assert held() == ["me/two"]
+
+
 def test_the_command_builds_a_labelled_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m helix_nb tiny-model DIR` says that the weights are random, and spares other folders."""
     from helix_nb.__main__ import main
@@ -280,3 +303,6 @@ def test_the_command_builds_a_labelled_model(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "other.txt").write_text("mine")
     assert main(["tiny-model", str(tmp_path)]) == 1
     assert "already holds something else" in capsys.readouterr().err
+    for name in ("~nobody-of-that-name/m", str(tmp_path / "other.txt" / "m"), "x" * 300):
+        assert main(["tiny-model", name]) == 1
+        assert "cannot be made" in capsys.readouterr().err

@@ -180,6 +180,21 @@ def test_one_broken_model_in_the_cache_hides_no_other(
     assert list(found["context_length"].isna()) == [True, True, True, False]
 
 
+def test_a_model_is_whole_when_all_that_its_index_names_is_there(tmp_path: Path) -> None:
+    """Without an index, or with one nobody can read, any file of weights will do."""
+    assert not mlx_models.whole(tmp_path)
+    parts = [tmp_path / f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    parts[0].write_bytes(b"x")
+    assert mlx_models.whole(tmp_path)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": parts[0].name, "b": parts[1].name}}))
+    assert not mlx_models.whole(tmp_path)
+    parts[1].write_bytes(b"x")
+    assert mlx_models.whole(tmp_path)
+    index.write_text("[]")
+    assert mlx_models.whole(tmp_path)
+
+
 def test_the_memory_a_model_needs_is_estimated_from_any_config(tmp_path: Path) -> None:
     """Numbers for each layer count as their largest, and what is no number as nothing."""
     sizes = {"num_hidden_layers": 32, "num_attention_heads": 32, "head_dim": 128, "hidden_size": 4096}

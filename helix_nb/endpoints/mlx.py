@@ -19,6 +19,7 @@ from .mlx_models import (
     cached_models,
     default_model,
     describe,
+    folder_in_use,
     folder_of,
     memory_of_machine,
     name_of,
@@ -98,10 +99,11 @@ class LocalEndpoint:
             float(settings[name]) if settings.get(name) else None for name in ("cache_bytes", "memory_bytes")
         )
         order = {"cache_bytes": cache_bytes, "memory_bytes": memory_bytes}
-        needs = size_of(Path(model)).bytes if Path(model).is_dir() else None
+        folder = folder_in_use(model)
+        needs = size_of(folder).bytes if folder else None
         return worker_for(
             model,
-            settings.get("revision"),
+            settings.get("revision") or None,
             order,
             shown=shown,
             needs_bytes=needs,

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .mlx_models import whole
+
 Say = Callable[..., None]
 
 
@@ -24,7 +26,9 @@ def download(name: str, revision: str | None, say: Say) -> Path:
 
     known = {"repo_id": name, "revision": revision, "allow_patterns": DEFAULT_ALLOW_PATTERNS}
     try:
-        return Path(snapshot_download(**known, local_files_only=True))
+        here = Path(snapshot_download(**known, local_files_only=True))
+        if whole(here):  # a tool that wanted the tokenizer alone leaves a snapshot too
+            return here
     except errors.LocalEntryNotFoundError:
         pass  # not cached, or not whole
     except errors.HFValidationError:

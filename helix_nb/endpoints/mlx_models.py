@@ -183,12 +183,36 @@ def hub_cache() -> Path:
 
 def _found(cache: Path) -> Iterator[ModelInfo]:
     for folder in cache.glob("models--*--*"):
-        snapshots = [path for path in folder.glob("snapshots/*") if (path / "config.json").is_file()]
-        if snapshots:
-            newest = max(snapshots, key=lambda path: path.stat().st_mtime)
-            model = describe("/".join(folder.name.split("--")[1:]), newest)
-            if model is not None:
-                yield model
+        newest = _newest_snapshot(folder)
+        model = describe("/".join(folder.name.split("--")[1:]), newest) if newest else None
+        if model is not None:
+            yield model
+
+
+def folder_in_use(model: str) -> Path | None:
+    """Return where the files of a model are, a folder or a Hub id; None when they are not here yet."""
+    path = Path(model)
+    return path if path.is_dir() else _newest_snapshot(hub_cache() / f"models--{model.replace('/', '--')}")
+
+
+def _newest_snapshot(folder: Path) -> Path | None:
+    snapshots = [path for path in folder.glob("snapshots/*") if (path / "config.json").is_file()]
+    return max(snapshots, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def whole(path: Path) -> bool:
+    """Whether the weights of a model are all there, as far as its files tell."""
+    try:
+        index = json.loads((path / "model.safetensors.index.json").read_text(encoding="utf-8"))
+        return all((path / name).is_file() for name in index["weight_map"].values())
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # one file, or an index nobody can read
+        return any(path.glob("model*.safetensors"))
 
 
 def describe(name: str, path: Path) -> ModelInfo | None:
