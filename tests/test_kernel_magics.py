@@ -230,6 +230,19 @@ def test_values_go_in_once(kernel: KernelSession, said: SlowServer) -> None:
     ]
 
 
+def test_a_line_in_a_function_sees_its_variables(kernel: KernelSession, said: SlowServer) -> None:
+    """`%helix ask` inside a function takes the function's own variables before those of the notebook."""
+    kernel.run(
+        "word = 'outer'\ndef asked(word):\n    rules = 'Be brief.'\n"
+        "    reply = %helix ask -s @rules -- {{word}} in {{len(word)}}\n    return reply\n"
+        "text = asked('inner').text"
+    )
+    assert kernel.value("text") == "inner in 5"
+    assert said.bodies[-1]["messages"][0]["content"] == "Be brief."
+    kernel.run("reply = %helix ask -- {{word}}")
+    assert kernel.value("reply.text") == "outer"
+
+
 def test_options_reach_the_request(kernel: KernelSession, said: SlowServer) -> None:
     """Every parameter of the line stands in the body that was sent, and --dry-run prints that very body."""
     line = "alpha -t 0.5 --max-tokens 9 --top-p 0.25 -p seed=7 -p 'stop=[\"END\"]' -p user=me --no-stream"

@@ -6,9 +6,11 @@ import re
 import warnings
 from collections import ChainMap
 from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
 
 from .. import provenance
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from .question import Defaults, Question
 
 QUESTION_MARK = re.compile(r"(\s*(?:[\w.\[\]'\", ]+=)?\s*%helix\s+(?:ask|fix|explain)\b.*\?)[ \t]*(\n?)$")
+
+# Of the function that runs a %helix line; empty where a cell does.
+_locals: ContextVar[Mapping[str, Any]] = ContextVar("locals", default=MappingProxyType({}))
 
 
 @magics_class
@@ -80,9 +85,10 @@ class HelixMagics(Magics):
             else:
                 answer(self.ip, self.cells, asked, shown=True)
 
+    @needs_local_scope
     @no_var_expand
     @line_magic("helix")  # type: ignore[arg-type]
-    def line(self, line: str) -> Any:
+    def line(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Everything around %%helix: status, endpoints, chats, the log. `%helix help` lists the commands.
 
         %helix                         where this session stands
@@ -95,8 +101,13 @@ class HelixMagics(Magics):
         from .commands import run
         from .failures import one_line
 
-        with one_line():
-            return run(self, line)
+        of_function = local_ns if local_ns is not None and local_ns is not self.ip.user_ns else {}
+        before = _locals.set(of_function)
+        try:
+            with one_line():
+                return run(self, line)
+        finally:
+            _locals.reset(before)
 
     def question(self, line: str, text: str, what: str) -> Question:
         """Read the options and the text of one ask; ConfigError says what is wrong with them."""
@@ -108,9 +119,10 @@ class HelixMagics(Magics):
 
     @property
     def names(self) -> Mapping[str, Any]:
-        """The notebook's variables; `In` holds cells as they were written."""
+        """The variables where a line stands; `In` holds cells as they were written."""
         history = self.ip.history_manager
-        return ChainMap({"In": history.input_hist_raw} if history else {}, self.ip.user_ns)
+        written = {"In": history.input_hist_raw} if history else {}
+        return ChainMap(written, dict(_locals.get()), self.ip.user_ns)
 
     @property
     def defaults(self) -> Defaults:
