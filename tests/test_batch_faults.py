@@ -223,3 +223,13 @@ def test_a_row_times_out_by_its_own_request_not_by_its_wait() -> None:
         hx.connect(server.url, name="s")
         repaired = ROWS[:8].helix.ask(ASK, schema={"a": int}, concurrency=8, rpm=600, timeout=0.4, **QUIET)
     assert (repaired["answer_status"] == "ok").all()
+
+
+def test_a_pause_of_hours_ends_the_batch() -> None:
+    """The rest is `skipped` and says how long to wait, instead of failing row by row."""
+    with BatchServer(lambda seen: 429 if seen.number == 10 else None, retry_after_s=7200) as server:
+        hx.connect(server.url, name="s")
+        done = ROWS.helix.ask(ASK, concurrency=4, **QUIET)
+    counts = done["answer_status"].value_counts()
+    assert counts["error"] <= 4 + 1 and counts["skipped"] >= 380
+    assert done.attrs["batch"]["stopped"] == "the server asks to wait 7200 seconds; run it again then"

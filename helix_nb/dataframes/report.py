@@ -39,7 +39,7 @@ def report(run: Runner, statuses: pd.Series, added: Sequence[str]) -> dict[str, 
 def batch_columns(frame: pd.DataFrame) -> list[str]:
     """The columns of a frame that batches made: asked again, they may be made anew."""
     facts = frame.attrs.get("batch")
-    return list(facts.get("columns", ())) if isinstance(facts, dict) else []
+    return list(facts.get("columns") or ()) if isinstance(facts, dict) else []
 
 
 def _sum(values: Iterable[float | None]) -> Any:

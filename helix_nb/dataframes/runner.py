@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..config import Connection
-from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded
-from ..gate import OVERLOADED, Gate, gate_for
+from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded, RateLimited
+from ..gate import BATCH_PATIENCE_S, OVERLOADED, Gate, gate_for
 from ..messages import Reply, Request
 from ..rounds import rounds
 from .garbage import set_aside
@@ -173,6 +173,9 @@ class Runner:
         unexpected = not isinstance(error, HelixError)
         nobody = isinstance(error, ConnectionFailed) or getattr(error, "status_code", None) in OVERLOADED
         self._unreachable = self._unreachable + 1 if nobody or unexpected else 0
+        wait_s = (error.retry_after_s or 0.0) if isinstance(error, RateLimited) else 0.0
+        if wait_s > BATCH_PATIENCE_S:
+            self.stopped = self.stopped or f"the server asks to wait {wait_s:.0f} seconds; run it again then"
         if isinstance(error, STOPPING) or self._unreachable >= UNREACHABLE:
             self.stopped = self.stopped or (f"{type(error).__name__}: {error}" if unexpected else str(error))
 
