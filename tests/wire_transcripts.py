@@ -246,6 +246,10 @@ STREAMS += [
 USAGES = [
     plain("usage null on each chunk", sse(say("Paris") | {"usage": None}, STOP | {"usage": None})),
     plain(
+        "counts that no model has are unknown, and their row is kept",
+        sse(say("Paris"), STOP, chunk(usage={"prompt_tokens": 2**63 - 1, "completion_tokens": 2**63 - 1})),
+    ),
+    plain(
         "usage all zero is unknown",
         sse(say("Paris"), STOP, chunk(usage=dict.fromkeys(USAGE, 0)) | {"choices": []}),
     ),

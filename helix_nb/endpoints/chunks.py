@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from ..messages import ToolCallDelta, Usage
 
+MOST_TOKENS = 2**53  # of one answer; sums of more would not fit the log, nor a column of frames
+
 
 class Pieces(NamedTuple):
     """What one choice adds."""
@@ -120,7 +122,7 @@ def _count(counts: Mapping[str, Any], *names: str) -> int | None:
             continue
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_TOKENS:
             return value
     return None
 
