@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
+from IPython.core.getipython import get_ipython
 
 from .. import runtime
 from ..chat import Chat
@@ -27,7 +28,7 @@ from .panel_wishes import Wishes
 if TYPE_CHECKING:
     import pandas as pd
 
-_displayed: weakref.WeakSet[ChatPanel] = weakref.WeakSet()
+_panels: weakref.WeakSet[ChatPanel] = weakref.WeakSet()
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -93,6 +94,10 @@ class ChatPanel(anywidget.AnyWidget):
         self._teller: threading.Thread | None = None
         self.on_msg(self._receive)
         _answer_where_asked(self.comm)
+        _panels.add(self)
+        shell = get_ipython()
+        if shell is not None:
+            shell.events.register("post_run_cell", _look_again)
 
     @property
     def chat(self) -> Chat:
@@ -159,7 +164,6 @@ class ChatPanel(anywidget.AnyWidget):
         self._writing = False
 
     def _ipython_display_(self) -> None:
-        from IPython.core.getipython import get_ipython
         from IPython.display import display
 
         from .surface import surface
@@ -170,9 +174,6 @@ class ChatPanel(anywidget.AnyWidget):
         data = bundle[0] | {"text/plain": "A conversation in a chat panel:"}
         show(data, metadata=bundle[1], raw=True)
         shell = get_ipython()
-        if shell is not None:
-            shell.events.register("post_run_cell", _look_again)
-            _displayed.add(self)
         pages = PAGES if shell is not None and surface(shell) == "live" else 1
         self._transcript.show(list(self._conversation.items), pages)
         self._displayed = True
@@ -185,7 +186,7 @@ class ChatPanel(anywidget.AnyWidget):
 
 def _look_again(*_: object) -> None:
     """After a cell: it may have connected an endpoint, chosen a model, or changed the Chat's settings."""
-    for panel in tuple(_displayed):
+    for panel in tuple(_panels):
         runtime.call_soon(panel._conversation.look)
 
 
