@@ -322,6 +322,16 @@ def test_the_awaited_face_and_the_log_off_do_the_same(
     assert "The log is off" in said[0] and "share" in said[0] and said[1] == "2 rows: 2 ok (1 shared)"
 
 
+@pytest.mark.parametrize("name", [5, None, "", ["a"], 2**70, "\ud800"])
+def test_a_batch_is_named_by_a_text(name: Any) -> None:
+    """Anything else is one sentence, where a batch is asked and where it is looked up."""
+    with pytest.raises(hx.ConfigError, match="text as its name"):
+        hx.batch(name)
+    if name is not None:
+        with pytest.raises(hx.ConfigError, match="text as its name"):
+            pd.DataFrame({"q": ["a"]}).helix.ask("{{q}}", name=name, endpoint="demo", progress=False)
+
+
 def test_limits_take_the_numbers_of_numpy() -> None:
     """Limits are often computed, from a frame for one."""
     frame = pd.DataFrame({"q": ["a", "b"]})

@@ -8,6 +8,7 @@ from ..errors import ConfigError
 from ..records import current_log
 from ..records.batches import rows_of
 from .columns import DTYPES
+from .job import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ def batch(name: str) -> pd.DataFrame:
     >>> hx.batch("capitals")["answer"].tolist()
     ['The capital of France is Paris.', 'The capital of France is Paris.']
     """
+    check_name(name)
     log = current_log()
     parts = [part for part in log.read(lambda connection: rows_of(connection, name)) if part]
     if not parts and not log.enabled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import provenance
 from ..config import Connection, default_model, first_answer_note, nothing_leaves, resolve
@@ -51,8 +51,8 @@ class Job:
             raise ConfigError(f'errors= is "keep" or "raise", not {self.errors!r}.')
         if not isinstance(self.into, str) or not self.into:
             raise ConfigError("into= is the name of the new column.")
-        if self.name is not None and (not isinstance(self.name, str) or not self.name.strip()):
-            raise ConfigError("name= is the name of the batch, a text.")
+        if self.name is not None:
+            check_name(self.name)
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Ask about every row and return the frame with its answers; Ctrl-C keeps what is done."""
@@ -176,6 +176,12 @@ class Job:
                 f"{failed} of {plan.rows} rows failed; error.frame holds them all. {why}", result
             )
         return result
+
+
+def check_name(name: Any) -> None:
+    """Refuse what the log could not keep as the name of a batch."""
+    if not isinstance(name, str) or not name.strip() or name != name.encode(errors="replace").decode():
+        raise ConfigError(f"A batch has a text as its name=, not {ascii(name)[:60]}.")
 
 
 def _standing_in(connection: Connection) -> tuple[str | None, str | None]:
