@@ -85,6 +85,35 @@ def test_the_wheel_runs_in_an_environment_of_its_own(alone: Path, tmp_path: Path
     run(alone, "-m", "pip", "check", cwd=tmp_path)
 
 
+AT_THE_FLOORS = """
+import pandas as pd
+import helix_nb as hx
+
+for carrier in ("aiohttp", "httpx"):
+    hx.connect("demo", carrier=carrier)
+    assert "Paris" in hx.ask("What is the capital of France?")._repr_mimebundle_()["text/html"]
+read = "Read this: Arrived with 4 people. Ann"
+assert hx.ask(read, schema={"name": str, "people": int}).parsed["people"] == 4
+assert hx.ask(read, schema={"type": "object", "properties": {"people": {"type": "integer"}}}).parsed
+moods = pd.DataFrame({"entry": ["We loved it."]}).helix.ask("Sentiment: {{entry}}", progress=False)
+assert moods["answer_status"].tolist() == ["ok"]
+assert hx.ChatPanel(endpoint="demo").send("What is $x^2$?").result().status == "ok"
+assert hx.usage(by=None)["n"].tolist() == [6]
+"""
+
+
+@pytest.mark.slow
+def test_the_lowest_versions_that_are_named_are_enough(built: Path, tmp_path: Path) -> None:
+    """With each dependency at its floor the wheel asks, reads schemas, shows answers and opens a panel."""
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (tmp_path / "floors.txt").write_text("\n".join(line.replace(">=", "==") for line in needed))
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    wheel = next(built.glob("*.whl"))
+    run(python, "-m", "pip", "install", "--quiet", "-c", "floors.txt", wheel, cwd=tmp_path)
+    run(python, "-c", AT_THE_FLOORS, cwd=tmp_path, HELIX_NB_LOG=":memory:")
+
+
 @pytest.mark.slow
 def test_the_sdist_installs_to_the_same(alone: Path, built: Path, tmp_path: Path) -> None:
     """Built from the sdist, the package has the same files as the wheel, and answers."""
