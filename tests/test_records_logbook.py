@@ -79,6 +79,19 @@ def test_forgetting_goes_by_thread_batch_and_time_and_by_several_at_once() -> No
     assert hx.logbook.forget(since="2000-01-01") == 1 and hx.log().empty
 
 
+def test_a_batch_is_forgotten_with_the_labels_of_its_rows() -> None:
+    """Rows that were skipped leave no label behind either; other batches keep theirs."""
+    frame = pd.DataFrame({"q": ["a", None]}, index=["LABEL-ONE", "LABEL-SKIPPED"])
+    for name in ("gone", "stays"):
+        frame.helix.ask("{{q}}", name=name, endpoint="demo", progress=False)
+        frame.index = ["kept 1", "kept 2"]
+    assert hx.logbook.forget(batch="gone") == 1
+    assert b"LABEL" not in bytes_on_disk()
+    assert hx.batch("stays").shape[0] == 2
+    with pytest.raises(hx.ConfigError, match="gone"):
+        hx.batch("gone")
+
+
 def test_pruning_goes_by_age_and_by_size() -> None:
     """The oldest go first, until the file is small enough, and the file shrinks."""
     log, now = current_log(), datetime.now(UTC)

@@ -16,9 +16,17 @@ CHECKPOINT_WAIT_S = 2.0
 Condition = tuple[str, Sequence[Any]]
 
 
-def forget(log: Log, condition: Condition) -> int:
-    """Delete the exchanges that a condition on `e` selects, in every file of the log; returns how many."""
-    return _everywhere(log, lambda connection: delete(connection, condition))
+def forget(log: Log, condition: Condition, batch: str | None = None) -> int:
+    """Delete the exchanges that a condition on `e` selects, in every file of the log; returns how many.
+
+    `batch` is the one that goes whole: the links of rows that were never asked hold their labels.
+    """
+
+    def change(connection: sqlite3.Connection) -> int:
+        connection.execute("DELETE FROM links WHERE batch_id = ?", (batch,))
+        return delete(connection, condition)
+
+    return _everywhere(log, change)
 
 
 def shrink(log: Log, max_bytes: int) -> int:

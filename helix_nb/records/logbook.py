@@ -153,7 +153,8 @@ class Logbook:
 
         Name an id (or a Reply), a thread (or a Chat), a batch, or everything since a time (as in
         `hx.log`); several together narrow it down. Their text is overwritten in the file, and
-        system prompts and attachments nothing else uses go too.
+        system prompts and attachments nothing else uses go too; with a whole batch, what is known
+        of its rows.
 
         Raises:
             ConfigError: nothing was named, or not by a text.
@@ -174,7 +175,8 @@ class Logbook:
         wanted = {condition: value for condition, value in named.items() if value is not None}
         if not wanted:
             raise ConfigError("Say what to forget: an id, thread=, batch= or since=.")
-        return forget(current_log(), (" AND ".join(wanted), list(wanted.values())))
+        whole_batch = batch if list(wanted) == ["e.batch_id = ?"] else None
+        return forget(current_log(), (" AND ".join(wanted), list(wanted.values())), whole_batch)
 
     def prune(
         self, older_than: str | date | timedelta | None = None, max_size: int | str | None = None
