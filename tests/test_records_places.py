@@ -142,3 +142,23 @@ def test_what_sqlite_refuses_of_one_job_is_not_the_files_fault() -> None:
         log.do(lambda connection: connection.execute("SELECT ?", (object(),)))
     run_sync(record(log))
     assert len(hx.log()) == 2 and log.problem is None and log.path is not None
+
+
+def test_a_file_that_is_damaged_under_a_kernel_can_be_moved_away() -> None:
+    """Reading says what to do, answers go on, and once the file is away the log begins anew."""
+    log = current_log()
+    for number in range(20):
+        run_sync(record(log, request(f"{number}"), text="x" * 5000))
+    log.flush()
+    path = log.path
+    assert path is not None
+    log.outside_transaction(lambda connection: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+    path.write_bytes(path.read_bytes()[:100] + bytes([255]) * (path.stat().st_size - 100))
+    with pytest.raises(hx.HelixError, match=r"is not a log that can be read .*: move it away"):
+        hx.log()
+    assert str(hx.ask("What is the capital of France?", endpoint="demo"))
+    path.rename(path.with_name("damaged"))
+    with pytest.warns(UserWarning, match="was deleted or moved"):
+        assert not set(hx.log()["prompt"]) & {f"{number}" for number in range(20)}
+    assert str(hx.ask("What is the capital of Italy?", endpoint="demo"))
+    assert hx.log(last=1)["prompt"].tolist() == ["What is the capital of Italy?"]

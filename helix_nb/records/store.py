@@ -15,7 +15,7 @@ from typing import TypeVar
 from ..errors import HelixError
 from ..messages import Reply, Request
 from . import batches, rows
-from .opening import Store, alone_beside, is_alone, open_reader
+from .opening import Store, alone_beside, explained, is_alone, open_reader
 from .place import Place, is_off, wanted
 from .warning import warn
 from .words import Keeping
@@ -157,8 +157,10 @@ class Log:
         if own.shared and own.path is not None:
             try:
                 return _read_file(own.path, query)
-            except sqlite3.Error as failure:
+            except sqlite3.OperationalError as failure:
                 raise HelixError(f"{own.path} cannot be read ({failure}): is it still there?") from failure
+            except sqlite3.Error as failure:
+                raise HelixError(explained(own.path, failure)) from failure
         result = self.do(query)
         assert self._writer is not None
         return result  # type: ignore[return-value]  # None only when there is no writer
