@@ -119,7 +119,7 @@ def _demo(options: argparse.Namespace) -> int:
     _say(PROMPT, system=SYSTEM)
     row = log(last=1)[SHOWN]
     if row.empty:
-        print("\nThe log is off (HELIX_NB_LOG=off); otherwise the exchange were a row of pandas, hx.log().")
+        print("\nThe log is off (HELIX_NB_LOG=off); else the exchange would be a row of pandas, hx.log().")
     else:
         print("\nThe exchange is a row of pandas, hx.log():\n")
         print(row.round(1).to_string(index=False), flush=True)

@@ -15,6 +15,7 @@ from records_fixtures import begun, demo, ended, record, request
 import helix_nb as hx
 from helix_nb.messages import Origin, Usage
 from helix_nb.records import current_log, prices
+from helix_nb.records.totals import Totals, totals
 from helix_nb.runtime import run_sync
 
 KEYS = ["model", "day", "hour", "cell", "notebook", "status", "prompt", "currency", ["model", "day"], None]
@@ -82,8 +83,22 @@ def test_what_nobody_reported_is_missing_and_counted() -> None:
         1,
     ]
     assert [str(dtype) for dtype in sums.dtypes] == ["Int64"] * 11 + ["Float64", "category", "Int64"]
+    assert totals().tokens == 15 and totals().unknown == 2
+    run_sync(record(log, model="half", usage=Usage(9)))
+    for halves in (hx.usage(), hx.usage(hx.log())):
+        known = halves.loc["half", ["prompt_tokens", "completion_tokens", "unknown_usage"]]
+        assert known.isna().tolist() == [False, True, False] and known["unknown_usage"] == 1
     empty = hx.usage(status="lost")
     assert empty.empty and list(empty.columns) == list(sums.columns)
+
+
+def test_tokens_of_a_kernel_that_nobody_counted_are_unknown_in_its_status() -> None:
+    """`%helix` never says 0 tokens for exchanges without usage; a replay used none and is not unknown."""
+    assert totals() == Totals(0, 0, 0)
+    run_sync(record(current_log(), usage=Usage()))
+    assert totals() == Totals(1, None, 1)
+    run_sync(record(current_log(), replay_of="x"))
+    assert totals() == Totals(2, None, 1)
 
 
 def test_a_row_that_is_in_a_frame_twice_counts_once() -> None:

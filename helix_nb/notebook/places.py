@@ -108,7 +108,8 @@ def _asked() -> list[str]:
         return [f"log: cannot be read ({type(error).__name__}: {error})"]
     unknown = f" ({so_far.unknown} with unknown usage)" if so_far.unknown else ""
     place = log.path or ("in memory" if log.enabled else "off")
-    return [f"asked: {so_far.exchanges}, {so_far.tokens:,} tokens{unknown}", f"log: {place}"]
+    tokens = "tokens unknown" if so_far.tokens is None else f"{so_far.tokens:,} tokens{unknown}"
+    return [f"asked: {so_far.exchanges}, {tokens}", f"log: {place}"]
 
 
 def _asked_key(magics: HelixMagics, host: str | None, *, forced: bool) -> str | None:

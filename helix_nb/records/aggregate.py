@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .filters import FROM, FROM_WITH_TEXT, STATUS, Filter, prepare
+from .filters import FROM, FROM_WITH_TEXT, STATUS, UNKNOWN_USAGE, Filter, prepare
 from .frames import column, typed
 from .schema import COLUMNS, TEXT_COLUMNS
 from .store import Log
@@ -49,7 +49,7 @@ _SUMS = {
     "n": "count(*)",
     **{name: f"sum(({STATUS}) = '{name}')" for name in _COUNTED},
     **{name: f"sum(e.{name})" for name in _ADDED},
-    "unknown_usage": "sum(e.prompt_tokens IS NULL AND e.usage_source IS NOT 'replay')",
+    "unknown_usage": f"sum({UNKNOWN_USAGE})",
     "cost": "sum(e.cost)",
     "unpriced": "sum(e.cost IS NULL)",
 }

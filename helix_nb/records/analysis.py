@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import ConfigError
 from .aggregate import selected, summed
 from .frames import frame_of
-from .grouping import TOKENS, keys_of, wanted_of, with_keys, with_text
+from .grouping import TOKENS, keys_of, unknown_usage, wanted_of, with_keys, with_text
 from .store import current_log
 
 COUNTED = ("ok", "truncated", "interrupted", "error", "lost")
@@ -41,7 +41,7 @@ def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -
     Returns:
         A DataFrame indexed by `by`, with `n` and how many were `ok`, `truncated`, `interrupted`,
         `error` and `lost`; `prompt_tokens`, `completion_tokens`, `cached_tokens` and
-        `reasoning_tokens` (Int64); `unknown_usage`, the rows whose tokens nobody reported; `cost`
+        `reasoning_tokens` (Int64); `unknown_usage`, the rows whose tokens nobody (wholly) reported; `cost`
         (Float64) with its `currency`; and `unpriced`, the rows without a price. Sums cover what
         is known and are NA, never 0, where nothing is. Costs in several currencies are never
         added: then `currency` joins the index. A row that is in the frame twice counts once.
@@ -75,8 +75,7 @@ def _counted(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         facts[status] = (rows["status"] == status).astype("Int64")
     for name in TOKENS:
         facts[name] = rows[name].astype("Int64")
-    replayed = (rows["usage_source"] == "replay").fillna(False)
-    facts["unknown_usage"] = (rows["prompt_tokens"].isna() & ~replayed).astype("Int64")
+    facts["unknown_usage"] = unknown_usage(rows).astype("Int64")
     facts["cost"] = rows["cost"].astype("Float64")
     facts["unpriced"] = rows["cost"].isna().astype("Int64")
     grouped = facts.groupby(groups, observed=True, dropna=False, sort=True)

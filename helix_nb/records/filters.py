@@ -27,6 +27,11 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 # A pending row whose process is gone is lost; that is found out on reading, never written.
 STATUS = "CASE WHEN e.status = 'pending' AND e.process IN (SELECT id FROM lost) THEN 'lost' ELSE e.status END"
 
+# Half of a row's tokens told is not all of them; a replayed answer used none.
+UNKNOWN_USAGE = (
+    "((e.prompt_tokens IS NULL OR e.completion_tokens IS NULL) AND e.usage_source IS NOT 'replay')"
+)
+
 FROM = "FROM exchanges e JOIN processes p ON p.id = e.process"
 FROM_WITH_TEXT = f"{FROM} LEFT JOIN payloads w USING (number) LEFT JOIN texts t ON t.hash = w.system_hash"
 

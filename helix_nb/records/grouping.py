@@ -37,6 +37,13 @@ def wanted_of(filters: dict[str, Any]) -> Filter:
     return filter_of(**filters)
 
 
+def unknown_usage(rows: pd.DataFrame) -> pd.Series:
+    """Whose tokens nobody, or nobody wholly, reported; in SQL it is UNKNOWN_USAGE."""
+    replayed = (rows["usage_source"] == "replay").fillna(False)
+    unknown: pd.Series = rows[["prompt_tokens", "completion_tokens"]].isna().any(axis=1) & ~replayed
+    return unknown
+
+
 def with_text(keys: Sequence[str]) -> bool:
     """Whether grouping needs the words of exchanges."""
     return bool({"system", "prompt", "response", "reasoning"} & set(keys))

@@ -14,7 +14,7 @@ import pandas as pd
 from ..errors import ConfigError
 from .analysis import usage
 from .frames import frame_of
-from .grouping import TOKENS, wanted_of, with_keys
+from .grouping import TOKENS, unknown_usage, wanted_of, with_keys
 from .schema import STATUSES
 from .store import current_log
 
@@ -166,7 +166,7 @@ def _tokens(axis: Axes, frame: pd.DataFrame) -> None:
     prompt, completion = sums["prompt_tokens"].to_numpy(), sums["completion_tokens"].to_numpy()
     axis.bar(at, prompt, color=COLOURS[0], label="prompt", **bar)
     axis.bar(at, completion, bottom=prompt, color=COLOURS[1], label="completion", **bar)
-    unknown = int((frame["prompt_tokens"].isna() & (frame["usage_source"] != "replay").fillna(True)).sum())
+    unknown = int(unknown_usage(frame).sum())
     _time_axis(axis, sums.index[0], sums.index[-1] + width, width, _remark(unknown, "without known usage"))
     axis.yaxis.set_major_formatter(lambda value, _at: f"{value:,.0f}")
     _legend(axis)

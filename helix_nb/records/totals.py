@@ -5,29 +5,31 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from .filters import FROM, filter_of, prepare
+from .filters import FROM, UNKNOWN_USAGE, filter_of, prepare
 from .store import current_log
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Exchanges of this process; `tokens` sums those whose usage is known, `unknown` counts the rest."""
+    """Exchanges of this process; `tokens` sums the known ones (None: none is), `unknown` counts the rest."""
 
     exchanges: int = 0
-    tokens: int = 0
+    tokens: int | None = 0
     unknown: int = 0
 
 
 def totals() -> Totals:
     """Sum up this process's exchanges; waits until what is queued has been written."""
     wanted = filter_of("kernel")
-    sums = "count(*), coalesce(sum(e.total_tokens), 0), count(*) - count(e.total_tokens)"
+    sums = f"count(*), sum(e.total_tokens), coalesce(sum({UNKNOWN_USAGE}), 0)"
     query = f"SELECT {sums} {FROM} WHERE {wanted.where}"
 
-    def summed(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    def summed(connection: sqlite3.Connection) -> tuple[int, int | None, int]:
         prepare(connection)
-        found: tuple[int, int, int] = connection.execute(query, wanted.values).fetchone()
+        found: tuple[int, int | None, int] = connection.execute(query, wanted.values).fetchone()
         return found
 
     parts = current_log().read(summed)
-    return Totals(*(sum(column) for column in zip(*parts, strict=True))) if parts else Totals()
+    known = [tokens for _, tokens, _ in parts if tokens is not None]
+    exchanges, unknown = sum(part[0] for part in parts), sum(part[2] for part in parts)
+    return Totals(exchanges, sum(known) if known or not unknown else None, unknown)
