@@ -8,6 +8,7 @@ from .errors import ConfigError
 from .keys import redact
 
 API_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/v1")
+UNDER_API = ("openrouter.ai",)  # serves its API at /api/v1 only; Helix's /api/v1 means its /v1
 
 
 def normalise(url: str) -> str:
@@ -19,7 +20,8 @@ def normalise(url: str) -> str:
     parts = split(url)
     path = parts.path.rstrip("/")
     for suffix in API_SUFFIXES:
-        path = path.removesuffix(suffix).rstrip("/")
+        if suffix != "/api/v1" or parts.hostname not in UNDER_API:
+            path = path.removesuffix(suffix).rstrip("/")
     host = parts.netloc.rpartition("@")[2].lower()
     return f"{parts.scheme}://{host}{path}/v1"
 

@@ -30,13 +30,15 @@ CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"
         ("https://app.tryhelix.ai/v1", "https://app.tryhelix.ai/v1"),
         ("https://app.tryhelix.ai/v1/", "https://app.tryhelix.ai/v1"),
         ("https://app.tryhelix.ai/api/v1//", "https://app.tryhelix.ai/v1"),
+        ("https://openrouter.ai/api/v1", "https://openrouter.ai/api/v1"),
+        ("https://openrouter.ai/api/v1/chat/completions", "https://openrouter.ai/api/v1"),
         ("http://127.0.0.1:8080/prefix/v1/chat/completions", "http://127.0.0.1:8080/prefix/v1"),
         ("http://LOCALHOST:1234/llm", "http://localhost:1234/llm/v1"),
         ("http://host/v1?key=secret#frag", "http://host/v1"),
     ],
 )
 def test_urls_become_root_and_version(given_url: str, base: str) -> None:
-    """A root, /v1, /api/v1 and slashes all name the same place; prefixes stay, queries go."""
+    """A root, /v1, /api/v1 and slashes name one place, save OpenRouter's; prefixes stay, queries go."""
     assert config.normalise(given_url) == base
 
 
