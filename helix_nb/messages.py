@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -176,8 +177,17 @@ class Request:
     def digests(self, *endpoint_identities: str) -> list[str]:
         """`digest` for each of these: the request is encoded only once."""
         canonical = _canonical(self.to_json())
-        texts = (f"{part}\0{canonical}".encode("utf-8", "surrogatepass") for part in endpoint_identities)
+        parts = (part + _folder_of(self.model, part) for part in endpoint_identities)
+        texts = (f"{part}\0{canonical}".encode("utf-8", "surrogatepass") for part in parts)
         return [hashlib.sha256(text).hexdigest() for text in texts]
+
+
+def _folder_of(model: str | None, endpoint_identity: str) -> str:
+    """Of a local model, the folder that its name means now: the same name may mean another elsewhere."""
+    if model is None or not endpoint_identity.startswith("local\n"):
+        return ""
+    path = os.path.expanduser(model)  # noqa: PTH111 - any text may stand here, and this never raises
+    return f"\nfolder={os.path.realpath(path)}" if os.path.isdir(path) else ""  # noqa: PTH112 - nor this
 
 
 @dataclass(frozen=True, slots=True)

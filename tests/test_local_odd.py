@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from local_models import Reference, plain_mlx_lm, scripted
 
@@ -149,6 +150,26 @@ def test_a_question_may_speak_of_the_mark_of_thoughts(tmp_path: Path) -> None:
     assert (reply.text, reply.reasoning) == ("Yes.", "hm")
     opened = asked(model, "</think> and <think>", chat_template_kwargs={"opening": "<think>"})
     assert (opened.text, opened.reasoning) == ("Yes.", "hm")
+
+
+def test_a_name_that_means_another_folder_is_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither reuse nor a batch takes the answer of the model that had this relative path elsewhere."""
+    frame = pd.DataFrame({"n": [1]})
+    texts, rows = [], []
+    hx.logbook.replay("reuse")
+    for place, said in (("a", "One"), ("b", "Two"), ("a", "One")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / place)
+        if not Path("m").exists():
+            scripted(Path("m"), [said, "."])
+        texts.append(asked(Path("m")).text)
+        answers = frame.helix.ask("{{n}}", name="b", endpoint="local", model="m", progress=False)
+        rows.append(answers["answer"].item())
+    assert texts == rows == ["One.", "Two.", "One."]
+    log = hx.log()
+    assert list(log["usage_source"]) == ["local"] * 4 + ["replay"]
 
 
 def test_settings_of_a_model_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
