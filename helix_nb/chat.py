@@ -115,7 +115,8 @@ class Chat:
                 remember(outcome, reply)
                 if outcome is not None:
                     messages = (prompted, *outcome.messages)
-                    self._join(Turn(messages, reply.exchange_id, key, reply, upon))
+                    held = None if outcome.repaired else upon
+                    self._join(Turn(messages, reply.exchange_id, key, reply, held))
 
             running = self._running = Running(made, finished)
         self._tell()

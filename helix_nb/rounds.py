@@ -27,10 +27,14 @@ MAX_ROUNDS = 8
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The last Reply, and the messages that the whole thing adds to a conversation after its prompt."""
+    """The last Reply, and the messages that the whole thing adds to a conversation after its prompt.
+
+    The row of a `repaired` answer and its parents hold more: the answer that did not fit.
+    """
 
     reply: Reply
     messages: tuple[Message, ...]
+    repaired: bool = False
 
 
 async def rounds(
@@ -97,7 +101,7 @@ async def _validated(
         complaint = f"That answer does not fit: {problem} Answer again with nothing but the corrected JSON."
         turn = (Message("assistant", first.text), Message("user", complaint))
         retry = _next(request, first, turn, held=1)
-        repaired = await _with_tools(retry, connection, watch, None, 1)
+        repaired = replace(await _with_tools(retry, connection, watch, None, 1), repaired=True)
     try:
         return _parsed(repaired, schema)
     except ValueError as problem:

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 class Turn:
     """One prompt and what followed it. `key` is the cell it belongs to, if any.
 
-    `upon` is the digest of the turns that it was asked upon.
+    `upon` is the digest of the turns that it was asked upon; None where the log holds more for it.
     """
 
     messages: tuple[Message, ...]
     exchange_id: str | None = None
     key: str | None = None
     reply: Reply | None = None
-    upon: str = ""
+    upon: str | None = ""
 
 
 def digest_of(turns: Sequence[Turn]) -> str:

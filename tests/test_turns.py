@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from batch_server import BatchServer
 from panel_server import PanelServer
 
 import helix_nb as hx
@@ -105,3 +107,22 @@ def test_a_conversation_taken_up_again_goes_on(server: PanelServer) -> None:
     again.ask("q4")
     assert [m["content"] for m in server.requests[-1]["messages"][1::2]] == ["q0", "q2", "q3", "q4"]
     assert _prompts(again) == ["q0", "q2", "q3", "q4"]
+
+
+def test_a_repair_is_not_sent_on() -> None:
+    """A conversation goes on without the answer that did not fit its schema, and the log says so."""
+
+    def answer(body: dict[str, Any]) -> str:
+        return "nope" if body["messages"][-1]["content"] == "a?" else '{"a": 1}'
+
+    with BatchServer(answer=answer) as repairing:
+        hx.connect(repairing.url, name="repairing", model="m")
+        chat = hx.Chat(endpoint="repairing")
+        chat.ask("a?", schema={"a": int})
+        for prompt in ("b?", "c?"):
+            chat.ask(prompt)
+    thread = thread_of(chat.thread_id)
+    assert thread is not None
+    told = [message.text for turn in turns_of(thread) for message in turn.messages]
+    assert told == [message["content"] for message in chat.messages]
+    assert told == ["a?", '{"a": 1}', "b?", '{"a": 1}', "c?", '{"a": 1}']
