@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +20,16 @@ from jupyter_client.manager import KernelManager
 
 START_S = 60.0
 CELL_S = 30.0
+
+
+def kernel_manager() -> KernelManager:
+    """A manager whose kernel is spoken to by sockets in a folder of its own.
+
+    Two kernels that start at the same time can be given the same TCP port; one of them then dies.
+    """
+    folder = tempfile.mkdtemp(prefix="hx-kernel-")  # in pytest's own, longer than a socket's path may be
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return KernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/kernel")
 
 
 @dataclass
@@ -63,7 +76,7 @@ class KernelSession:
     """One kernel with helix_nb loaded; cells run one after the other."""
 
     def __init__(self, environ: Mapping[str, str], *, load: bool = True) -> None:
-        self.manager = KernelManager()
+        self.manager = kernel_manager()
         self.manager.kernel_cmd = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         self.manager.start_kernel(env={**os.environ, **environ})
         self.client = self.manager.client()
@@ -153,7 +166,7 @@ class Meter:
         self.bytes = self.messages = 0
         self._stop = threading.Event()
         self._socket = zmq.Context.instance().socket(zmq.SUB)
-        self._socket.connect(f"tcp://{manager.ip}:{manager.iopub_port}")
+        self._socket.connect(f"ipc://{manager.ip}-{manager.iopub_port}")
         self._socket.subscribe(b"")
         self._thread = threading.Thread(target=self._count, daemon=True)
         self._thread.start()

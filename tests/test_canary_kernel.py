@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from canary import KEY, SAYS, answers, beside, leaks, sent
-from jupyter_client.manager import KernelManager
+from kernel_session import kernel_manager
 from wire_server import WireServer
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ class Kernel:
             "HELIX_API_KEY": KEY,
             "HELIX_URL": url,
         }
-        self.manager = KernelManager(kernel_name="python3")
+        self.manager = kernel_manager()
         self.manager.start_kernel(env=environ | {"IPYTHONDIR": str(folder / "ipython")}, cwd=str(folder))
         self.client = self.manager.client()
         self.client.start_channels()

@@ -17,7 +17,7 @@ from typing import Any
 
 import ipykernel
 import pytest
-from jupyter_client.manager import KernelManager
+from kernel_session import kernel_manager
 from panel_server import PanelServer
 
 SUBSHELLS = int(ipykernel.__version__.split(".")[0]) >= 7
@@ -30,7 +30,7 @@ class Kernel:
     def __init__(self, folder: Path, url: str) -> None:
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         environ = os.environ | {"HELIX_NB_LOG": str(folder / "log.db"), "PYTHONPATH": path}
-        self.manager = KernelManager(kernel_name="python3")
+        self.manager = kernel_manager()
         self.manager.start_kernel(env=environ, cwd=str(folder))
         self.client = self.manager.client()
         self.client.start_channels()
