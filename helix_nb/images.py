@@ -60,12 +60,21 @@ def _read(path: Path) -> bytes:
                 raise _too_large(f"The image {str(path)!r}", size)
             return file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"There is no image {str(path)!r} (working directory: {Path.cwd()}).") from None
+        raise ConfigError(
+            f"There is no image {str(path)!r} (working directory: {_working_directory()})."
+        ) from None
     except IsADirectoryError:
         raise ConfigError(f"{str(path)!r} is a directory, not an image.") from None
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise ConfigError(f"The image {str(path)!r} cannot be read: {reason}.") from None
+
+
+def _working_directory() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return "gone"
 
 
 def _too_large(name: str, size_bytes: int) -> ConfigError:

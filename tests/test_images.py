@@ -91,6 +91,16 @@ def test_what_is_no_image_is_refused_in_one_sentence(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_a_missing_image_is_a_sentence_where_the_working_directory_is_gone(tmp_path, monkeypatch):
+    """The sentence says where it looked, also when that folder was deleted meanwhile."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match=r"There is no image 'a\.png' \(working directory: gone\)\."):
+        image_part("a.png")
+
+
 def test_neither_pil_nor_matplotlib_is_imported_for_a_file(tmp_path):
     """Sending a file needs no imaging library."""
     path = tmp_path / "a.png"
