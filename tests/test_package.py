@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -112,6 +113,16 @@ def test_the_lowest_versions_that_are_named_are_enough(built: Path, tmp_path: Pa
     wheel = next(built.glob("*.whl"))
     run(python, "-m", "pip", "install", "--quiet", "-c", "floors.txt", wheel, cwd=tmp_path)
     run(python, "-c", AT_THE_FLOORS, cwd=tmp_path, HELIX_NB_LOG=":memory:")
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_what_its_readme_names(built: Path) -> None:
+    """Every file of the repository that README links to, and the scripts that it says to run."""
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {*links, "scripts/demo", "scripts/test", "scripts/install", "benchmarks/batch.py"} <= names
+    assert len(links) > 5
 
 
 @pytest.mark.slow
