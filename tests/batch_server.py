@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,6 +79,11 @@ class BatchServer:
         """Block until that many requests came in."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: self.count >= requests, timeout_s)
+
+    def settle(self) -> None:
+        """Block until all that was sent before is counted: what is asked now is read last."""
+        with urllib.request.urlopen(f"{self.url}/v1/models", timeout=30) as answer:
+            answer.read()
 
     def prompts(self, got: int | str | None = 200) -> list[str]:
         """The prompts of the requests that got this, or of all."""

@@ -117,6 +117,7 @@ def test_ctrl_c_stops_at_once_and_a_rerun_pays_only_the_rest(capsys: pytest.Capt
         hx.connect(server.url, name="s")
         with pytest.raises(KeyboardInterrupt):
             ROWS.helix.ask(ASK, name="stopped", concurrency=16, model="m")
+        server.settle()
         at_stop = server.count
         assert at_stop <= 201 + 32
         kept = hx.batch("stopped")
@@ -125,6 +126,7 @@ def test_ctrl_c_stops_at_once_and_a_rerun_pays_only_the_rest(capsys: pytest.Capt
         assert set(hx.log(status="interrupted")["row_key"]) <= set(
             kept["row_key"][kept["answer_status"] != "ok"]
         )
+        server.settle()
         assert server.count == at_stop
         done = ROWS.helix.ask(ASK, name="stopped", model="m")
     assert done.attrs["batch"]["reused"] == ok and server.count == at_stop + 400 - ok
