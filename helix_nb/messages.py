@@ -242,6 +242,7 @@ class Reply:
     `status` is "ok" (finished; `finish_reason` says how), "truncated" (it ended without a finish),
     "interrupted" (the user stopped it), "error", or "pending" while it streams. `parsed` is the
     validated object when a schema was asked for. `notes` are sentences worth showing once.
+    Shown on its own, it has them below, and what it lacks where it is not a whole answer.
     """
 
     text: str = ""
@@ -292,6 +293,6 @@ class Reply:
         return replace(self, **changes)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from .markdown import plain, to_html
+        from .showing import bundle
 
-        return {"text/html": to_html(self.text), "text/plain": plain(self.text)}
+        return bundle(self)

@@ -32,6 +32,7 @@ FLOORS = [
         "urls",
         "provenance",
         "interrupts",
+        "showing",
     },
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

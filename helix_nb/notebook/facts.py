@@ -6,14 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..messages import Reply, Usage
-
-ENDS = {
-    "interrupted": "interrupted",
-    "truncated": "ended before it was finished",
-    "error": "failed",
-    "pending": "not finished",
-}
-CUTS = {"length": "cut at max_tokens", "content_filter": "cut by the content filter"}
+from ..showing import shortfall
 
 
 def quiet_line(reply: Reply, extra: Sequence[str] = ()) -> str:
@@ -24,14 +17,9 @@ def quiet_line(reply: Reply, extra: Sequence[str] = ()) -> str:
     'demo · demo · 24 tokens in, 8 out'
     """
     said = [reply.endpoint or "", reply.model or reply.model_requested or "", tokens(reply.usage)]
-    said += [price(reply), end(reply), *extra]
+    said += [price(reply), shortfall(reply), *extra]
     line = " · ".join(part for part in said if part)
     return " ".join(line.split())  # one, whatever a server calls its model
-
-
-def end(reply: Reply) -> str:
-    """How an answer ended, in words, where that is not as it should be."""
-    return ENDS.get(reply.status, CUTS.get(reply.finish_reason or "", ""))
 
 
 def tokens(usage: Usage) -> str:

@@ -10,9 +10,9 @@ from html import escape
 
 from ..markdown import fences, plain, to_html
 from ..messages import Reply
+from ..showing import quiet
 from .facts import quiet_line
 
-QUIET = "font-size:85%;opacity:.65;margin-top:.4em"
 FOLDED = "font-size:90%;opacity:.75;margin-bottom:.5em"
 
 
@@ -26,10 +26,10 @@ class Look:
 
 def html(reply: Reply, look: Look, calls: Sequence[str] = (), *, last: bool) -> str:
     """The frame as a safe HTML fragment; only the last one is highlighted and has the quiet line."""
-    parts = [*(_quiet(call) for call in calls), answer_html(reply, look, last=last)]
+    parts = [*(quiet(call) for call in calls), answer_html(reply, look, last=last)]
     if last:
-        parts += [_quiet(note) for note in reply.notes]
-        parts.append(_quiet(quiet_line(reply, look.extra)))
+        parts += [quiet(note) for note in reply.notes]
+        parts.append(quiet(quiet_line(reply, look.extra)))
     return "".join(parts)
 
 
@@ -106,7 +106,3 @@ def _thinking(reasoning: str, answered: bool) -> str:
         f'<details{opened} style="{FOLDED}"><summary>thinking</summary>'
         f'<div style="white-space:pre-wrap">{said}</div></details>'
     )
-
-
-def _quiet(line: str) -> str:
-    return f'<div style="{QUIET}">{escape(plain(line))}</div>'

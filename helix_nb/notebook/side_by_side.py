@@ -11,8 +11,9 @@ from uuid import uuid4
 from .. import faces
 from ..errors import HelixError
 from ..markdown import plain
+from ..showing import shortfall
 from .answer import formatted
-from .facts import end, metadata, price, tokens
+from .facts import metadata, price, tokens
 from .frames import Look, answer_html, shown_text
 from .screen import SHORTEST_S, Screen
 from .surface import surface
@@ -178,7 +179,7 @@ def _feet(column: Column) -> list[str]:
     if error is not None and reply.status != "truncated":
         return [*reply.notes, f"{type(error).__name__}: {error}"]
     seconds = "" if reply.duration_ms is None else f"{reply.duration_ms / 1000:.1f} s"
-    facts = (tokens(reply.usage), seconds, price(reply), end(reply))
+    facts = (tokens(reply.usage), seconds, price(reply), shortfall(reply))
     return [*reply.notes, " · ".join(part for part in facts if part)]
 
 
