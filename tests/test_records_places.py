@@ -113,6 +113,17 @@ def test_a_deleted_log_begins_anew(companions: bool) -> None:
     assert told.strip() == "['after']"
 
 
+def test_a_script_that_tidies_its_log_away_leaves_nothing(tmp_path: Path) -> None:
+    """With nothing more to write, leaving neither makes the folder anew nor says a word."""
+    folder = tmp_path / "temporary"
+    script = (
+        "import shutil, helix_nb as hx; hx.ask('hi', endpoint='demo'); assert len(hx.log()) == 1; "
+        f"shutil.rmtree({str(folder)!r})"
+    )
+    told, warned = child(script, folder / "log.db").communicate(timeout=60)
+    assert (told, warned) == ("", "") and not folder.exists()
+
+
 def test_a_log_that_is_moved_away_is_whole_where_it_is_now(tmp_path: Path) -> None:
     """Rows are in one file or the other, the moved one can be read, and new kernels use the new one."""
     log, moved = current_log(), tmp_path / "kept.db"

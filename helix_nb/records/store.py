@@ -19,7 +19,7 @@ from .opening import Store, alone_beside, explained, is_alone, open_reader
 from .place import Place, is_off, wanted
 from .warning import warn
 from .words import Keeping
-from .writer import Writer
+from .writer import Writer, nothing
 
 T = TypeVar("T")
 Identify = Callable[[bytes], str]
@@ -98,7 +98,7 @@ class Log:
     async def flushed(self) -> None:
         """Return when everything queued so far is in the file."""
         if self._writer is not None:
-            await self._writer.written(lambda store: None)
+            await self._writer.written(nothing)
 
     def flush(self) -> None:
         """Block until everything queued so far is in the file."""

@@ -85,11 +85,13 @@ class Writer:
                     return
 
     def _write(self, group: list[Job]) -> None:
+        writing = [job for job in group if job.run is not nothing]
         with self._busy:
             try:
-                _transaction(self._opened(), group)
+                if writing:
+                    _transaction(self._opened(), writing)
             except Exception:  # noqa: BLE001 - whatever it was, each job gets its own try
-                for job in group:
+                for job in writing:
                     self._write_alone(job)
         tell(group)
 
@@ -143,7 +145,7 @@ class Writer:
 
     def flush(self) -> None:
         """Return when everything queued so far is written."""
-        self.do(_nothing).result()
+        self.do(nothing).result()
 
     def close(self) -> None:
         """Write what is queued, close the file and end the thread; the next job opens it again."""
@@ -161,7 +163,7 @@ class Writer:
         """Write what is queued; from now on jobs run where they are asked for."""
         self._exiting = True
         if self._thread is not None and self._thread.is_alive():
-            last, done = waited(_nothing, urgent=True)
+            last, done = waited(nothing, urgent=True)
             self._jobs.put(last)
             done.result(timeout=5)
         if self._store is not None:
@@ -181,8 +183,8 @@ class Writer:
         self._fresh()
 
 
-def _nothing(_store: Store) -> None:
-    return None
+def nothing(_store: Store) -> None:
+    """The job of who only waits for those before it; for its sake no file is opened, or made anew."""
 
 
 def _transaction(store: Store, jobs: list[Job]) -> None:
