@@ -24,12 +24,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from helix_nb.messages import Message, Reply, Request, Usage
+from helix_nb.messages import Message, Request
 from helix_nb.records import Log, rows
 from helix_nb.records.opening import open_store
 from helix_nb.records.place import Place
 from helix_nb.records.schema import EXCHANGE_FIELDS
 from helix_nb.records.words import Keeping
+from helix_nb.replies import Reply, Usage
 
 INSERTS = 2048
 CLAIMED = 64  # requests of a batch claimed in one transaction

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
 from .dataframes import install as _install_accessors
-
-__version__ = "0.1.0"
 
 # Where each public name lives; loaded at first use, so that importing helix_nb costs nothing.
 _PUBLIC = {
     "Chat": "chat",
     "ChatPanel": "notebook.panel",
-    "Reply": "messages",
-    "Usage": "messages",
+    "Reply": "replies",
+    "Usage": "replies",
     "aask": "faces",
     "ask": "faces",
     "ask_parquet": "dataframes.parquet",

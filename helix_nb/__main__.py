@@ -16,9 +16,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from . import __version__
+from ._version import __version__
 from .errors import ConfigError, HelixError
-from .messages import Reply
+from .replies import Reply
 
 QUICKSTART = Path(__file__).parent.parent / "notebooks" / "quickstart.ipynb"
 SYSTEM, PROMPT = "You are a helpful assistant.", "What is the capital of France?"
@@ -43,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command].run(options)
     except HelixError as error:
-        from .config import redact
         from .markdown import plain
+        from .redaction import redact
 
         print(f"helix_nb: {plain(redact(str(error)))}", file=sys.stderr)
         return 1

@@ -8,9 +8,13 @@ from dataclasses import astuple, dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from .config import Connection, aliases, chosen_model, redact, redact_data, refuse_key_names, resolve
+from .config import Connection, aliases, chosen_model, resolve
 from .errors import ConfigError
-from .messages import Message, Origin, Request, ToolCall
+from .keys import refuse_key_names
+from .messages import Message, Request
+from .origin import Origin
+from .redaction import redact, redact_data
+from .replies import ToolCall
 
 if TYPE_CHECKING:
     from .schemas import Schema, Tool

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from . import provenance
 from .asking import Asked, Prompt, system_message
-from .config import Connection, refuse_key_names
-from .draft import new_id
+from .config import Connection
 from .errors import ChatBusy, ConfigError
 from .faces import announced, prepare, ready, remember, start
-from .messages import Origin, Reply
+from .keys import refuse_key_names
+from .origin import Origin, current_origin, new_id
+from .replies import Reply
 from .running import Running
 from .streams import AsyncStream, Stream
 from .turns import Turn, digest_of, held_by_log, turns_of
@@ -209,5 +209,5 @@ class Chat:
 
 
 def _chat_origin() -> Origin:
-    origin = provenance.origin()
+    origin = current_origin()
     return replace(origin, source="chat") if origin.source == "api" else origin

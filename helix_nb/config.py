@@ -15,7 +15,8 @@ from urllib.parse import SplitResult
 from .connection import Connection, text_or_none, with_settings
 from .environment import HELIX_ROOT, helix, profile_of, remember_keys
 from .errors import ConfigError
-from .keys import MISPLACED, KeyFilter, Secret, redact, redact_data, refuse_key_names
+from .keys import MISPLACED, Secret, refuse_key_names
+from .redaction import KeyFilter, redact, redact_data
 from .session import (
     Defaults,
     aliases,

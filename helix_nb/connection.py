@@ -12,7 +12,8 @@ from numbers import Integral, Real
 from typing import Any
 
 from .errors import ConfigError
-from .keys import Secret, remember
+from .keys import Secret
+from .redaction import remember
 
 PROFILES = ("openai", "helix", "demo")
 CARRIERS = ("aiohttp", "httpx", None)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from . import __version__
-from .config import Connection, default_model, endpoints, redact, resolve
+from ._version import __version__
+from .config import Connection, default_model, endpoints, resolve
 from .errors import ConfigError, HelixError
+from .redaction import redact
 
 # What is worth knowing the version of, and the extra that installs it.
 PACKAGES = {

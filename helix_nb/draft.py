@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import random
 import time
 from dataclasses import astuple
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
-from .config import Connection, KeyFilter, redact
+from .config import Connection
 from .errors import HelixError
-from .messages import Delta, Reply, Request, Status, ToolCall, ToolCallDelta, Usage
+from .messages import Request
+from .origin import new_id
 from .records.prices import cost_of
+from .redaction import KeyFilter, redact
+from .replies import Delta, Reply, Status, ToolCall, ToolCallDelta, Usage
 
 KEEP_EVERY_S = 2.0
 _FACTS = (
@@ -180,13 +181,3 @@ class _Text:
 
     def __str__(self) -> str:
         return "".join(self._pieces)
-
-
-def new_id() -> str:
-    """A time-sorted id: 48 bits of milliseconds, 80 random bits, in hex."""
-    return f"{time.time_ns() // 1_000_000:012x}{_random.getrandbits(80):020x}"
-
-
-_random = random.Random()  # noqa: S311 - apart from everybody else's, so that no seed makes two ids alike
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)

@@ -16,7 +16,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from .connection import Connection
 from .errors import ConfigError
-from .keys import Secret, remember
+from .keys import Secret
+from .redaction import remember
 from .session import first_time
 from .urls import normalise, origin, split
 

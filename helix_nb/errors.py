@@ -25,24 +25,19 @@ The class name is what the log keeps as `error_type`. Ctrl-C stays a `KeyboardIn
 from __future__ import annotations
 
 from asyncio import CancelledError
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pandas as pd
-
-    from .messages import Reply
+from .markdown import plain
+from .redaction import redact
+from .replies import Reply
 
 LONGEST, ENDING = 1000, 250  # of a sentence, in characters, and of that what its end may take
 
 
 def _clean(sentence: str) -> str:
     """A sentence as it may stand anywhere: no key, no escape sequence, not too long."""
-    from .keys import redact
-    from .markdown import plain
-
     whole = redact(plain(sentence))  # before it is cut: half a key is not recognised any more
     if len(whole) <= LONGEST:
         return whole
@@ -189,7 +184,7 @@ class ChatBusy(HelixError):
 class RowsFailed(HelixError):
     """Rows of a batch failed and `errors="raise"` was asked for; `frame` holds every row, answers too."""
 
-    def __init__(self, message: str, frame: pd.DataFrame) -> None:
+    def __init__(self, message: str, frame: Any) -> None:
         super().__init__(message)
         self.frame = frame
 

@@ -14,8 +14,9 @@ from .draft import Draft
 from .endpoints import Endpoint
 from .errors import HelixError, TruncatedReply
 from .gate import gate_for
-from .messages import Delta, Reply, Request
+from .messages import Request
 from .records import Log
+from .replies import Delta, Reply
 
 # What it returns is awaited: a slow reader slows the server, never the loop.
 Watch = Callable[[Delta, Draft], Awaitable[None] | None]

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import provenance
 from .asking import Asked, Prompt, asked
 from .config import first_answer_note
-from .draft import new_id
-from .messages import Message, Origin, Reply
+from .messages import Message
+from .origin import Origin, current_origin, new_id
+from .replies import Reply
 from .running import Running
 from .runtime import run_sync
 from .streams import AsyncStream, Stream
@@ -163,7 +163,7 @@ def ready(
     prompt: Prompt, origin: Origin | None = None, history: Sequence[Message] = (), /, **options: Any
 ) -> Asked:
     """Check an ask and give it a thread."""
-    origin = origin or provenance.origin()
+    origin = origin or current_origin()
     if origin.thread_id is None:
         origin = replace(origin, thread_id=new_id())
     return asked(prompt, origin, history, **options)

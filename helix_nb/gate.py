@@ -19,8 +19,9 @@ from .config import Connection
 from .draft import Draft
 from .endpoints import Endpoint
 from .errors import HelixError, RateLimited
-from .messages import Delta, Request
+from .messages import Request
 from .pacing import Auto, Minute
+from .replies import Delta
 
 BACKOFF_S = 0.5
 BACKOFF_MOST_S = 20.0

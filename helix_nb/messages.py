@@ -1,7 +1,6 @@
-"""The nouns everything else passes along: Message, Request, Delta, Usage, Reply.
+"""What goes to an endpoint: Messages, and the Request that holds them.
 
-Frozen plain data. Times are UTC datetimes, durations milliseconds (`_ms`), timeouts seconds
-(`_s`), token counts ints, and None always means "unknown".
+Frozen plain data. Timeouts are seconds (`_s`), and None means that something was not given.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from .errors import ConfigError, TimedOut
+from .origin import Origin
+from .replies import ToolCall
 
-Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
 ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -38,27 +37,15 @@ def as_json(value: Any) -> Any:
 _canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=as_json).encode
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A function the model asks to have called; `arguments` is the JSON text it wrote."""
-
-    id: str
-    name: str
-    arguments: str
-
-    def to_wire(self) -> dict[str, Any]:
-        function = {"name": self.name, "arguments": self.arguments}
-        return {"id": self.id, "type": "function", "function": function}
-
-    @classmethod
-    def of(cls, wire: Mapping[str, Any]) -> ToolCall:
-        function = (wire.get("function") or {}) if isinstance(wire, Mapping) else None
-        if not isinstance(function, Mapping):
-            raise ConfigError("tool_calls is a list of {id, type, function: {name, arguments}} mappings.")
-        found = (wire.get("id"), function.get("name"), function.get("arguments"))
-        if not all(value is None or isinstance(value, str) for value in found):
-            raise ConfigError("The id, name and arguments of a tool call are texts; arguments is JSON.")
-        return cls(*(value or "" for value in found))
+def tool_call(wire: Mapping[str, Any]) -> ToolCall:
+    """Read a tool call as it stands on the wire; ConfigError says what is wrong with it."""
+    function = (wire.get("function") or {}) if isinstance(wire, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise ConfigError("tool_calls is a list of {id, type, function: {name, arguments}} mappings.")
+    found = (wire.get("id"), function.get("name"), function.get("arguments"))
+    if not all(value is None or isinstance(value, str) for value in found):
+        raise ConfigError("The id, name and arguments of a tool call are texts; arguments is JSON.")
+    return ToolCall(*(value or "" for value in found))
 
 
 def _sequence(calls: Any) -> Sequence[Any]:
@@ -87,7 +74,7 @@ class Message:
         role, content = item.get("role"), item.get("content")
         if role not in ROLES:
             raise ConfigError(f"A message needs a role out of {', '.join(ROLES)}; got {role!r}.")
-        calls = tuple(ToolCall.of(call) for call in _sequence(item.get("tool_calls")))
+        calls = tuple(tool_call(call) for call in _sequence(item.get("tool_calls")))
         if content is None and not calls:
             raise ConfigError(f"The {role} message has no content.")
         if content is not None and not isinstance(content, str):
@@ -116,26 +103,6 @@ class Message:
         if self.tool_calls:
             wire["tool_calls"] = [call.to_wire() for call in self.tool_calls]
         return wire
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who asked, for the log; none of it is sent.
-
-    `new_from` is the index of the first message that the chain of parents does not already hold
-    (the system message never counts as held). `log=False` writes no row at all.
-    """
-
-    source: Literal["cell", "chat", "batch", "api"] = "api"
-    thread_id: str | None = None
-    parent_id: str | None = None
-    new_from: int = 0
-    batch_id: str | None = None
-    row_key: str | None = None
-    notebook: str | None = None
-    cell_id: str | None = None
-    tags: Mapping[str, Any] = field(default_factory=dict)
-    log: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,111 +155,3 @@ def _folder_of(model: str | None, endpoint_identity: str) -> str:
         return ""
     path = os.path.expanduser(model)  # noqa: PTH111 - any text may stand here, and this never raises
     return f"\nfolder={os.path.realpath(path)}" if os.path.isdir(path) else ""  # noqa: PTH112 - nor this
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts of one exchange; None is unknown, never 0 for unknown.
-
-    `prompt_tokens` includes `cached_tokens`, `completion_tokens` includes `reasoning_tokens`.
-    `source` says who counted: "server", "local" (this machine's model), "replay", or None.
-    """
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    source: Literal["server", "local", "replay"] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCallDelta:
-    """A piece of a tool call; empty strings mean "nothing new"."""
-
-    index: int
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-
-class Delta(NamedTuple):  # made for every token: a frozen dataclass takes five times as long
-    """One step of an answer. `finished` means the endpoint said the answer is complete."""
-
-    text: str = ""
-    reasoning: str = ""
-    tool_calls: tuple[ToolCallDelta, ...] = ()
-    finish_reason: str | None = None
-    finished: bool = False
-    usage: Usage | None = None
-    model: str | None = None
-    response_id: str | None = None
-    http_status: int | None = None
-    cost: float | None = None
-    currency: str | None = None
-    replay_of: str | None = None
-    endpoint: str | None = None  # of a replayed answer: the endpoint that gave it
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer and the facts about it; `str(reply)` is the answer, and it displays as safe HTML.
-
-    `status` is "ok" (finished; `finish_reason` says how), "truncated" (it ended without a finish),
-    "interrupted" (the user stopped it), "error", or "pending" while it streams. `parsed` is the
-    validated object when a schema was asked for. `notes` are sentences worth showing once.
-    Shown on its own, it has them below, and what it lacks where it is not a whole answer.
-    """
-
-    text: str = ""
-    reasoning: str = ""
-    parsed: Any = None
-    status: Status = "pending"
-    finish_reason: str | None = None
-    usage: Usage = Usage()
-    model: str | None = None
-    response_id: str | None = None
-    exchange_id: str | None = None
-    duration_ms: float | None = None
-    time_to_first_token_ms: float | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
-    model_requested: str | None = None
-    endpoint: str | None = None
-    base_url: str | None = None
-    started_at: datetime | None = None
-    first_token_at: datetime | None = None
-    ended_at: datetime | None = None
-    attempts: int = 0
-    http_status: int | None = None
-    error_type: str | None = None
-    error: str | None = None
-    cost: float | None = None
-    currency: str | None = None
-    cost_source: str | None = None
-    replay_of: str | None = None
-    notes: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __repr__(self) -> str:
-        text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
-        return f"Reply({text!r}, status={self.status!r}, model={self.model!r})"
-
-    def __format__(self, spec: str) -> str:
-        return format(self.text, spec)
-
-    @property
-    def cut(self) -> bool:
-        """Whether the answer is finished but not whole (max_tokens or a content filter)."""
-        return self.finish_reason in ("length", "content_filter")
-
-    def having(self, **changes: Any) -> Reply:
-        """A copy with some fields changed."""
-        return replace(self, **changes)
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from .showing import bundle
-
-        return bundle(self)

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .config import Connection, redact_data
+from .config import Connection
 from .endpoints import endpoint_for
 from .errors import HelixError, SchemaMismatch
 from .exchange import Watch, exchange
-from .messages import Message, Reply, Request, ToolCall
+from .messages import Message, Request
 from .records import current_log, replaying
+from .redaction import redact_data
+from .replies import Reply, ToolCall
 
 if TYPE_CHECKING:
     from .schemas import Schema

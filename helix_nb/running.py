@@ -15,11 +15,11 @@ from typing import Any, Self
 
 from .asking import Asked
 from .blocking import interruptible
-from .config import redact
 from .draft import Draft
 from .errors import HelixError, stopped, told
 from .interrupts import stopping
-from .messages import Delta, Reply, ToolCall
+from .redaction import redact
+from .replies import Delta, Reply, ToolCall
 from .rounds import MAX_ROUNDS, Outcome, rounds
 from .runtime import WAKE_S, Task
 

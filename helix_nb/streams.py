@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from .errors import ConfigError, stopped
-from .messages import Reply
+from .replies import Reply
 from .running import Running
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from .messages import Message, Reply
+from .messages import Message
+from .replies import Reply
 
 if TYPE_CHECKING:
     from .records.threads import Thread

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from helix_nb.messages import Message, Origin, Reply, Request, Usage
+from helix_nb.messages import Message, Request
+from helix_nb.origin import Origin
 from helix_nb.records import Log
+from helix_nb.replies import Reply, Usage
 
 # What a child process starts with: `record(log, n)` writes n exchanges, as the flow does.
 SCRIPT = """

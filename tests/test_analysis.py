@@ -13,9 +13,10 @@ import pytest
 from records_fixtures import begun, demo, ended, record, request
 
 import helix_nb as hx
-from helix_nb.messages import Origin, Usage
+from helix_nb.origin import Origin
 from helix_nb.records import current_log, prices
 from helix_nb.records.totals import Totals, totals
+from helix_nb.replies import Usage
 from helix_nb.runtime import run_sync
 
 KEYS = ["model", "day", "hour", "cell", "notebook", "status", "prompt", "currency", ["model", "day"], None]

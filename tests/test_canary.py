@@ -17,7 +17,7 @@ from canary import KEY, SAYS, answers, beside, leaks, sent
 from wire_server import WireServer
 
 import helix_nb as hx
-from helix_nb import keys
+from helix_nb import redaction
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ ASKS: dict[str, Callable[[str, str], object]] = {
 @pytest.mark.parametrize("where", ["environment", ".env"])
 def test_a_configured_key_goes_to_no_other_endpoint(monkeypatch, tmp_path, how, where):
     """Helix's key is masked in the very first prompt of a process, whichever endpoint that asks."""
-    monkeypatch.setattr(keys, "_values", {})
+    monkeypatch.setattr(redaction, "_values", {})
     if where == ".env":
         (tmp_path / ".env").write_text(f"HELIX_API_KEY={KEY}\n")
     else:

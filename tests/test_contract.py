@@ -17,7 +17,7 @@ from wire_server import Answer, WireServer
 from wire_transcripts import ROLE, STOP, say, sse
 
 import helix_nb as hx
-from helix_nb import keys, runtime
+from helix_nb import redaction, runtime
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_sentence_stays_one_however_large_what_it_quotes(wrong: Callable[[], o
 def test_a_key_is_hidden_before_a_sentence_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever a key stands in a long sentence, no half of it is left over."""
     key = "abcdefgh" * 30
-    monkeypatch.setattr(keys, "_values", {key: None})
+    monkeypatch.setattr(redaction, "_values", {key: None})
     for at in range(0, 1200, 40):
         assert "abcd" not in str(hx.HelixError("." * at + key + "." * 1100))
     whole = "." * 990 + key
@@ -146,7 +146,7 @@ def test_a_key_is_hidden_before_a_sentence_is_cut(monkeypatch: pytest.MonkeyPatc
 
 def test_a_sentence_holds_nothing_that_a_terminal_obeys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Escape sequences, bidi overrides and half characters are taken out of errors, a key inside them too."""
-    monkeypatch.setattr(keys, "_values", {"hl-abcdefgh": None})
+    monkeypatch.setattr(redaction, "_values", {"hl-abcdefgh": None})
     raw = "a \x1b[31mred\x1b]8;;http://x\x07 \u202etxt.exe \x9b2J\ud800: hl-ab\x1b[0mcdefgh"
     said = str(hx.HelixError(raw))
     assert said == "a red txt.exe \ufffd: [key]"

@@ -21,7 +21,8 @@ from helix_nb import config, runtime
 from helix_nb.endpoints import ModelInfo, endpoint_for
 from helix_nb.endpoints.failures import agent_key
 from helix_nb.faces import dry_run
-from helix_nb.messages import Delta, Message, Request
+from helix_nb.messages import Message, Request
+from helix_nb.replies import Delta
 
 KEY = "hl-canary-canary-canary-canary"
 ASKED = Request((Message("user", "Where?"),), "m")

@@ -9,7 +9,7 @@ from wire_server import Answer, WireServer
 from wire_transcripts import ROLE, chunk, sse
 
 import helix_nb as hx
-from helix_nb.messages import ToolCall
+from helix_nb.replies import ToolCall
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 import helix_nb as hx
 from helix_nb import ConfigError
-from helix_nb.messages import Reply, Usage
 from helix_nb.notebook.arguments import cell_options, split_prompt
 from helix_nb.notebook.commands import BY_NAME, COMMANDS
 from helix_nb.notebook.context import attach, tokens_of
@@ -26,6 +25,7 @@ from helix_nb.notebook.interpolate import interpolate
 from helix_nb.notebook.names import value_or_path
 from helix_nb.notebook.offers import files
 from helix_nb.notebook.options import OPTIONS
+from helix_nb.replies import Reply, Usage
 from helix_nb.schemas.jsontext import read_json
 
 

@@ -12,7 +12,7 @@ import pytest
 from records_fixtures import begun, demo, ended, request
 
 import helix_nb as hx
-from helix_nb.messages import Origin
+from helix_nb.origin import Origin
 from helix_nb.records.store import current_log
 from helix_nb.runtime import run_sync
 

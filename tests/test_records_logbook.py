@@ -13,7 +13,7 @@ import pytest
 from records_fixtures import begun, child, demo, ended, output, record, request
 
 import helix_nb as hx
-from helix_nb.messages import Origin
+from helix_nb.origin import Origin
 from helix_nb.records import current_log, store
 from helix_nb.records.words import Keeping
 from helix_nb.runtime import run_sync

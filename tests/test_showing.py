@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import helix_nb as hx
-from helix_nb.messages import Reply
+from helix_nb.replies import Reply
 
 
 def _shown(reply: Reply) -> tuple[str, str]:

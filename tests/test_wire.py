@@ -10,7 +10,7 @@ from wire_server import Answer, WireServer
 from wire_transcripts import TRANSCRIPTS, Wire
 
 import helix_nb as hx
-from helix_nb.messages import Reply
+from helix_nb.replies import Reply
 
 
 def _answer(wire: Wire, piece_bytes: int | None) -> Answer:

@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import provenance
 from ..config import Connection, default_model, first_answer_note, nothing_leaves, resolve
 from ..endpoints import endpoint_for
 from ..endpoints.listing import standing_in
 from ..endpoints.profiles import profile_named
 from ..errors import ConfigError, RowsFailed
+from ..origin import current_origin
 from ..records import current_log
 from ..runtime import run_here, run_sync
 from .columns import columns, names
@@ -100,7 +100,7 @@ class Job:
         identity = connection.identity(log.salt)
         bound = self.recipe.bound(frame, connection, model)
         batch_id = self.name or f"batch-{self.recipe.digest(identity)}"
-        origin = replace(provenance.origin(), source="batch", batch_id=batch_id)
+        origin = replace(current_origin(), source="batch", batch_id=batch_id)
         plan = planned(bound.of(origin), identity, dedupe=self.dedupe, whole=self.offset is None)
         memory = Memory(
             log,

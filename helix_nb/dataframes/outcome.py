@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HelixError
-from ..messages import Reply
+from ..replies import Reply
 
 
 @dataclass(frozen=True, slots=True)

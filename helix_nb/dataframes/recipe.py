@@ -10,10 +10,12 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..asking import ask_something, asked, system_message
-from ..config import Connection, aliases, redact_data
+from ..config import Connection, aliases
 from ..endpoints import endpoint_for
 from ..errors import ConfigError, HelixError
-from ..messages import Message, Origin, Request
+from ..messages import Message, Request
+from ..origin import Origin
+from ..redaction import redact_data
 from .rows import WHOLE, Rows, is_missing
 from .template import Template, Unfit, compiled, names_of
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ..config import Connection
 from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded, RateLimited
 from ..gate import BATCH_PATIENCE_S, OVERLOADED, Gate, gate_for
-from ..messages import Reply, Request
+from ..messages import Request
+from ..replies import Reply
 from ..rounds import rounds
 from .garbage import set_aside
 from .limits import Limits, Spending

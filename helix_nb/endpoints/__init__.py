@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..config import Connection
-from ..messages import Delta, Request
+from ..messages import Request
+from ..replies import Delta
 from ..runtime import at_exit
 
 

@@ -15,8 +15,9 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..config import Connection, redact
+from ..config import Connection
 from ..errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
+from ..redaction import redact
 
 KEEP_IDLE_S = 30.0  # most servers hang up on an idle connection after 5 to 75 seconds
 

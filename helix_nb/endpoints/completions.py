@@ -10,7 +10,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from ..config import Connection, default_model
 from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
-from ..messages import Delta, Request
+from ..messages import Request
+from ..replies import Delta
 from . import ModelInfo
 from .carrier import Carrier, Response, carrier_for, silent
 from .failures import agent_key, failure, list_models, web_page
@@ -171,7 +172,7 @@ class Completions:
         )
 
     def _headers(self) -> dict[str, str]:
-        from .. import __version__
+        from .._version import __version__
 
         return {
             "User-Agent": f"helix-nb/{__version__}",

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config import Connection, redact
+from ..config import Connection
 from ..errors import (
     AuthError,
     BadRequest,
@@ -25,6 +25,7 @@ from ..errors import (
     StreamFailed,
     UnknownModel,
 )
+from ..redaction import redact
 from .complaints import Complaint
 from .waiting import retry_after_s
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..config import Connection, aliases
 from ..errors import BadRequest, LocalModelError
-from ..messages import Delta, Request, ToolCallDelta, Usage
+from ..messages import Request
+from ..replies import Delta, ToolCallDelta, Usage
 from . import ModelInfo
 from .mlx_models import (
     cached_models,

@@ -17,8 +17,9 @@ from typing import Any
 
 import httpx
 
-from ..config import Connection, redact
+from ..config import Connection
 from ..errors import ConfigError
+from ..redaction import redact
 from . import carrier
 from .carrier import (
     KEEP_IDLE_S,

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..config import Connection
 from ..errors import StreamFailed
-from ..messages import Delta
+from ..replies import Delta
 from .chunks import choice_of, cost_of, pieces_of, usage_of
 from .complaints import Complaint
 from .failures import failure_inside, unreadable, web_page

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .. import faces
 from ..errors import HelixError, SchemaMismatch
 from ..markdown import plain
-from ..messages import Reply
+from ..replies import Reply
 from .chats import turn_line
 from .display import View, watch
 from .frames import Look, code_of

@@ -15,9 +15,10 @@ from functools import cache
 from json import loads
 from typing import Any, NoReturn
 
-from ..config import MISPLACED, redact
 from ..environment import remember_keys
 from ..errors import ConfigError
+from ..keys import MISPLACED
+from ..redaction import redact
 from .options import FORMATS, OPTIONS, Option
 
 KEY_LIKE = re.compile(

@@ -10,7 +10,7 @@ from .answer import answer, dry_run
 from .arguments import split_prompt
 
 if TYPE_CHECKING:
-    from ..messages import Reply
+    from ..replies import Reply
     from .magics import HelixMagics
 
 CELL_NUMBER = re.compile(r"(?:In\[)?(\d+)\]?")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..messages import Origin
+    from ..origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Cells:
         tags: Mapping[str, Any] | None = None,
     ) -> Origin:
         """Who asks: what `hx.ask` in a cell and the magics leave in the log."""
-        from ..messages import Origin
+        from ..origin import Origin
 
         notebook = os.environ.get("JPY_SESSION_NAME")
         return Origin(source=source, notebook=notebook, cell_id=self.cell_id, log=log, tags=dict(tags or {}))

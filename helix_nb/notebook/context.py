@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..config import redact
 from ..errors import ConfigError, told
+from ..redaction import redact
 from .names import value_or_path
 from .sources import kind_of, source_of
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..markdown import plain
-from ..messages import Reply
+from ..replies import Reply
 from .facts import metadata, quiet_line
 from .frames import Look, html, shown_text, text
 from .screen import LONGEST_S, SHORTEST_S, Screen

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..messages import Reply, Usage
-from ..showing import shortfall
+from ..replies import Reply, Usage, shortfall
 
 
 def quiet_line(reply: Reply, extra: Sequence[str] = ()) -> str:
     """Endpoint, model, tokens and cost; never times or ids, so that reruns look the same.
 
-    >>> from helix_nb.messages import Reply, Usage
+    >>> from helix_nb.replies import Reply, Usage
     >>> quiet_line(Reply(endpoint="demo", model="demo", status="ok", usage=Usage(24, 8, 32)))
     'demo · demo · 24 tokens in, 8 out'
     """

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from ..markdown import fences, plain, to_html
-from ..messages import Reply
-from ..showing import quiet
+from ..replies import Reply, quiet
 from .facts import quiet_line
 
 FOLDED = "font-size:90%;opacity:.75;margin-bottom:.5em"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
 
-from .. import provenance
+from ..origin import follow
 from .cells import Cells
 from .completer import Completer
 from .options import FORMATS, OPTIONS, table
@@ -192,7 +192,7 @@ def load(shell: InteractiveShell) -> None:
     completer = getattr(shell, "Completer", None)
     if completer is not None:
         completer.custom_matchers.append(magics.completer)
-    provenance.follow(magics.cells.origin)
+    follow(magics.cells.origin)
 
 
 def _made(shell: InteractiveShell) -> HelixMagics:
@@ -221,7 +221,7 @@ def unload(shell: InteractiveShell) -> None:
     matchers[:] = [matcher for matcher in matchers if matcher is not magics.completer]
     configurables: list[Any] = shell.configurables
     configurables.remove(magics)
-    provenance.follow(None)
+    follow(None)
 
 
 def loaded(shell: InteractiveShell) -> HelixMagics | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..messages import Reply
+from ..replies import Reply
 from .panel_protocol import Fact, Strip
 
 UNKNOWN = "-"

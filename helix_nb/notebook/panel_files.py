@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import redact
 from ..errors import ConfigError
 from ..markdown import plain
 from ..messages import Message
+from ..redaction import redact
 from .panel_protocol import FileView
 
 MOST_BYTES = 7 * 1024 * 1024  # as base64 it stays under the 10 MiB that servers take

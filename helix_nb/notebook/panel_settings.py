@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..chat import Chat
-from ..config import Connection, default_model, endpoints, redact, resolve
+from ..config import Connection, default_model, endpoints, resolve
 from ..endpoints import ModelInfo, endpoint_for
 from ..errors import ConfigError, HelixError
 from ..markdown import plain
+from ..redaction import redact
 
 # What an empty panel offers to begin with; the demo endpoint has canned answers to the first three.
 _CANNED = ["What is the capital of France?", "Show me a table and some code", "Tell me a story"]

@@ -12,10 +12,11 @@ from typing import Any, cast
 
 from .. import runtime
 from ..chat import Chat
-from ..config import redact
 from ..errors import ChatBusy, ConfigError, HelixError
 from ..markdown import plain
-from ..messages import Origin, Reply
+from ..origin import Origin
+from ..redaction import redact
+from ..replies import Reply
 from ..running import Running
 from . import panel_settings, panel_tools, panel_waiting
 from .panel_facts import totals_of

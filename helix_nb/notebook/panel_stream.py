@@ -7,7 +7,7 @@ to add. A view that missed a step notices by `seq` and asks for a snapshot.
 from __future__ import annotations
 
 from ..markdown import Growing, plain
-from ..messages import Reply
+from ..replies import Reply
 from .panel_protocol import Answer, Step
 
 

@@ -15,9 +15,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..config import redact
 from ..markdown import plain
-from ..messages import Reply
+from ..redaction import redact
+from ..replies import Reply
 from .panel_facts import UNKNOWN, money, strip_of
 from .panel_turns import Item
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..chat import Turn
-from ..config import redact
 from ..markdown import plain
-from ..messages import Message, Reply
+from ..messages import Message
+from ..redaction import redact
+from ..replies import Reply
 from ..running import Running
 from .panel_facts import facts_of, strip_of
 from .panel_files import File, prompt_of

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import runtime
 from ..errors import ChatBusy, ConfigError, HelixError
-from ..messages import Reply
+from ..replies import Reply
 from . import panel_settings, panel_threads
 from .panel_files import received
 from .panel_protocol import Message

@@ -11,7 +11,7 @@ from uuid import uuid4
 from .. import faces
 from ..errors import HelixError
 from ..markdown import plain
-from ..showing import shortfall
+from ..replies import shortfall
 from .answer import formatted
 from .facts import metadata, price, tokens
 from .frames import Look, answer_html, shown_text

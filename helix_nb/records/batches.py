@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from ..messages import Reply
+from ..replies import Reply
 from .opening import Store
 from .process import is_alive
 from .rows import reply_of

@@ -21,7 +21,7 @@ from .store import current_log
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..messages import Reply
+    from ..replies import Reply
 
 
 @dataclass(frozen=True, slots=True)

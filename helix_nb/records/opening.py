@@ -210,7 +210,7 @@ def _named(path: Path) -> FileId:
 
 
 def _registered(connection: sqlite3.Connection) -> tuple[bytes, int]:
-    from .. import __version__
+    from .._version import __version__
 
     me = this_process()
     connection.execute("BEGIN IMMEDIATE")

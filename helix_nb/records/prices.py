@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import ConfigError
-from ..messages import Usage
+from ..replies import Usage
 
 
 @lru_cache(maxsize=1024)

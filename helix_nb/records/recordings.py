@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from .. import errors
 from ..errors import ConfigError, HelixError
-from ..messages import Delta, Reply, ToolCallDelta
+from ..replies import Delta, Reply, ToolCallDelta
 from . import conversation
 from .filters import FROM_WITH_TEXT, Filter, prepare
 from .rows import reply_of

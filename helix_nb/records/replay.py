@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import nothing_leaves
 from ..errors import ConfigError, ReplayMiss
-from ..messages import Delta, Request
+from ..messages import Request
+from ..replies import Delta
 from .differences import differences, likeness
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ConfigError
-from ..messages import Usage
+from ..replies import Usage
 from .prices import Cost, cost_of
 
 NEEDED = ("base_url", "model", "model_requested", "prompt_tokens", "completion_tokens", "cached_tokens")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import HelixError
-from ..messages import Reply, Request
+from ..messages import Request
+from ..replies import Reply
 from . import batches, rows
 from .opening import Store, alone_beside, explained, is_alone, open_reader
 from .place import Place, is_off, wanted

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..messages import Message, Reply
+from ..messages import Message
+from ..replies import Reply
 from .batches import replies
 from .conversation import ancestors, asked, exchange_rows
 from .filters import Filter, filter_of, prepare

@@ -1,0 +1,161 @@
+"""What comes back from an endpoint: Delta by Delta, as Usage and ToolCalls, and whole as a Reply.
+
+Frozen plain data. Times are UTC datetimes, durations milliseconds (`_ms`), token counts ints, and
+None always means "unknown".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from html import escape
+from typing import Any, Literal, NamedTuple
+
+from .markdown import plain, to_html
+
+Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
+QUIET = "font-size:85%;opacity:.65;margin-top:.4em"
+ENDS = {
+    "interrupted": "interrupted",
+    "truncated": "ended before it was finished",
+    "error": "failed",
+    "pending": "not finished",
+}
+CUTS = {"length": "cut at max_tokens", "content_filter": "cut by the content filter"}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function the model asks to have called; `arguments` is the JSON text it wrote."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def to_wire(self) -> dict[str, Any]:
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one exchange; None is unknown, never 0 for unknown.
+
+    `prompt_tokens` includes `cached_tokens`, `completion_tokens` includes `reasoning_tokens`.
+    `source` says who counted: "server", "local" (this machine's model), "replay", or None.
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    source: Literal["server", "local", "replay"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call; empty strings mean "nothing new"."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Delta(NamedTuple):  # made for every token: a frozen dataclass takes five times as long
+    """One step of an answer. `finished` means the endpoint said the answer is complete."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    finish_reason: str | None = None
+    finished: bool = False
+    usage: Usage | None = None
+    model: str | None = None
+    response_id: str | None = None
+    http_status: int | None = None
+    cost: float | None = None
+    currency: str | None = None
+    replay_of: str | None = None
+    endpoint: str | None = None  # of a replayed answer: the endpoint that gave it
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer and the facts about it; `str(reply)` is the answer, and it displays as safe HTML.
+
+    `status` is "ok" (finished; `finish_reason` says how), "truncated" (it ended without a finish),
+    "interrupted" (the user stopped it), "error", or "pending" while it streams. `parsed` is the
+    validated object when a schema was asked for. `notes` are sentences worth showing once.
+    Shown on its own, it has them below, and what it lacks where it is not a whole answer.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    parsed: Any = None
+    status: Status = "pending"
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    model: str | None = None
+    response_id: str | None = None
+    exchange_id: str | None = None
+    duration_ms: float | None = None
+    time_to_first_token_ms: float | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    model_requested: str | None = None
+    endpoint: str | None = None
+    base_url: str | None = None
+    started_at: datetime | None = None
+    first_token_at: datetime | None = None
+    ended_at: datetime | None = None
+    attempts: int = 0
+    http_status: int | None = None
+    error_type: str | None = None
+    error: str | None = None
+    cost: float | None = None
+    currency: str | None = None
+    cost_source: str | None = None
+    replay_of: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
+        return f"Reply({text!r}, status={self.status!r}, model={self.model!r})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.text, spec)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the answer is finished but not whole (max_tokens or a content filter)."""
+        return self.finish_reason in ("length", "content_filter")
+
+    def having(self, **changes: Any) -> Reply:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return bundle(self)
+
+
+def shortfall(reply: Reply) -> str:
+    """Why an answer is not a whole one, in words; an empty text where it is."""
+    return ENDS.get(reply.status, CUTS.get(reply.finish_reason or "", ""))
+
+
+def quiet(line: str) -> str:
+    """A line under an answer, as HTML."""
+    return f'<div style="{QUIET}">{escape(plain(line))}</div>'
+
+
+def bundle(reply: Reply) -> dict[str, str]:
+    """A Reply on its own: half an answer does not look like one."""
+    below = [line for line in (*reply.notes, reply.error or shortfall(reply)) if line]
+    html = to_html(reply.text) + "".join(map(quiet, below))
+    text = "\n".join([*([reply.text] if reply.text or not below else []), *below])
+    return {"text/html": html, "text/plain": plain(text)}
