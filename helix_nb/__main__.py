@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command].run(options)
     except HelixError as error:
-        from .markdown import plain
         from .redaction import redact
+        from .text import printable
 
-        print(f"helix_nb: {plain(redact(str(error)))}", file=sys.stderr)
+        print(f"helix_nb: {printable(redact(str(error)))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("helix_nb: stopped", file=sys.stderr)
@@ -93,18 +93,18 @@ def _standard_input() -> str:
 def _say(prompt: str, **options: object) -> Reply:
     """Stream an answer to standard output; notes and a cut are told on standard error."""
     from .faces import stream
-    from .markdown import plain
+    from .text import printable
 
     with stream(prompt, **options) as answer:
         try:
             for piece in answer:
-                print(plain(piece), end="", flush=True)
+                print(printable(piece), end="", flush=True)
         finally:
             print(flush=True)
     reply = answer.reply
     notes = [*reply.notes, *(["The answer was cut: " + str(reply.finish_reason)] if reply.cut else [])]
     for note in notes:
-        print(f"helix_nb: {plain(note)}", file=sys.stderr)
+        print(f"helix_nb: {printable(note)}", file=sys.stderr)
     return reply
 
 

@@ -14,6 +14,7 @@ from ._version import __version__
 from .config import Connection, default_model, endpoints, resolve
 from .errors import ConfigError, HelixError
 from .redaction import redact
+from .text import printable
 
 # What is worth knowing the version of, and the extra that installs it.
 PACKAGES = {
@@ -75,7 +76,6 @@ def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterat
 
 def _reached(connection: Connection, current: bool) -> Finding:
     from .dataframes.served import models
-    from .markdown import plain
 
     try:
         found = list(models(connection)["id"])
@@ -84,13 +84,13 @@ def _reached(connection: Connection, current: bool) -> Finding:
         known = "agent key" in str(error)
         return Finding(f"    {_sentence(error)}", ok=known or not current)
     shown = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
-    return Finding(f"    answers; {len(found)} models: {plain(redact(shown))}")
+    return Finding(f"    answers; {len(found)} models: {printable(redact(shown))}")
 
 
 def _sentence(error: HelixError) -> str:
-    from .markdown import plain
+    from .text import printable
 
-    return plain(redact(str(error)))
+    return printable(redact(str(error)))
 
 
 def _log() -> Finding:

@@ -29,16 +29,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .markdown import plain
 from .redaction import redact
 from .replies import Reply
+from .text import printable
 
 LONGEST, ENDING = 1000, 250  # of a sentence, in characters, and of that what its end may take
 
 
 def _clean(sentence: str) -> str:
     """A sentence as it may stand anywhere: no key, no escape sequence, not too long."""
-    whole = redact(plain(sentence))  # before it is cut: half a key is not recognised any more
+    whole = redact(printable(sentence))  # before it is cut: half a key is not recognised any more
     if len(whole) <= LONGEST:
         return whole
     left_out = f" [... {len(whole):,} characters, shortened ...] "

@@ -11,7 +11,8 @@ from datetime import datetime
 from html import escape
 from typing import Any, Literal, NamedTuple
 
-from .markdown import plain, to_html
+from .markdown import to_html
+from .text import printable
 
 Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
 QUIET = "font-size:85%;opacity:.65;margin-top:.4em"
@@ -150,7 +151,7 @@ def shortfall(reply: Reply) -> str:
 
 def quiet(line: str) -> str:
     """A line under an answer, as HTML."""
-    return f'<div style="{QUIET}">{escape(plain(line))}</div>'
+    return f'<div style="{QUIET}">{escape(printable(line))}</div>'
 
 
 def bundle(reply: Reply) -> dict[str, str]:
@@ -158,4 +159,4 @@ def bundle(reply: Reply) -> dict[str, str]:
     below = [line for line in (*reply.notes, reply.error or shortfall(reply)) if line]
     html = to_html(reply.text) + "".join(map(quiet, below))
     text = "\n".join([*([reply.text] if reply.text or not below else []), *below])
-    return {"text/html": html, "text/plain": plain(text)}
+    return {"text/html": html, "text/plain": printable(text)}

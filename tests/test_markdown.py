@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helix_nb.markdown import Growing, blocks, plain, to_html
+from helix_nb.markdown import Growing, blocks, to_html
+from helix_nb.text import printable
 
 
 def inside(text: str, **options) -> str:
@@ -156,16 +157,16 @@ PLAIN = [
 @pytest.mark.parametrize(("text", "wanted"), PLAIN, ids=[ascii(text)[:20] for text, _ in PLAIN])
 def test_plain_keeps_what_can_be_read(text, wanted):
     """Escape sequences, control characters and direction overrides go; writing of all kinds stays."""
-    assert plain(text) == wanted
+    assert printable(text) == wanted
 
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.text(st.characters(codec=None)))
 def test_plain_is_safe_for_any_text(text):
     """Whatever comes in, nothing a terminal obeys comes out, and cleaning twice changes nothing."""
-    cleaned = plain(text)
+    cleaned = printable(text)
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", cleaned)
-    assert plain(cleaned) == cleaned
+    assert printable(cleaned) == cleaned
 
 
 def test_formulas_in_the_panel_are_mathml():
@@ -314,9 +315,9 @@ def test_blocks_lose_no_words(text):
 
 
 def test_importing_it_loads_no_parser():
-    """`plain` for error lines costs neither the Markdown parser nor the sanitiser nor Pygments."""
+    """`printable` for error lines costs neither the Markdown parser nor the sanitiser nor Pygments."""
     code = (
-        "import sys; from helix_nb.markdown import plain; plain('x\\x1b'); "
+        "import sys; from helix_nb.errors import HelixError; HelixError('x\\x1b'); "
         "print([name for name in ('markdown_it', 'nh3', 'pygments', 'latex2mathml') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

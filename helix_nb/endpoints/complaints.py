@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..markdown import plain
 from ..redaction import redact
+from ..text import printable
 
 MOST_CHARACTERS = 300
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
@@ -68,7 +68,7 @@ class Complaint:
     @property
     def excerpt(self) -> str:
         """The text on one line, without control characters or keys, cut to a readable length."""
-        text = redact(" ".join(plain(self.text).split()))
+        text = redact(" ".join(printable(self.text).split()))
         return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
 
     @property

@@ -9,46 +9,14 @@ of the parsers.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
+
+from ..text import printable
 
 if TYPE_CHECKING:
     from .growing import Block, Growing
 
-__all__ = ["Block", "Growing", "blocks", "fences", "plain", "to_html"]
-
-LONGEST = 200_000  # characters that are parsed; what is beyond is shown as it is
-
-# CSI, OSC and the other string sequences end at a line's end at the latest, so that cleaning a text
-# line by line gives the same as cleaning it whole.
-_SEQUENCES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\r\n]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
-)
-_CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb]"
-)
-_NEEDS_WORK = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
-)
-
-
-def plain(text: str) -> str:
-    r"""Return `text` without control characters, escape sequences and bidi overrides.
-
-    Newlines and tabs stay; lone surrogates become U+FFFD. Safe to print to a terminal and to put
-    into an error line.
-
-    >>> from helix_nb.markdown import plain
-    >>> plain("red \x1b[31malert\x1b[0m\a, \u202etxt.exe")
-    'red alert, txt.exe'
-    """
-    if not _NEEDS_WORK.search(text):
-        return text
-    text = re.sub("\r\n?", "\n", _SEQUENCES.sub("", text))
-    text = _CONTROLS.sub("", text)
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+__all__ = ["Block", "Growing", "blocks", "fences", "to_html"]
 
 
 def to_html(text: str, *, highlight: bool = True) -> str:
@@ -66,7 +34,7 @@ def to_html(text: str, *, highlight: bool = True) -> str:
     from .render import render
     from .style import styled
 
-    return styled(render(plain(text), highlight=highlight))
+    return styled(render(printable(text), highlight=highlight))
 
 
 def blocks(text: str, *, highlight: bool = True) -> list[Block]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from markdown_it.common.utils import escapeHtml
 
-from . import plain
+from ..text import printable
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -74,7 +74,7 @@ def text(content: str) -> str:
 
     Cleaned once more, because entities may have put control characters back.
     """
-    return re.sub(r"[$\\]", lambda match: f"<span>{match[0]}</span>", escapeHtml(plain(content)))
+    return re.sub(r"[$\\]", lambda match: f"<span>{match[0]}</span>", escapeHtml(printable(content)))
 
 
 def source(tex: str, markup: str) -> str:

@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import plain
+from ..text import printable
 from .render import outline, render_block
 
 
@@ -80,7 +80,7 @@ class Growing:
         Blocks after the last one in `blocks` are gone. A text that does not continue the earlier
         one starts over.
         """
-        text = plain(text)
+        text = printable(text)
         if not text.startswith(self._done):
             self._forget()
         tail = text[len(self._done) :]

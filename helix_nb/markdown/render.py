@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
-from . import LONGEST, formulas
+from . import formulas
 from .highlighting import highlighted, language_of
 from .links import acceptable, honest
 from .wash import wash
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from markdown_it.token import Token
 
+LONGEST = 200_000  # characters that are parsed; what is beyond is shown as it is
 _MARK = re.compile("[0-9a-f]{24}x[0-9]+x")  # where a formula goes; the text cannot guess its 24 digits
 
 

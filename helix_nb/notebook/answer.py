@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from .. import faces
 from ..errors import HelixError, SchemaMismatch
-from ..markdown import plain
 from ..replies import Reply
+from ..text import printable
 from .chats import turn_line
 from .display import View, watch
 from .frames import Look, code_of
@@ -50,7 +50,7 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
     _remember(question)
     _keep(shell, question, reply)
     if options.insert:
-        shell.set_next_input(plain(code_of(reply.text)), replace=False)  # as it was shown
+        shell.set_next_input(printable(code_of(reply.text)), replace=False)  # as it was shown
     return reply
 
 
@@ -66,9 +66,11 @@ def dry_run(question: Question) -> None:
 
 def _visible(text: str) -> str:
     """JSON with its control characters and bidi overrides spelt out, which means the same."""
-    if plain(text) == text:
+    if printable(text) == text:
         return text
-    return "".join(char if char == "\n" or plain(char) == char else json.dumps(char)[1:-1] for char in text)
+    return "".join(
+        char if char == "\n" or printable(char) == char else json.dumps(char)[1:-1] for char in text
+    )
 
 
 def formatted(question: Question, reply: Reply) -> Reply:

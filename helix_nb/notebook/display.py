@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from ..markdown import plain
 from ..replies import Reply
+from ..text import printable
 from .facts import metadata, quiet_line
 from .frames import Look, html, shown_text, text
 from .screen import LONGEST_S, SHORTEST_S, Screen
@@ -75,7 +75,7 @@ class Terminal:
         """Print the rest, what tools did, and the quiet line."""
         self._more(reply)
         lines = [*called, *reply.notes, quiet_line(reply, self.look.extra)]
-        sys.stdout.write(plain("\n" * bool(self._printed) + "\n".join(lines)) + "\n")
+        sys.stdout.write(printable("\n" * bool(self._printed) + "\n".join(lines)) + "\n")
         sys.stdout.flush()
 
     def _more(self, reply: Reply) -> None:
@@ -83,7 +83,7 @@ class Terminal:
             sys.stdout.write("\n")
             self._printed = 0
         self._exchange = reply.exchange_id
-        cleaned = plain(shown_text(reply, self.look))
+        cleaned = printable(shown_text(reply, self.look))
         sys.stdout.write(cleaned[self._printed :])
         self._printed = max(self._printed, len(cleaned))
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError
-from ..markdown import plain
+from ..text import printable
 from .cells import Cells, Failure
 from .context import cut
 from .sources import in_cell
@@ -59,7 +59,7 @@ def trimmed(error: BaseException) -> str:
             lines, left_out = [*lines, f"  ... {left_out} frames of libraries ..."], 0
         lines.append(f"  {_where(frame)}, line {frame.lineno}, in {frame.name}\n    {frame.line}")
     lines += [line.rstrip("\n") for line in traceback.format_exception_only(error)]
-    return cut(plain("\n".join(lines)), TRACEBACK_TOKENS)
+    return cut(printable("\n".join(lines)), TRACEBACK_TOKENS)
 
 
 def _failure(cells: Cells, names: Mapping[str, Any], what: str) -> Failure:

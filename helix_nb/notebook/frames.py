@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ..markdown import fences, plain, to_html
+from ..markdown import fences, to_html
 from ..replies import Reply, quiet
+from ..text import printable
 from .facts import quiet_line
 
 FOLDED = "font-size:90%;opacity:.75;margin-bottom:.5em"
@@ -41,7 +42,7 @@ def text(reply: Reply, look: Look, calls: Sequence[str] = ()) -> str:
     """The last frame as plain text."""
     body = shown_text(reply, look)
     lines = [*calls, *([body, ""] if body else []), *reply.notes, quiet_line(reply, look.extra)]
-    return plain("\n".join(lines))
+    return printable("\n".join(lines))
 
 
 def shown_text(reply: Reply, look: Look) -> str:
@@ -63,7 +64,7 @@ def _body(reply: Reply, look: Look, *, last: bool) -> str:
     if not reply.text:
         return ""
     if look.format == "text":
-        return f'<pre style="white-space:pre-wrap">{escape(plain(reply.text))}</pre>'
+        return f'<pre style="white-space:pre-wrap">{escape(printable(reply.text))}</pre>'
     if look.format == "code":
         language = next((language for language, _ in fences(reply.text)), "") or "python"
         return to_html(_fenced(code_of(reply.text), language), highlight=last)
@@ -100,7 +101,7 @@ def _thinking(reasoning: str, answered: bool) -> str:
     if not reasoning:
         return ""
     opened = "" if answered else " open"
-    said = escape(plain(reasoning.strip()))
+    said = escape(printable(reasoning.strip()))
     return (
         f'<details{opened} style="{FOLDED}"><summary>thinking</summary>'
         f'<div style="white-space:pre-wrap">{said}</div></details>'

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError
-from ..markdown import plain
 from ..messages import Message
 from ..redaction import redact
+from ..text import printable
 from .panel_protocol import FileView
 
 MOST_BYTES = 7 * 1024 * 1024  # as base64 it stays under the 10 MiB that servers take
@@ -37,7 +37,7 @@ class File:
     @property
     def label(self) -> str:
         """Its name, to show."""
-        return redact(plain(self.name))
+        return redact(printable(self.name))
 
     def view(self) -> FileView:
         """The attachment as shown; nothing here makes a browser fetch anything."""

@@ -9,8 +9,8 @@ from ..chat import Chat
 from ..config import Connection, default_model, endpoints, resolve
 from ..endpoints import ModelInfo, endpoint_for
 from ..errors import ConfigError, HelixError
-from ..markdown import plain
 from ..redaction import redact
+from ..text import printable
 
 # What an empty panel offers to begin with; the demo endpoint has canned answers to the first three.
 _CANNED = ["What is the capital of France?", "Show me a table and some code", "Tell me a story"]
@@ -49,9 +49,9 @@ def described(chat: Chat) -> dict[str, Any]:
     model = _model(chat, connection)
     name = connection.name if connection else "no endpoint"
     return {
-        "who": plain(model or name),
+        "who": printable(model or name),
         "place": {
-            "text": plain(f"{name} · {model or 'its default model'}"),
+            "text": printable(f"{name} · {model or 'its default model'}"),
             "tip": problem or _tip(connection),
         },
         "greeting": {"title": "What are you working on?", "text": problem or _greeting(connection, model)},
@@ -116,10 +116,10 @@ async def models_of(endpoint: str) -> dict[str, Any]:
     except HelixError as error:
         return {"items": [], "note": redact(f"{error} You can type the name of a model.")}
     note = "" if found else "The endpoint lists no models; you can type the name of one."
-    return {"items": [{"id": plain(info.id), "about": _about(info)} for info in found], "note": note}
+    return {"items": [{"id": printable(info.id), "about": _about(info)} for info in found], "note": note}
 
 
 def _about(info: ModelInfo) -> str:
     size = f"{info.size_bytes / 1e9:.1f} GB" if info.size_bytes else None
     context = f"{info.context_length:,} tokens" if info.context_length else None
-    return plain(" · ".join(part for part in (size, info.quantization, context, info.note) if part))
+    return printable(" · ".join(part for part in (size, info.quantization, context, info.note) if part))

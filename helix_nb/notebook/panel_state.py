@@ -13,11 +13,11 @@ from typing import Any, cast
 from .. import runtime
 from ..chat import Chat
 from ..errors import ChatBusy, ConfigError, HelixError
-from ..markdown import plain
 from ..origin import Origin
 from ..redaction import redact
 from ..replies import Reply
 from ..running import Running
+from ..text import printable
 from . import panel_settings, panel_tools, panel_waiting
 from .panel_facts import totals_of
 from .panel_files import File, images_of, prompt_with
@@ -228,7 +228,7 @@ class Conversation:
 
     def notice(self, level: str, text: str, action: dict[str, Any] | None = None) -> None:
         """Show a sentence above the composer."""
-        self.emit({"t": "notice", "level": level, "text": redact(plain(text)), "action": action})
+        self.emit({"t": "notice", "level": level, "text": redact(printable(text)), "action": action})
 
     def told(self) -> None:
         """Tell the views, and whoever observes the panel, what changed besides the turns."""
@@ -250,7 +250,7 @@ class Conversation:
 
     def state(self) -> Message:
         """What a view shows besides the turns."""
-        lines = (redact(plain(item.prompt.strip().partition("\n")[0])).strip() for item in self.items)
+        lines = (redact(printable(item.prompt.strip().partition("\n")[0])).strip() for item in self.items)
         return {
             "busy": self.busy,
             "title": next(filter(None, lines), "New conversation")[:80],

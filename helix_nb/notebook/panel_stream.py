@@ -6,8 +6,9 @@ to add. A view that missed a step notices by `seq` and asks for a snapshot.
 
 from __future__ import annotations
 
-from ..markdown import Growing, plain
+from ..markdown import Growing
 from ..replies import Reply
+from ..text import printable
 from .panel_protocol import Answer, Step
 
 
@@ -39,7 +40,7 @@ class Rendering:
 
     def _read(self, reply: Reply, step: Step, last: bool) -> None:
         if more := reply.reasoning[len(self._thinking) :]:
-            step["think"], self._thinking = plain(more), reply.reasoning
+            step["think"], self._thinking = printable(more), reply.reasoning
         if reply.text == self._text and not (last and not self._finished):
             return
         self._text, self._finished = reply.text, last
@@ -61,7 +62,7 @@ class Rendering:
             "blocks": list(self._closed),
             "tail": self._tail,
             "seq": self.seq,
-            "thinking": plain(self._thinking),
+            "thinking": printable(self._thinking),
         }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..chat import Chat, turns_of
 from ..config import endpoints
 from ..errors import ConfigError
-from ..markdown import plain
+from ..text import printable
 
 if TYPE_CHECKING:
     from ..records.threads import Thread
@@ -25,8 +25,8 @@ async def recent(search: str) -> list[dict[str, str]]:
     return [
         {
             "id": one.thread_id,
-            "title": plain(one.title),
-            "about": f"{_count(one.exchanges)} · {plain(one.model)} · {_when(one.at_us)}",
+            "title": printable(one.title),
+            "about": f"{_count(one.exchanges)} · {printable(one.model)} · {_when(one.at_us)}",
         }
         for one in found
     ]

@@ -15,9 +15,9 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..markdown import plain
 from ..redaction import redact
 from ..replies import Reply
+from ..text import printable
 from .panel_facts import UNKNOWN, money, strip_of
 from .panel_turns import Item
 
@@ -106,7 +106,7 @@ def _page_html(items: Sequence[Item], *, first: bool) -> str:
 def _turn_html(item: Item) -> str:
     from ..markdown.formulas import text
 
-    said = text(redact(plain(item.prompt))).replace("\n", "<br>")
+    said = text(redact(printable(item.prompt))).replace("\n", "<br>")
     files = "".join(f"<br><em>[{text(file.label)}]</em>" for file in item.files)
     return (
         f'<p><strong>You</strong></p><p class="hx-said">{said}{files}</p>'
@@ -121,7 +121,7 @@ def _answer_html(item: Item) -> str:
 
     answer = item.reply.text
     if item.transcribed is None or item.transcribed[0] != answer:
-        html = re.sub("<h([1-6])>", r'<h\1 class="jp-toc-ignore">', render(plain(answer)))
+        html = re.sub("<h([1-6])>", r'<h\1 class="jp-toc-ignore">', render(printable(answer)))
         item.transcribed = answer, html
     return item.transcribed[1]
 
@@ -135,13 +135,13 @@ def _page_markdown(items: Sequence[Item], *, first: bool) -> str:
     parts = ["# Conversation"] if first else []
     for item in items:
         files = "".join(f"\n\n*[{file.label}]*" for file in item.files)
-        parts += ["## You", redact(plain(item.prompt)) + files]
-        parts += [f"## {_who(item.reply)}", plain(item.reply.text), f"*{_about(item.reply)}*"]
+        parts += ["## You", redact(printable(item.prompt)) + files]
+        parts += [f"## {_who(item.reply)}", printable(item.reply.text), f"*{_about(item.reply)}*"]
     return "\n\n".join(part for part in parts if part) + "\n" * bool(parts)
 
 
 def _who(reply: Reply) -> str:
-    return plain(reply.model or reply.model_requested or reply.endpoint or "Answer")
+    return printable(reply.model or reply.model_requested or reply.endpoint or "Answer")
 
 
 def _about(reply: Reply) -> str:
@@ -153,4 +153,4 @@ def _about(reply: Reply) -> str:
     problem = [strip["text"]] if strip is not None and strip["level"] != "quiet" else []
     if reply.status == "interrupted":
         problem = ["stopped"]
-    return plain(" · ".join(part for part in (*facts, *problem) if part))
+    return printable(" · ".join(part for part in (*facts, *problem) if part))

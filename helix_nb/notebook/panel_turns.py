@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..chat import Turn
-from ..markdown import plain
 from ..messages import Message
 from ..redaction import redact
 from ..replies import Reply
 from ..running import Running
+from ..text import printable
 from .panel_facts import facts_of, strip_of
 from .panel_files import File, prompt_of
 from .panel_protocol import Answer, ToolUse, TurnView
@@ -69,7 +69,7 @@ class Item:
         """The turn for a view; without `whole` the answer's text, which the stream has sent, is left out."""
         return {
             "id": self.id,
-            "prompt": redact(plain(self.prompt)),
+            "prompt": redact(printable(self.prompt)),
             "files": [file.view() for file in self.files],
             "answer": self._answer(whole=whole),
         }
@@ -80,7 +80,7 @@ class Item:
             self.rendering.step(reply, last=True)
         answer: Answer = self.rendering.whole(reply) if whole else {}
         answer["status"] = "pending" if pending else reply.status
-        answer["who"] = plain(reply.model or reply.model_requested or reply.endpoint or "")
+        answer["who"] = printable(reply.model or reply.model_requested or reply.endpoint or "")
         answer["thought"] = _thought(reply, pending=pending)
         answer["tools"] = self._tools()
         told = reply.status != "error" or reply.text or reply.usage.completion_tokens is not None
@@ -89,22 +89,26 @@ class Item:
             answer["waits"] = self.waits_for
         else:
             answer["strip"] = strip_of(reply)
-            answer["source"] = plain(reply.text)
+            answer["source"] = printable(reply.text)
         return answer
 
     def _tools(self) -> list[ToolUse]:
         """Calls made by this kernel with their results, else those the model asked for."""
         made = self.running.tool_calls if self.running is not None else []
         uses: list[ToolUse] = [
-            {"name": plain(call.name), "arguments": plain(call.arguments), "result": plain(redact(result))}
+            {
+                "name": printable(call.name),
+                "arguments": printable(call.arguments),
+                "result": printable(redact(result)),
+            }
             for call, result in made
         ]
         if uses or self.pending:
             return uses
         asked = [call for message in self._messages() for call in message.tool_calls] or self.reply.tool_calls
-        results = {m.tool_call_id: plain(m.text) for m in self._messages() if m.role == "tool"}
+        results = {m.tool_call_id: printable(m.text) for m in self._messages() if m.role == "tool"}
         return [
-            {"name": plain(c.name), "arguments": plain(c.arguments), "result": results.get(c.id)}
+            {"name": printable(c.name), "arguments": printable(c.arguments), "result": results.get(c.id)}
             for c in asked
         ]
 
@@ -130,7 +134,7 @@ def _ended(running: Running) -> Reply:
         reply = running.reply
         if reply.status not in ("ok", "pending"):
             return reply
-        said = redact(plain(str(error)))
+        said = redact(printable(str(error)))
         return reply.having(status="error", error=said, error_type=type(error).__name__)
 
 

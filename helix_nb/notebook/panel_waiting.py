@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import runtime
-from ..markdown import plain
+from ..text import printable
 from .panel_protocol import Message
 from .panel_turns import Item
 
@@ -24,7 +24,7 @@ def _look(item: Item, emit: Callable[[Message], None]) -> None:
     if not item.pending or item.reply.text or item.reply.reasoning:
         item.waits_for = ""
         return
-    now = plain(doing() or "")
+    now = printable(doing() or "")
     if now != item.waits_for:
         item.waits_for = now
         emit({"t": "waits", "id": item.id, "text": now})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .. import config
 from ..errors import ConfigError, HelixError
-from ..markdown import plain
+from ..text import printable
 from .surface import surface
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 def status(magics: HelixMagics) -> None:
     """Print where this session stands; never an error, whatever is wrong."""
     for line in (*_where(magics), *_chats(magics), *_asked()):
-        print(plain(line))
+        print(printable(line))
 
 
 def use(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
     """Set the session's model and endpoint, and print them."""
     model = config.aliases().get(words[0], words[0]) if words else None
-    print(plain(repr(config.use(model, found.endpoint))))
+    print(printable(repr(config.use(model, found.endpoint))))
     settings = magics.defaults
     if (settings.model and model) or (settings.endpoint and found.endpoint):
         print("(%config HelixMagics sets another for cells; it comes first there.)")
@@ -44,7 +44,7 @@ def connect(magics: HelixMagics, found: argparse.Namespace, words: list[str]) ->
     key = None if keyless else _asked_key(magics, config.server(words[0]).hostname, forced=found.ask_key)
     made = config.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
     hint = f"key from {made.key_source}" if made.has_key else "no key"
-    print(plain(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
+    print(printable(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
 
 
 def models(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def alias(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> 
     known = config.aliases()
     if not words:
         lines = [f"{name} = {model}" for name, model in sorted(known.items())]
-        print(plain("\n".join(lines) or "No aliases yet: %helix alias NAME MODEL sets one."))
+        print(printable("\n".join(lines) or "No aliases yet: %helix alias NAME MODEL sets one."))
     elif found.delete:
         if words[0] not in known:
             raise ConfigError(f"There is no alias {words[0]!r}.")
@@ -68,7 +68,7 @@ def alias(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> 
         raise ConfigError("An alias needs a name and a model: %helix alias NAME MODEL")
     else:
         known[words[0]] = words[1]
-        print(plain(f"{words[0]} = {words[1]}"))
+        print(printable(f"{words[0]} = {words[1]}"))
 
 
 def unload(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> None:
@@ -76,7 +76,7 @@ def unload(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -
     from ..endpoints.mlx_workers import unload as end
 
     freed = end(config.aliases().get(words[0], words[0]) if words else None)
-    print(plain(f"unloaded: {', '.join(freed)}" if freed else "No local model was loaded."))
+    print(printable(f"unloaded: {', '.join(freed)}" if freed else "No local model was loaded."))
 
 
 def _where(magics: HelixMagics) -> list[str]:

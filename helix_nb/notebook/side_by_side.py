@@ -10,8 +10,8 @@ from uuid import uuid4
 
 from .. import faces
 from ..errors import HelixError
-from ..markdown import plain
 from ..replies import shortfall
+from ..text import printable
 from .answer import formatted
 from .facts import metadata, price, tokens
 from .frames import Look, answer_html, shown_text
@@ -109,7 +109,9 @@ class Page:
     def _html(self, *, last: bool) -> str:
         cells = "".join(f"<div>{self._column(column, last=last)}</div>" for column in self.columns)
         sent = (
-            f'<div style="{FOOT}">{escape(plain(" · ".join(self.sent)))}</div>' if last and self.sent else ""
+            f'<div style="{FOOT}">{escape(printable(" · ".join(self.sent)))}</div>'
+            if last and self.sent
+            else ""
         )
         return f'<div style="{GRID}">{cells}</div>{sent}'
 
@@ -122,7 +124,7 @@ class Page:
             "\n".join([f"{column.name}:", shown_text(column.reply, self.look), *_feet(column)])
             for column in self.columns
         ]
-        return plain("\n\n".join([*parts, *self.sent]))
+        return printable("\n\n".join([*parts, *self.sent]))
 
 
 def frame(columns: Sequence[Column], *, parsed: bool) -> pd.DataFrame:
@@ -184,4 +186,4 @@ def _feet(column: Column) -> list[str]:
 
 
 def _line(said: str, style: str) -> str:
-    return f'<div style="{style}">{escape(plain(said))}</div>'
+    return f'<div style="{style}">{escape(printable(said))}</div>'

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..chat import Chat, turns_of
 from ..errors import ConfigError
-from ..markdown import plain, to_html
+from ..markdown import to_html
 from ..messages import Message
+from ..text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Transcript:
         return {"text/html": "".join(parts), "text/plain": str(self)}
 
     def __str__(self) -> str:
-        return plain("\n\n".join(f"{said}:\n{text}" for said, text in self._read()))
+        return printable("\n\n".join(f"{said}:\n{text}" for said, text in self._read()))
 
     def __repr__(self) -> str:
         return f"<Transcript of chat {self.name}: {len(self.messages)} messages>"
