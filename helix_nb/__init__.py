@@ -31,7 +31,7 @@ _PUBLIC = {
     "latency": "records.analysis",
     "log": "records.frames",
     "logbook": "records.logbook",
-    "models": "dataframes.served",
+    "models": "records.models",
     "plot": "records.plots",
     "stream": "faces",
     "transcript": "records.frames",

@@ -75,7 +75,7 @@ def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterat
 
 
 def _reached(connection: Connection, current: bool) -> Finding:
-    from .dataframes.served import models
+    from .records.models import models
 
     try:
         found = list(models(connection)["id"])

@@ -55,10 +55,7 @@ CIRCLES = (
     {"notebook.context", "notebook.tables"},
     {"notebook.commands", "notebook.completer", "notebook.magics", "notebook.offers"},
 )
-CLIMBS = {
-    ("notebook.offers", "dataframes.served"),
-    ("notebook.places", "dataframes.served"),
-}
+CLIMBS = {}
 LIBRARIES = {
     "pandas": ("records", "dataframes", "notebook"),
     "aiohttp": ("endpoints",),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import config
-from ..dataframes.served import known_models
 from ..demo import faults
 from ..errors import ConfigError
+from ..records.models import known_models
 from .names import NO_PATH
 from .options import FORMATS
 

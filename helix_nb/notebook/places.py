@@ -49,9 +49,9 @@ def connect(magics: HelixMagics, found: argparse.Namespace, words: list[str]) ->
 
 def models(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
     """Ask the endpoint for its models."""
-    from ..dataframes import served
+    from ..records import models
 
-    return served.models(words[0] if words else None)
+    return models.models(words[0] if words else None)
 
 
 def alias(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:

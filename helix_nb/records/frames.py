@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -15,9 +15,6 @@ from . import conversation
 from .filters import FROM, FROM_WITH_TEXT, STATUS, Filter, filter_of, prepare
 from .schema import COLUMNS, TEXT_COLUMNS
 from .store import Log, current_log
-
-if TYPE_CHECKING:
-    from ..endpoints import ModelInfo
 
 BLOCK_ROWS = 1000
 TRANSCRIPT_COLUMNS = {
@@ -28,13 +25,6 @@ TRANSCRIPT_COLUMNS = {
     "status": "category",
     "model": "category",
     "at": "datetime64[us, UTC]",
-}
-MODEL_COLUMNS = {
-    "id": "str",
-    "size_bytes": "Int64",
-    "quantization": "str",
-    "context_length": "Int64",
-    "note": "str",
 }
 
 _EXPRESSIONS = {
@@ -191,9 +181,3 @@ def transcript(thread: Any) -> pd.DataFrame:
     if not rows:
         raise ConfigError(f"The log has no thread {name!r}; `hx.log(scope='all').thread_id` lists them.")
     return typed(rows, TRANSCRIPT_COLUMNS)
-
-
-def models_frame(models: Iterable[ModelInfo]) -> pd.DataFrame:
-    """The models of an endpoint: id, size_bytes, quantization, context_length, note."""
-    rows = [tuple(getattr(model, name) for name in MODEL_COLUMNS) for model in models]
-    return typed(rows, MODEL_COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..config import Connection, resolve
@@ -9,6 +10,16 @@ from ..runtime import run_sync
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..endpoints import ModelInfo
+
+MODEL_COLUMNS = {
+    "id": "str",
+    "size_bytes": "Int64",
+    "quantization": "str",
+    "context_length": "Int64",
+    "note": "str",
+}
 
 
 def models(endpoint: str | Connection | None = None) -> pd.DataFrame:
@@ -24,7 +35,6 @@ def models(endpoint: str | Connection | None = None) -> pd.DataFrame:
     True
     """
     from ..endpoints import endpoint_for
-    from ..records.frames import models_frame
 
     connection = resolve(endpoint)
 
@@ -33,7 +43,7 @@ def models(endpoint: str | Connection | None = None) -> pd.DataFrame:
 
     found = run_sync(listed())
     _known_models[connection.name] = [info.id for info in found]
-    return models_frame(found)
+    return _frame(found)
 
 
 _known_models: dict[str, list[str]] = {}
@@ -42,3 +52,11 @@ _known_models: dict[str, list[str]] = {}
 def known_models(endpoint: str | None = None) -> list[str]:
     """The model names already seen for an endpoint; never asks the network."""
     return list(_known_models.get(resolve(endpoint).name, ()))
+
+
+def _frame(models: Iterable[ModelInfo]) -> pd.DataFrame:
+    """The models of an endpoint: id, size_bytes, quantization, context_length, note."""
+    rows = [tuple(getattr(model, name) for name in MODEL_COLUMNS) for model in models]
+    from .frames import typed
+
+    return typed(rows, MODEL_COLUMNS)
