@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from .draft import Draft
-from .endpoints import Endpoint
+from .endpoints.base import Endpoint
 from .errors import HelixError, TruncatedReply
 from .gate import gate_for
 from .messages import Request

@@ -143,8 +143,8 @@ def prepare(
 
 def dry_run(prompt: Prompt, chat: Chat | None = None, /, **options: Any) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
-    from .endpoints import endpoint_for
     from .endpoints.completions import asked_at
+    from .endpoints.registry import endpoint_for
 
     made = ready(prompt, **options) if chat is None else chat.asked(prompt, None, None, options)
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 from .config import Connection
 from .draft import Draft
-from .endpoints import Endpoint
+from .endpoints.base import Endpoint
 from .errors import HelixError, RateLimited
 from .messages import Request
 from .pacing import Auto, Minute

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .config import Connection
-from .endpoints import endpoint_for
+from .endpoints.registry import endpoint_for
 from .errors import HelixError, SchemaMismatch
 from .exchange import Watch, exchange
 from .messages import Message, Request

@@ -14,7 +14,7 @@ from wire_transcripts import TRANSCRIPTS, Wire
 
 import helix_nb as hx
 from helix_nb import runtime
-from helix_nb.endpoints.carrier import carrier_for
+from helix_nb.endpoints.carriers import carrier_for
 
 CARRIERS = ("aiohttp", "httpx")
 

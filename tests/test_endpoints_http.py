@@ -18,8 +18,9 @@ from wire_transcripts import COUNT, PARIS, ROLE, STOP, body, say, sse
 
 import helix_nb as hx
 from helix_nb import config, runtime
-from helix_nb.endpoints import ModelInfo, endpoint_for
+from helix_nb.endpoints.base import ModelInfo
 from helix_nb.endpoints.failures import agent_key
+from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.faces import dry_run
 from helix_nb.messages import Message, Request
 from helix_nb.replies import Delta

@@ -11,8 +11,8 @@ import pytest
 
 from helix_nb import config
 from helix_nb.config import Connection
-from helix_nb.endpoints import endpoint_for
 from helix_nb.endpoints.profiles import encoded, profile_named
+from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.errors import ConfigError
 from helix_nb.messages import Message, Request
 

@@ -46,11 +46,6 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Circles and climbs that stood when these rules were written; the lists may only grow shorter.
 CIRCLES = (
-    {"endpoints.carrier", "endpoints.over_aiohttp", "endpoints.over_httpx"},
-    {
-        *("endpoints", "endpoints.completions", "endpoints.listing", "endpoints.mlx", "endpoints.mlx_models"),
-        *("endpoints.mlx_process", "endpoints.mlx_progress", "endpoints.mlx_workers"),
-    },
     {"chat", "faces"},
     {"notebook.context", "notebook.tables"},
     {"notebook.commands", "notebook.completer", "notebook.magics", "notebook.offers"},

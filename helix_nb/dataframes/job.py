@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..config import Connection, default_model, first_answer_note, nothing_leaves, resolve
-from ..endpoints import endpoint_for
 from ..endpoints.listing import standing_in
 from ..endpoints.profiles import profile_named
+from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin
 from ..records import current_log

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..asking import ask_something, asked, system_message
 from ..config import Connection, aliases
-from ..endpoints import endpoint_for
+from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, HelixError
 from ..messages import Message, Request
 from ..origin import Origin

@@ -10,10 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Protocol
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ..config import Connection
 from ..errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
@@ -66,28 +63,6 @@ class Carrier(Protocol):
     async def aclose(self) -> None:
         """Close idle connections, every other one once its answer ends, and keep none from now on."""
         ...
-
-
-def carrier_for(connection: Connection, url: str) -> Carrier:
-    """What will carry the requests of a connection; `url` is where they go."""
-    direct = _direct(url)
-    wanted = connection.settings.get("carrier") or ("aiohttp" if direct else "httpx")
-    if wanted == "aiohttp" and find_spec("aiohttp") is not None:
-        from .over_aiohttp import AiohttpCarrier
-
-        return AiohttpCarrier(connection)
-    from .over_httpx import HttpxCarrier
-
-    return HttpxCarrier(connection, proxied=not direct)
-
-
-def _direct(url: str) -> bool:
-    """Whether no proxy stands between here and a URL, as environment and system say."""
-    parts, proxies = urlsplit(url), getproxies()
-    # A proxy cannot reach this machine's own address on our behalf.
-    if _is_loopback(parts.hostname or "") or not (proxies.get(parts.scheme) or proxies.get("all")):
-        return True
-    return bool(proxy_bypass(parts.netloc))
 
 
 _SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # where in OpenSSL's wrapper; nobody can act on it
@@ -164,10 +139,6 @@ def ssl_context(connection: Connection) -> ssl.SSLContext:
 
 def _where(connection: Connection) -> str:
     return f"{connection.name} ({connection.base_url})"
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _plainly(reason: BaseException | str) -> str:

@@ -12,8 +12,9 @@ from ..config import Connection, default_model
 from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
 from ..messages import Request
 from ..replies import Delta
-from . import ModelInfo
-from .carrier import Carrier, Response, carrier_for, silent
+from .base import ModelInfo
+from .carrier import Carrier, Response, silent
+from .carriers import carrier_for
 from .failures import agent_key, failure, list_models, web_page
 from .listing import models_in, standing_in
 from .profiles import body_of, encoded, profile_named

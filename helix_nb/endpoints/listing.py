@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import Connection, remember_model
 from ..errors import ConfigError, HelixError
-from . import ModelInfo
+from .base import ModelInfo
 from .failures import agent_key, unreadable
 
 _ID = ("id", "name", "model")

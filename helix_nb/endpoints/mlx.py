@@ -15,7 +15,7 @@ from ..config import Connection, aliases
 from ..errors import BadRequest, LocalModelError
 from ..messages import Request
 from ..replies import Delta, ToolCallDelta, Usage
-from . import ModelInfo
+from .base import ModelInfo
 from .mlx_models import (
     cached_models,
     default_model,

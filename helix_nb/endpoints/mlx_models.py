@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LocalModelError
-from . import ModelInfo
+from .base import ModelInfo
 
 GB = 1_000_000_000
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..chat import Chat
 from ..config import Connection, default_model, endpoints, resolve
-from ..endpoints import ModelInfo, endpoint_for
+from ..endpoints.base import ModelInfo
+from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, HelixError
 from ..redaction import redact
 from ..text import printable

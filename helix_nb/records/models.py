@@ -11,7 +11,7 @@ from ..runtime import run_sync
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..endpoints import ModelInfo
+    from ..endpoints.base import ModelInfo
 
 MODEL_COLUMNS = {
     "id": "str",
@@ -34,7 +34,7 @@ def models(endpoint: str | Connection | None = None) -> pd.DataFrame:
     >>> "demo" in list(hx.models("demo")["id"])
     True
     """
-    from ..endpoints import endpoint_for
+    from ..endpoints.registry import endpoint_for
 
     connection = resolve(endpoint)
 

@@ -24,7 +24,7 @@ from .differences import differences, likeness
 
 if TYPE_CHECKING:
     from ..config import Connection
-    from ..endpoints import Endpoint, ModelInfo
+    from ..endpoints.base import Endpoint, ModelInfo
     from .recordings import Recording, Source
     from .store import Log
 

@@ -1,0 +1,51 @@
+"""The seam: one try at one answer, whoever gives it. A Request goes in, Deltas come out.
+
+Everything above knows only `Endpoint`; tests and users may put their own in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..config import Connection
+from ..messages import Request
+from ..replies import Delta
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model an endpoint serves, as far as it says; None is unknown."""
+
+    id: str
+    size_bytes: int | None = None
+    quantization: str | None = None
+    context_length: int | None = None
+    note: str | None = None
+
+
+class Endpoint(Protocol):
+    """Whatever answers requests: a server over HTTP, a local model, a replay of the log."""
+
+    connection: Connection
+
+    def stream(self, request: Request) -> AsyncGenerator[Delta]:
+        """Make one try and yield its deltas; raises HelixError.
+
+        The first delta carries `http_status`, a complete answer has a delta that is `finished`,
+        and an iterator that ends without one was cut. Closing the iterator closes the socket.
+        """
+        ...
+
+    async def models(self) -> list[ModelInfo]:
+        """List what the endpoint serves; raises HelixError."""
+        ...
+
+    def wire(self, request: Request) -> dict[str, Any]:
+        """Return the request as it would be sent, without any key; ConfigError if it cannot be."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close idle connections, and every other one once its answer ends."""
+        ...

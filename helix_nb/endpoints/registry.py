@@ -1,0 +1,48 @@
+"""The endpoints that are open, one per connection and event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+
+from ..config import Connection
+from ..runtime import at_exit
+from .base import Endpoint
+
+_open: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Endpoint]] = weakref.WeakKeyDictionary()
+_closing: set[asyncio.Future[None]] = set()  # a loop holds its tasks only weakly
+
+
+def endpoint_for(connection: Connection) -> Endpoint:
+    """Return the endpoint behind a connection, the same one for every request on the running loop."""
+    try:
+        endpoints = _open.setdefault(asyncio.get_running_loop(), {})
+    except RuntimeError:  # no loop runs here: good enough for `wire`
+        return _make(connection)
+    known = endpoints.get(connection.name)
+    if known is not None and known.connection == connection:
+        return known
+    if known is not None:
+        closing = asyncio.ensure_future(known.aclose())
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+    endpoints[connection.name] = _make(connection)
+    return endpoints[connection.name]
+
+
+def _make(connection: Connection) -> Endpoint:
+    if connection.kind == "local":
+        from .mlx import LocalEndpoint
+
+        return LocalEndpoint(connection)
+    from .completions import Completions
+
+    return Completions(connection)
+
+
+async def _close_all() -> None:
+    for endpoint in list(_open.get(asyncio.get_running_loop(), {}).values()):
+        await endpoint.aclose()
+
+
+at_exit(_close_all)
