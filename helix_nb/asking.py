@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from .config import Connection, aliases, chosen_model, resolve
+from .config import Connection, aliases, chosen_model, first_answer_note, resolve
 from .errors import ConfigError
 from .keys import refuse_key_names
 from .messages import Message, Request
-from .origin import Origin
+from .origin import Origin, current_origin, new_id
 from .redaction import redact, redact_data
 from .replies import ToolCall
+from .runtime import run_sync
 
 if TYPE_CHECKING:
     from .schemas import Schema, Tool
@@ -30,6 +31,7 @@ class Asked:
     connection: Connection
     schema: Schema | None = None
     tools: Mapping[str, Tool] = field(default_factory=dict)
+    endpoint_named: bool = False
     notes: tuple[str, ...] = ()
     max_rounds: int | None = None
 
@@ -69,9 +71,40 @@ def asked(
         schema=None,
         stream=_stream(stream),
         timeout_s=_timeout(timeout),
-        origin=origin or Origin(),
+        origin=_with_thread(origin or current_origin()),
     )
-    return Asked(request, connection, _schema(schema), functions, max_rounds=_max_rounds(max_rounds))
+    return Asked(
+        request,
+        connection,
+        _schema(schema),
+        functions,
+        endpoint is not None,
+        max_rounds=_max_rounds(max_rounds),
+    )
+
+
+def with_first_note(made: Asked) -> Asked:
+    """Have the answer say once where answers come from when nothing is configured."""
+    note = first_answer_note(made.connection, named=made.endpoint_named)
+    return replace(made, notes=(note,)) if note else made
+
+
+def preview(made: Asked) -> dict[str, Any]:
+    """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
+    from .endpoints.completions import asked_at
+    from .endpoints.registry import endpoint_for
+
+    async def wire() -> dict[str, Any]:
+        schema = None if made.schema is None else made.schema.json_schema
+        return endpoint_for(made.connection).wire(replace(made.request, schema=schema))
+
+    there = made.connection
+    url = asked_at(there.base_url, there.app_id) if there.kind == "remote" else None
+    return {"endpoint": there.name, "url": url, "body": run_sync(wire())}
+
+
+def _with_thread(origin: Origin) -> Origin:
+    return origin if origin.thread_id is not None else replace(origin, thread_id=new_id())
 
 
 def _messages(

@@ -7,21 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from .asking import Asked, Prompt, system_message
+from .asking import Asked, Prompt, asked, system_message, with_first_note
 from .config import Connection
 from .errors import ChatBusy, ConfigError
-from .faces import announced, prepare, ready, remember, start
+from .faces import remember
 from .keys import refuse_key_names
 from .origin import Origin, current_origin, new_id
 from .replies import Reply
 from .running import Running
 from .streams import AsyncStream, Stream
-from .turns import Turn, digest_of, held_by_log, turns_of
+from .turns import Turn, digest_of, held_by_log
 
 if TYPE_CHECKING:
     from .rounds import Outcome
-
-__all__ = ["Chat", "Turn", "prepare", "start", "turns_of"]
 
 
 class Chat:
@@ -106,8 +104,7 @@ class Chat:
         with self._lock:
             if self.busy:
                 raise ChatBusy("This chat is still answering; wait for it, stop it, or fork() the chat.")
-            named = (options.get("endpoint") or self.endpoint) is not None
-            made = announced(self.asked(prompt, key, origin, options), named=named)
+            made = with_first_note(self.asked(prompt, key, origin, options))
             prompted = made.request.messages[-1]
             upon = digest_of(self.turns[: self._index(key)])
 
@@ -189,7 +186,7 @@ class Chat:
             parent_id=held[-1].exchange_id if held else None,
             new_from=len(system_message(settings["system"])) + sum(len(turn.messages) for turn in held),
         )
-        return ready(prompt, origin, past, **settings)
+        return asked(prompt, origin, past, **settings)
 
     def _index(self, key: str | None) -> int:
         keys: Sequence[str | None] = [turn.key for turn in self.turns]

@@ -7,21 +7,16 @@ for it in their own way; the flow itself is exchange.py.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .asking import Asked, Prompt, asked
-from .config import first_answer_note
-from .messages import Message
-from .origin import Origin, current_origin, new_id
+from .asking import Prompt, asked, with_first_note
+from .origin import Origin
 from .replies import Reply
 from .running import Running
-from .runtime import run_sync
 from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
-    from .chat import Chat
     from .rounds import Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -117,62 +112,9 @@ def astream(prompt: Prompt, **options: Any) -> AsyncStream:
     return AsyncStream(lambda: prepare(prompt, **options))
 
 
-def start(prompt: Prompt, chat: Chat | None = None, key: str | None = None, /, **options: Any) -> Running:
-    """Start an ask on the background loop and return it as a Running, without waiting.
-
-    With `chat` the conversation goes along and the answer joins it. `key` names the turn (a cell
-    id): a second start under the same key replaces that turn.
-    """
-    return prepare(prompt, chat, key, **options).begin()
-
-
-def prepare(
-    prompt: Prompt,
-    chat: Chat | None = None,
-    key: str | None = None,
-    origin: Origin | None = None,
-    /,
-    **options: Any,
-) -> Running:
+def prepare(prompt: Prompt, origin: Origin | None = None, /, **options: Any) -> Running:
     """Check an ask and return it ready to `begin()`; nothing is sent before."""
-    if chat is not None:
-        return chat.prepare(prompt, key, origin, **options)
-    made = ready(prompt, origin, **options)
-    return Running(announced(made, named=options.get("endpoint") is not None), remember)
-
-
-def dry_run(prompt: Prompt, chat: Chat | None = None, /, **options: Any) -> dict[str, Any]:
-    """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
-    from .endpoints.completions import asked_at
-    from .endpoints.registry import endpoint_for
-
-    made = ready(prompt, **options) if chat is None else chat.asked(prompt, None, None, options)
-
-    async def wire() -> dict[str, Any]:
-        request = (
-            made.request if made.schema is None else replace(made.request, schema=made.schema.json_schema)
-        )
-        return endpoint_for(made.connection).wire(request)
-
-    there = made.connection
-    url = asked_at(there.base_url, there.app_id) if there.kind == "remote" else None
-    return {"endpoint": made.connection.name, "url": url, "body": run_sync(wire())}
-
-
-def ready(
-    prompt: Prompt, origin: Origin | None = None, history: Sequence[Message] = (), /, **options: Any
-) -> Asked:
-    """Check an ask and give it a thread."""
-    origin = origin or current_origin()
-    if origin.thread_id is None:
-        origin = replace(origin, thread_id=new_id())
-    return asked(prompt, origin, history, **options)
-
-
-def announced(made: Asked, *, named: bool) -> Asked:
-    """Have the answer say once where answers come from when nothing is configured."""
-    note = first_answer_note(made.connection, named=named)
-    return replace(made, notes=(note,)) if note else made
+    return Running(with_first_note(asked(prompt, origin, **options)), remember)
 
 
 def remember(_outcome: Outcome | None, reply: Reply) -> None:

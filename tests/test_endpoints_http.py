@@ -18,10 +18,10 @@ from wire_transcripts import COUNT, PARIS, ROLE, STOP, body, say, sse
 
 import helix_nb as hx
 from helix_nb import config, runtime
+from helix_nb.asking import asked, preview
 from helix_nb.endpoints.base import ModelInfo
 from helix_nb.endpoints.failures import agent_key
 from helix_nb.endpoints.registry import endpoint_for
-from helix_nb.faces import dry_run
 from helix_nb.messages import Message, Request
 from helix_nb.replies import Delta
 
@@ -486,6 +486,6 @@ def test_a_dry_run_shows_where_an_agent_is_asked() -> None:
     """The address of a dry run is the one that is sent to, `app_id` included."""
     with WireServer(Answer(PARIS)) as server:
         connect(server, app_id="app 9")
-        url = dry_run("Where?", model="m")["url"]
+        url = preview(asked("Where?", model="m"))["url"]
         hx.ask("Where?", model="m")
         assert url.endswith(server.got[0].target) and url.endswith("?app_id=app%209")

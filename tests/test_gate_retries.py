@@ -13,7 +13,7 @@ from wire_server import Answer, Got, WireServer
 from wire_transcripts import AGENT_429, PARIS, ROLE, chunk, say, sse
 
 import helix_nb as hx
-from helix_nb.chat import start
+from helix_nb.faces import prepare
 from helix_nb.gate import BACKOFF_S
 
 SLACK_S = 0.01  # clocks of two threads
@@ -221,7 +221,7 @@ def test_a_wait_between_tries_can_be_left() -> None:
     refused.clear()
     with WireServer(script) as other:
         connect(other)
-        running = start("Where?", model="m")
+        running = prepare("Where?", model="m").begin()
         assert refused.wait(5)
         assert running.cancel().status == "interrupted"
         assert (len(server.got), len(other.got)) == (1, 1)

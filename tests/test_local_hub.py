@@ -15,10 +15,10 @@ import pytest
 
 import helix_nb as hx
 from helix_nb import config
-from helix_nb.chat import start
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_progress import doing
+from helix_nb.faces import prepare
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -106,7 +106,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def test_a_model_is_downloaded_once_and_says_how_far_it_is(hub: Hub) -> None:
     """The first question fetches the model with progress; a new process finds it without the network."""
-    running = start("Hi", endpoint="local", model="me/tiny", max_tokens=3)
+    running = prepare("Hi", endpoint="local", model="me/tiny", max_tokens=3).begin()
     while "downloading me/tiny" not in (doing() or ""):
         assert not running.changed(0.05) or not running.done, running.reply.error
     hub.may_send_weights.set()

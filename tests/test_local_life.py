@@ -21,10 +21,10 @@ import pytest
 
 import helix_nb as hx
 from helix_nb import config
-from helix_nb.chat import start
 from helix_nb.endpoints import mlx_place, tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_workers import _workers
+from helix_nb.faces import prepare
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -106,7 +106,7 @@ def test_a_long_prompt_that_is_stopped_frees_the_model_and_is_counted(tmp_path: 
     """Stopped before its first token, a request has its prompt's length; the next waits for no more of it."""
     slow = str(tiny.build(tmp_path / "slow", tiny.Shape(layers=6, hidden=512, heads=8, context_length=8192)))
     short = asked(slow, "Hello", max_tokens=1).usage.prompt_tokens
-    running = start("word " * 1500, endpoint="local", model=slow, max_tokens=5)
+    running = prepare("word " * 1500, endpoint="local", model=slow, max_tokens=5).begin()
     while not running.reply.usage.prompt_tokens:
         assert not running.done
         running.changed(0.1)
@@ -222,8 +222,8 @@ def test_an_interrupt_of_the_kernel_stops_the_answer_not_the_model(model: str) -
 def test_the_interpreter_leaves_at_once_and_takes_its_worker_along(model: str) -> None:
     """With an answer still streaming, the script ends with code 0, fast, and no process is left."""
     code = """
-        from helix_nb.chat import start
-        running = start("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000)
+        from helix_nb.faces import prepare
+        running = prepare("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000).begin()
         while not running.reply.text:
             running.changed(1)
         print(pid(), flush=True)
@@ -241,8 +241,8 @@ def test_the_interpreter_leaves_at_once_and_takes_its_worker_along(model: str) -
 def test_a_killed_kernel_leaves_no_orphan_even_if_a_forked_child_lives_on(model: str) -> None:
     """The worker ends with its kernel, also while a child of the kernel holds on to its pipe."""
     code = """
-        from helix_nb.chat import start
-        running = start("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000)
+        from helix_nb.faces import prepare
+        running = prepare("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000).begin()
         while not running.reply.text:
             running.changed(1)
         child = os.fork()

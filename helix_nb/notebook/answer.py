@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from .. import faces
+from ..asking import asked, preview
 from ..errors import HelixError, SchemaMismatch
+from ..faces import prepare
 from ..replies import Reply
 from ..text import printable
 from .chats import turn_line
@@ -31,7 +32,10 @@ def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: 
     origin = cells.origin(
         "cell", log=options.log, tags={"chat": question.chat_name} if question.chat else None
     )
-    running = faces.prepare(question.prompt, question.chat, key, origin, **question.keywords)
+    if question.chat is None:
+        running = prepare(question.prompt, origin, **question.keywords)
+    else:
+        running = question.chat.prepare(question.prompt, key, origin, **question.keywords)
     if question.chat is not None and question.chat_name and question.chats is not None:
         question.chats.add(question.chat_name, question.chat)
     view = None
@@ -58,7 +62,10 @@ def dry_run(question: Question) -> None:
     """Print what would be sent: the endpoint, and the request's JSON, without any key."""
     for model in question.options.models or (question.keywords["model"],):
         keywords = {**question.keywords, "model": model}
-        sent = faces.dry_run(question.prompt, question.chat, **keywords)
+        if question.chat is None:
+            sent = preview(asked(question.prompt, **keywords))
+        else:
+            sent = preview(question.chat.asked(question.prompt, None, None, keywords))
         where = " ".join(part for part in (sent["endpoint"], sent["url"]) if part)
         body = json.dumps(sent["body"], indent=2, ensure_ascii=False)
         print(f"would be sent to {where}:\n{_visible(body)}")

@@ -6,10 +6,11 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..chat import Chat, turns_of
+from ..chat import Chat
 from ..config import endpoints
 from ..errors import ConfigError
 from ..text import printable
+from ..turns import turns_of
 
 if TYPE_CHECKING:
     from ..records.threads import Thread

@@ -8,8 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from .. import faces
 from ..errors import HelixError
+from ..faces import prepare
 from ..replies import shortfall
 from ..text import printable
 from .answer import formatted
@@ -42,9 +42,7 @@ def answers(shell: InteractiveShell, cells: Cells, question: Question) -> None:
     options = question.options
     origin = cells.origin("cell", log=options.log, tags={"side_by_side": uuid4().hex[:12]})
     keywords = [{**question.keywords, "model": model} for model in options.models]
-    columns = [
-        Column(faces.prepare(question.prompt, None, None, origin, **one), question) for one in keywords
-    ]
+    columns = [Column(prepare(question.prompt, origin, **one), question) for one in keywords]
     page = Page(Screen(surface(shell, streaming=question.keywords["stream"])), columns, question)
     try:
         _watch(columns, None if question.quiet else page)

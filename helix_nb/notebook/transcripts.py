@@ -5,11 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..chat import Chat, turns_of
+from ..chat import Chat
 from ..errors import ConfigError
 from ..markdown import to_html
 from ..messages import Message
 from ..text import printable
+from ..turns import turns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
