@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 import helix_nb as hx
 from helix_nb import ConfigError
 from helix_nb.notebook.arguments import cell_options, split_prompt
+from helix_nb.notebook.budget import tokens_of
 from helix_nb.notebook.commands import BY_NAME, COMMANDS
-from helix_nb.notebook.context import attach, tokens_of
+from helix_nb.notebook.context import attach
 from helix_nb.notebook.facts import quiet_line
 from helix_nb.notebook.frames import Look, code_of, html
 from helix_nb.notebook.interpolate import interpolate

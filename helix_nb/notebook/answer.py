@@ -10,19 +10,19 @@ from ..errors import HelixError, SchemaMismatch
 from ..faces import prepare
 from ..replies import Reply
 from ..text import printable
-from .chats import turn_line
 from .display import View, watch
 from .frames import Look, code_of
 from .question import Question
+from .session import turn_line
 from .surface import surface
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .cells import Cells
+    from .session import RunningCell
 
 
-def answer(shell: InteractiveShell, cells: Cells, question: Question, *, shown: bool) -> Reply:
+def answer(shell: InteractiveShell, cells: RunningCell, question: Question, *, shown: bool) -> Reply:
     """Ask, show the answer if it is to be shown, and put it into `-o`; HelixError when it failed."""
     options = question.options
     key = cells.turn_key("cell" if shown else "ask") if question.chat else None

@@ -8,58 +8,59 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from .answer import answer, dry_run
 from .arguments import split_prompt
+from .question import question
 
 if TYPE_CHECKING:
     from ..replies import Reply
-    from .magics import HelixMagics
+    from .session import NotebookSession
 
 CELL_NUMBER = re.compile(r"(?:In\[)?(\d+)\]?")
 
 
-def ask(magics: HelixMagics, line: str) -> Reply | None:
+def ask(session: NotebookSession, line: str) -> Reply | None:
     """Ask TEXT, show nothing, and return the Reply."""
     options, text = split_prompt(line, "%helix ask")
     if text is None:
-        magics.question(line, "x", "%helix ask")
+        question(session, line, "x", "%helix ask")
         raise ConfigError("%helix ask takes its prompt after `--`: %helix ask [OPTIONS] -- TEXT")
-    asked = magics.question(options, text.strip(), "%helix ask")
+    asked = question(session, options, text.strip(), "%helix ask")
     if len(asked.options.models) > 1:
         raise ConfigError("%helix ask takes one model; several -m are for %%helix.")
     if asked.options.dry_run:
         dry_run(asked)
         return None
-    return answer(magics.ip, magics.cells, asked, shown=False)
+    return answer(session.shell, session.cell, asked, shown=False)
 
 
-def fix(magics: HelixMagics, line: str) -> None:
+def fix(session: NotebookSession, line: str) -> None:
     """Show what is wrong with the last error's cell, and the cell as it should be."""
     from .fix import fix_prompt
 
     options, words = split_prompt(line, "%helix fix")
-    _shown(magics, options, fix_prompt(magics.cells, magics.names, words or ""), "%helix fix")
+    _shown(session, options, fix_prompt(session.cell, session.names, words or ""), "%helix fix")
 
 
-def explain(magics: HelixMagics, line: str) -> None:
+def explain(session: NotebookSession, line: str) -> None:
     """Show an explanation of the last error, or of the cell In[N]."""
     from .fix import explain_cell_prompt, explain_prompt
     from .names import value_of
 
     options, words = split_prompt(line, "%helix explain")
     first, _, rest = options.strip().partition(" ")
-    names = magics.names
+    names = session.names
     if number := CELL_NUMBER.fullmatch(first):
         source = value_of(f"In[{number[1]}]", names)
-        _shown(magics, rest, explain_cell_prompt(source, words or ""), "%helix explain")
+        _shown(session, rest, explain_cell_prompt(source, words or ""), "%helix explain")
     else:
-        _shown(magics, options, explain_prompt(magics.cells, names, words or ""), "%helix explain")
+        _shown(session, options, explain_prompt(session.cell, names, words or ""), "%helix explain")
 
 
-def _shown(magics: HelixMagics, line: str, text: str, what: str) -> None:
+def _shown(session: NotebookSession, line: str, text: str, what: str) -> None:
     """Ask as a cell does, with a text that is never interpolated."""
-    asked = magics.question(f"--raw {line}", text, what)
+    asked = question(session, f"--raw {line}", text, what)
     if len(asked.options.models) > 1:
         raise ConfigError(f"{what} takes one model.")
     if asked.options.dry_run:
         dry_run(asked)
     else:
-        answer(magics.ip, magics.cells, asked, shown=True)
+        answer(session.shell, session.cell, asked, shown=True)

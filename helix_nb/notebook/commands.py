@@ -15,9 +15,9 @@ from .options import OPTIONS, Option
 if TYPE_CHECKING:
     import argparse
 
-    from .magics import HelixMagics
+    from .session import NotebookSession
 
-Run = Callable[["HelixMagics", "argparse.Namespace", list[str]], Any]
+Run = Callable[["NotebookSession", "argparse.Namespace", list[str]], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +165,21 @@ COMMANDS = (
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
-def run(magics: HelixMagics, line: str) -> Any:
+def run(session: NotebookSession, line: str) -> Any:
     """Run one `%helix` line and return what it gives back; ConfigError for what is no command."""
     refuse_keys(line)
     name, rest = (*line.split(None, 1), "", "")[:2]
     if not name:
-        return _function("places:status")(magics)
+        return _function("places:status")(session)
     command = BY_NAME.get("help" if name in ("-h", "--help") else name)
     if command is None:
         raise ConfigError(f"%helix has no command {name!r}{_guess(name, rest)}")
     if command.verbatim:
-        return _function(command.where)(magics, rest)
+        return _function(command.where)(session, rest)
     found, words = parse(rest, command.options, f"%helix {name}")
     if len(words) > len(command.kinds):
         raise ConfigError(f"Too many words; it is written %helix {command.synopsis}")
-    return _function(command.where)(magics, found, words)
+    return _function(command.where)(session, found, words)
 
 
 def _guess(name: str, rest: str) -> str:

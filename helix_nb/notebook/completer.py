@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .magics import HelixMagics
     from .options import Option
+    from .session import NotebookSession
 
 MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?(%{1,2})helix(\s.*)?$")
 
@@ -20,8 +20,8 @@ class Completer:
     matcher_api_version = 2
     matcher_priority = 100.0
 
-    def __init__(self, magics: HelixMagics) -> None:
-        self.magics = magics
+    def __init__(self, session: NotebookSession) -> None:
+        self.session = session
         self.__qualname__ = type(self).__qualname__
 
     def __call__(self, context: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Completer:
     def _values(self, kind: str, fragment: str) -> Iterable[str]:
         from . import offers
 
-        return offers.values(kind, fragment, self.magics)
+        return offers.values(kind, fragment, self.session)
 
 
 def _plain_words(words: Sequence[str], by_flag: dict[str, Option]) -> int:

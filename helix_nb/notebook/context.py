@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, told
-from ..redaction import redact
+from .budget import BUDGET_TOKENS, cut, hidden, tokens_of
 from .names import value_or_path
 from .sources import kind_of, source_of
 
-BUDGET_TOKENS = 2_000
-LONGEST_KEY = 10_000  # characters
 MOST_FILE_BYTES = 400_000  # about 100,000 tokens
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
-SECRETS = re.compile(r"(?<![\w-])(?:hl|sk|pk|gsk|xai|nvapi|hf|ghp)[-_][A-Za-z0-9_-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +41,6 @@ class Attached:
         return f'<attachment name="{name}" kind="{self.kind}">\n{self.text}\n</attachment>'
 
 
-def tokens_of(text: str) -> int:
-    """About how many tokens a text is: its UTF-8 bytes by 3.5."""
-    return -(-len(text.encode("utf-8", "replace")) * 2 // 7)
-
-
 def attach(word: str, names: Mapping[str, Any], budget: int = BUDGET_TOKENS) -> Attached:
     """Read what `-a WORD` names; ConfigError says why it cannot be attached."""
     value = value_or_path(word, names, "-a")
@@ -62,11 +54,6 @@ def attach(word: str, names: Mapping[str, Any], budget: int = BUDGET_TOKENS) -> 
     if not text.strip():
         raise ConfigError(f"-a: {word} is empty; nothing was sent.")
     return Attached(word, kind, hidden(text))
-
-
-def hidden(text: str) -> str:
-    """A text without known keys, and without what looks like one."""
-    return SECRETS.sub("[key]", redact(text))
 
 
 def is_picture(value: Any) -> bool:
@@ -178,14 +165,3 @@ def _some(value: Any, budget: int, depth: int = 4) -> Any:
     if depth and kind is dict:
         return {key: _some(item, budget, depth - 1) for key, item in islice(value.items(), most)}
     return value
-
-
-def cut(text: str, budget: int) -> str:
-    """The beginning of a text within a budget of tokens; it says when it is cut, and never cuts a key."""
-    most_bytes = budget * 7 // 2
-    beginning = text[: most_bytes + LONGEST_KEY]
-    shown = hidden(beginning)
-    if beginning == text and tokens_of(shown) <= budget:
-        return shown
-    kept = shown.encode("utf-8", "replace")[: max(most_bytes - 40, 0)].decode("utf-8", "ignore")
-    return f"{kept}\n[cut after about {budget:,} tokens]"

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..text import printable
-from .cells import Cells, Failure
-from .context import cut
+from .budget import cut
+from .session import Failure, RunningCell
 from .sources import in_cell
 
 TRACEBACK_TOKENS = 1_500
@@ -27,12 +27,12 @@ EXPLAIN = "This cell of a Jupyter notebook failed. Explain in plain words what h
 EXPLAIN_CELL = "Explain what this cell of a Jupyter notebook does, step by step, in plain words."
 
 
-def fix_prompt(cells: Cells, names: Mapping[str, Any], words: str) -> str:
+def fix_prompt(cells: RunningCell, names: Mapping[str, Any], words: str) -> str:
     """What is asked by `%helix fix`; ConfigError when nothing failed."""
     return _prompt(FIX, _failure(cells, names, "fix"), words)
 
 
-def explain_prompt(cells: Cells, names: Mapping[str, Any], words: str) -> str:
+def explain_prompt(cells: RunningCell, names: Mapping[str, Any], words: str) -> str:
     """What is asked by `%helix explain`; ConfigError when nothing failed."""
     return _prompt(EXPLAIN, _failure(cells, names, "explain"), words)
 
@@ -62,7 +62,7 @@ def trimmed(error: BaseException) -> str:
     return cut(printable("\n".join(lines)), TRACEBACK_TOKENS)
 
 
-def _failure(cells: Cells, names: Mapping[str, Any], what: str) -> Failure:
+def _failure(cells: RunningCell, names: Mapping[str, Any], what: str) -> Failure:
     if cells.failure is not None:
         return cells.failure
     error = getattr(sys, "last_value", None)

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from .magics import HelixMagics
+    from .session import NotebookSession
 
 
-def log(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
+def log(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
     """The last exchanges."""
     if words and not words[0].isdecimal():
         raise ConfigError(f"%helix log takes a number of rows, not {words[0]!r}.")
@@ -31,7 +31,7 @@ def log(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> pd
     )
 
 
-def usage(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
+def usage(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
     """Tokens and cost by a column."""
     by = words[0] if words else "model"
     from ..records.analysis import usage as summed
@@ -43,7 +43,7 @@ def usage(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> 
     return summed(frame, by=by)
 
 
-def replay(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> None:
+def replay(_session: NotebookSession, _found: argparse.Namespace, words: list[str]) -> None:
     """Report or switch between the network and what was recorded."""
     from ..records.logbook import logbook
 

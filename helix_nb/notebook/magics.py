@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import ChainMap
 from collections.abc import Mapping
-from contextvars import ContextVar
-from types import MappingProxyType
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
 
 from ..origin import follow
-from .cells import Cells
 from .completer import Completer
 from .options import FORMATS, OPTIONS, table
+from .session import CellDefaults, NotebookSession
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from .chats import Chats
-    from .question import Defaults, Question
 
 QUESTION_MARK = re.compile(r"(\s*(?:[\w.\[\]'\", ]+=)?\s*%helix\s+(?:ask|fix|explain)\b.*\?)[ \t]*(\n?)$")
-
-# Of the function that runs a %helix line; empty where a cell does.
-_locals: ContextVar[Mapping[str, Any]] = ContextVar("locals", default=MappingProxyType({}))
 
 
 @magics_class
@@ -46,16 +39,8 @@ class HelixMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.ip = shell
-        self.cells = Cells()
-        self.completer = Completer(self)
-
-    @property
-    def chats(self) -> Chats:
-        """The named chats of this kernel; they outlive `%reload_ext`."""
-        from .chats import kernel_chats
-
-        return kernel_chats
+        self.session = NotebookSession(shell, self._defaults)
+        self.completer = Completer(self.session)
 
     @no_var_expand
     @cell_magic("helix")  # type: ignore[arg-type]  # IPython's own annotation says Never
@@ -74,16 +59,17 @@ class HelixMagics(Magics):
         """
         from .answer import answer, dry_run
         from .failures import one_line
+        from .question import question
         from .side_by_side import answers
 
         with one_line():
-            asked = self.question(line, cell, "%%helix")
+            asked = question(self.session, line, cell, "%%helix")
             if asked.options.dry_run:
                 dry_run(asked)
             elif len(asked.options.models) > 1:
-                answers(self.ip, self.cells, asked)
+                answers(self.session.shell, self.session.cell, asked)
             else:
-                answer(self.ip, self.cells, asked, shown=True)
+                answer(self.session.shell, self.session.cell, asked, shown=True)
 
     @needs_local_scope
     @no_var_expand
@@ -101,46 +87,12 @@ class HelixMagics(Magics):
         from .commands import run
         from .failures import one_line
 
-        of_function = local_ns if local_ns is not None and local_ns is not self.ip.user_ns else {}
-        before = _locals.set(of_function)
-        try:
-            with one_line():
-                return run(self, line)
-        finally:
-            _locals.reset(before)
+        with one_line(), self.session.in_function(local_ns):
+            return run(self.session, line)
 
-    def question(self, line: str, text: str, what: str) -> Question:
-        """Read the options and the text of one ask; ConfigError says what is wrong with them."""
-        from .arguments import cell_options
-        from .question import question
-
-        options = cell_options(line, what)
-        return question(text, options, self.names, self.defaults, self.chats)
-
-    @property
-    def names(self) -> Mapping[str, Any]:
-        """The variables where a line stands; `In` holds cells as they were written."""
-        history = self.ip.history_manager
-        written = {"In": history.input_hist_raw} if history else {}
-        return ChainMap(written, dict(_locals.get()), self.ip.user_ns)
-
-    @property
-    def defaults(self) -> Defaults:
+    def _defaults(self) -> CellDefaults:
         """The settings, as plain data."""
-        from .question import Defaults
-
-        names = (
-            "model",
-            "endpoint",
-            "system",
-            "format",
-            "timeout",
-            "stream",
-            "quiet",
-            "attach_tokens",
-            "params",
-        )
-        return Defaults(**{name: getattr(self, name) for name in names})
+        return CellDefaults(**{field.name: getattr(self, field.name) for field in fields(CellDefaults)})
 
     @validate("model", "system", "endpoint")
     def _no_key(self, proposal: Any) -> Any:
@@ -186,13 +138,13 @@ def load(shell: InteractiveShell) -> None:
         return
     magics = _made(shell)
     shell.register_magics(magics)
-    shell.events.register("pre_run_cell", magics.cells.pre_run_cell)
-    shell.events.register("post_run_cell", magics.cells.post_run_cell)
+    shell.events.register("pre_run_cell", magics.session.cell.pre_run_cell)
+    shell.events.register("post_run_cell", magics.session.cell.post_run_cell)
     shell.input_transformers_cleanup.append(keep_question_marks)
     completer = getattr(shell, "Completer", None)
     if completer is not None:
         completer.custom_matchers.append(magics.completer)
-    follow(magics.cells.origin)
+    follow(magics.session.cell.origin)
 
 
 def _made(shell: InteractiveShell) -> HelixMagics:
@@ -214,8 +166,8 @@ def unload(shell: InteractiveShell) -> None:
         return
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("helix", None)
-    shell.events.unregister("pre_run_cell", magics.cells.pre_run_cell)
-    shell.events.unregister("post_run_cell", magics.cells.post_run_cell)
+    shell.events.unregister("pre_run_cell", magics.session.cell.pre_run_cell)
+    shell.events.unregister("post_run_cell", magics.session.cell.post_run_cell)
     shell.input_transformers_cleanup.remove(keep_question_marks)
     matchers = getattr(getattr(shell, "Completer", None), "custom_matchers", [])
     matchers[:] = [matcher for matcher in matchers if matcher is not magics.completer]

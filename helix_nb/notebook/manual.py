@@ -10,10 +10,10 @@ from .commands import BY_NAME, COMMANDS
 from .options import OPTIONS, table
 
 if TYPE_CHECKING:
-    from .magics import HelixMagics
+    from .session import NotebookSession
 
 
-def show(_magics: HelixMagics, _found: Any, words: list[str]) -> None:
+def show(_session: NotebookSession, _found: Any, words: list[str]) -> None:
     """Print the list of commands, or one command with its options."""
     print(page(words[0]) if words else overview())
 

@@ -14,7 +14,7 @@ from .names import NO_PATH
 from .options import FORMATS
 
 if TYPE_CHECKING:
-    from .magics import HelixMagics
+    from .session import NotebookSession
 
 FIXED = {
     "format": FORMATS,
@@ -26,13 +26,13 @@ FIXED = {
 }
 
 
-def values(kind: str, fragment: str, magics: HelixMagics) -> Iterable[str]:
+def values(kind: str, fragment: str, session: NotebookSession) -> Iterable[str]:
     """Everything of a kind that is known now; nothing is asked of any server."""
-    names = magics.ip.user_ns
+    names = session.shell.user_ns
     readers: dict[str, Callable[[], Iterable[str]]] = {
-        "model": lambda: models(magics),
+        "model": lambda: models(session),
         "endpoint": config.endpoints,
-        "chat": lambda: {*magics.chats, "default"},
+        "chat": lambda: {*session.chats, "default"},
         "alias": config.aliases,
         "command": _commands,
         "system": lambda: [f"@{name}" for name in variables(names) if isinstance(names[name], str)],
@@ -44,13 +44,13 @@ def values(kind: str, fragment: str, magics: HelixMagics) -> Iterable[str]:
     return FIXED.get(kind) or (readers[kind]() if kind in readers else ())
 
 
-def models(magics: HelixMagics) -> list[str]:
+def models(session: NotebookSession) -> list[str]:
     """Aliases, models already seen for any endpoint, defaults in use."""
     found = [*config.aliases()]
     for connection in config.endpoints().values():
         found += known_models(connection.name)
         found += [config.default_model(connection) or ""]
-    if _current(magics) == "demo":
+    if _current(session) == "demo":
         found += faults.MODELS
     return [name for name in found if name]
 
@@ -79,8 +79,8 @@ def _commands() -> list[str]:
     return [*BY_NAME, "cell"]
 
 
-def _current(magics: HelixMagics) -> str | None:
+def _current(session: NotebookSession) -> str | None:
     try:
-        return config.resolve(magics.endpoint).name
+        return config.resolve(session.defaults.endpoint).name
     except ConfigError:
         return None

@@ -14,47 +14,47 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from .magics import HelixMagics
+    from .session import NotebookSession
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def status(magics: HelixMagics) -> None:
+def status(session: NotebookSession) -> None:
     """Print where this session stands; never an error, whatever is wrong."""
-    for line in (*_where(magics), *_chats(magics), *_asked()):
+    for line in (*_where(session), *_chats(session), *_asked()):
         print(printable(line))
 
 
-def use(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+def use(session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """Set the session's model and endpoint, and print them."""
     model = config.aliases().get(words[0], words[0]) if words else None
     print(printable(repr(config.use(model, found.endpoint))))
-    settings = magics.defaults
+    settings = session.defaults
     if (settings.model and model) or (settings.endpoint and found.endpoint):
         print("(%config HelixMagics sets another for cells; it comes first there.)")
 
 
-def connect(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+def connect(session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """Register an endpoint; its key comes from the environment, or from a field that shows nothing."""
     if not words:
         raise ConfigError("%helix connect needs a URL, such as https://app.tryhelix.ai.")
     settings = {"profile": found.profile, "app_id": found.app_id, "model": found.model}
     settings = {name: value for name, value in settings.items() if value is not None}
     keyless = found.key_env or found.no_key or words[0] in config.RESERVED
-    key = None if keyless else _asked_key(magics, config.server(words[0]).hostname, forced=found.ask_key)
+    key = None if keyless else _asked_key(session, config.server(words[0]).hostname, forced=found.ask_key)
     made = config.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
     hint = f"key from {made.key_source}" if made.has_key else "no key"
     print(printable(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
 
 
-def models(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
+def models(_session: NotebookSession, _found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
     """Ask the endpoint for its models."""
     from ..records import models
 
     return models.models(words[0] if words else None)
 
 
-def alias(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+def alias(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """List the aliases, set one, or forget one."""
     known = config.aliases()
     if not words:
@@ -71,7 +71,7 @@ def alias(_magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> 
         print(printable(f"{words[0]} = {words[1]}"))
 
 
-def unload(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> None:
+def unload(_session: NotebookSession, _found: argparse.Namespace, words: list[str]) -> None:
     """End the processes of local models."""
     from ..endpoints.mlx_workers import unload as end
 
@@ -79,12 +79,12 @@ def unload(_magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -
     print(printable(f"unloaded: {', '.join(freed)}" if freed else "No local model was loaded."))
 
 
-def _where(magics: HelixMagics) -> list[str]:
+def _where(session: NotebookSession) -> list[str]:
     try:
-        connection = config.resolve(magics.endpoint)
+        connection = config.resolve(session.defaults.endpoint)
     except HelixError as error:
         return [f"endpoint: {error}"]
-    model = magics.model or config.default_model(connection) or "chosen by the endpoint"
+    model = session.defaults.model or config.default_model(connection) or "chosen by the endpoint"
     key = f"key from {connection.key_source}" if connection.has_key else "no key"
     return [
         f"endpoint: {connection.name} ({connection.base_url}, {key})",
@@ -93,8 +93,8 @@ def _where(magics: HelixMagics) -> list[str]:
     ]
 
 
-def _chats(magics: HelixMagics) -> list[str]:
-    said = [f"{name} ({len(one.turns)})" for name, one in magics.chats.items()]
+def _chats(session: NotebookSession) -> list[str]:
+    said = [f"{name} ({len(one.turns)})" for name, one in session.chats.items()]
     return [f"chats: {', '.join(said)}"] if said else []
 
 
@@ -112,8 +112,8 @@ def _asked() -> list[str]:
     return [f"asked: {so_far.exchanges}, {tokens}", f"log: {place}"]
 
 
-def _asked_key(magics: HelixMagics, host: str | None, *, forced: bool) -> str | None:
-    listened = surface(magics.ip) != "final"
+def _asked_key(session: NotebookSession, host: str | None, *, forced: bool) -> str | None:
+    listened = surface(session.shell) != "final"
     if not forced and (host in LOOPBACK or not listened):
         return None
     from getpass import getpass

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..chat import Chat
 from ..config import aliases
 from ..errors import ConfigError
-from .arguments import Options
-from .chats import Chats
-from .context import BUDGET_TOKENS, Attached, attach, is_picture
+from .arguments import Options, cell_options
+from .context import Attached, attach, is_picture
 from .interpolate import interpolate
 from .names import needed, value_or_path
+from .session import CellDefaults, NamedChats, NotebookSession
 
 JSON_ONLY = "Answer with JSON only."
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What `%config HelixMagics` sets for every cell; None leaves it to `hx.use`."""
-
-    model: str | None = None
-    endpoint: str | None = None
-    system: str | None = None
-    format: str = "markdown"
-    timeout: float | None = None
-    stream: bool = True
-    quiet: bool = False
-    attach_tokens: int = BUDGET_TOKENS
-    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +30,7 @@ class Question:
     sent_along: tuple[str, ...] = ()
     chat_name: str | None = None
     chat: Chat | None = None
-    chats: Chats | None = None
+    chats: NamedChats | None = None
 
     @property
     def wants_data(self) -> bool:
@@ -53,10 +38,9 @@ class Question:
         return self.format == "json" or self.options.schema is not None
 
 
-def question(
-    text: str, options: Options, names: Mapping[str, Any], defaults: Defaults, chats: Chats
-) -> Question:
-    """Put a cell's text and options together; ConfigError says what is wrong, and nothing was sent."""
+def question(session: NotebookSession, line: str, text: str, what: str) -> Question:
+    """Read the options and the text of one ask; ConfigError says what is wrong, and nothing was sent."""
+    options, names, defaults, chats = cell_options(line, what), session.names, session.defaults, session.chats
     if not text.strip() and not options.images and not options.attach:
         raise ConfigError("The prompt is empty; nothing was sent.")
     attached = [
@@ -82,7 +66,7 @@ def question(
 def _keywords(
     options: Options,
     names: Mapping[str, Any],
-    defaults: Defaults,
+    defaults: CellDefaults,
     chat: Chat | None,
     attached: list[Attached],
 ) -> dict[str, Any]:

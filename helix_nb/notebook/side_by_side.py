@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ..running import Running
-    from .cells import Cells
     from .question import Question
+    from .session import RunningCell
 
 GRID = (
     "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(20em,100%),1fr));gap:1em;align-items:start"
@@ -33,7 +33,7 @@ HEAD = "font-weight:bold;margin-bottom:.4em"
 FOOT = "font-size:85%;opacity:.65;margin-top:.4em"
 
 
-def answers(shell: InteractiveShell, cells: Cells, question: Question) -> None:
+def answers(shell: InteractiveShell, cells: RunningCell, question: Question) -> None:
     """Ask every model, show the answers as they come, and put a DataFrame into `-o`.
 
     Each answer is a row of its own in the log; their tag `side_by_side` is the same. Raises the

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .context import LONGEST_KEY, cut, hidden, tokens_of
+from .budget import LONGEST_KEY, cut, hidden, tokens_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import Connection
 from ..errors import ConfigError
-from .chats import DEFAULT, turns
 from .names import NO_PATH
+from .session import DEFAULT, turns
 
 if TYPE_CHECKING:
     import argparse
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..chat import Chat
-    from .magics import HelixMagics
+    from .session import NotebookSession
 
 
-def chats(magics: HelixMagics, _found: argparse.Namespace, _words: list[str]) -> pd.DataFrame:
+def chats(session: NotebookSession, _found: argparse.Namespace, _words: list[str]) -> pd.DataFrame:
     """One row per chat: name, turns, model, endpoint, the last prompt, thread_id."""
     import pandas as pd
 
     rows = [
         (name, len(chat.turns), chat.model, _endpoint(chat), _last_prompt(chat), chat.thread_id)
-        for name, chat in magics.chats.items()
+        for name, chat in session.chats.items()
     ]
     columns = ["name", "turns", "model", "endpoint", "last_prompt", "thread_id"]
     texts = dict.fromkeys(columns, "str") | {"turns": "Int64"}
     return pd.DataFrame(rows, columns=columns).astype(texts)
 
 
-def chat(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> Any:
+def chat(session: NotebookSession, found: argparse.Namespace, words: list[str]) -> Any:
     """Show a chat's transcript; or fork it, export it, resume it."""
     from .transcripts import exported, resumed, transcript
 
     name = words[0] if words else DEFAULT
     if found.resume:
-        magics.chats.add(name, resumed(name))
-        print(f"chat {name}: {turns(len(magics.chats[name].turns))}, taken up from the log")
-    chat = magics.chats[name]
+        session.chats.add(name, resumed(name))
+        print(f"chat {name}: {turns(len(session.chats[name].turns))}, taken up from the log")
+    chat = session.chats[name]
     if found.fork:
-        if found.fork in magics.chats:
+        if found.fork in session.chats:
             raise ConfigError(f"The chat {found.fork!r} exists; %helix reset {found.fork} forgets it.")
-        magics.chats.add(found.fork, chat.fork())
+        session.chats.add(found.fork, chat.fork())
         print(f"chat {found.fork}: {turns(len(chat.turns))}, forked from {name}")
     if found.export:
         try:
@@ -57,25 +57,25 @@ def chat(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> An
     return None if found.resume or found.fork or found.export else transcript(name, chat)
 
 
-def reset(magics: HelixMagics, found: argparse.Namespace, words: list[str]) -> None:
+def reset(session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """Forget a chat, or all of them; what the log has of them stays."""
-    names = list(magics.chats) if found.all else [words[0] if words else DEFAULT]
-    if not found.all and not words and DEFAULT not in magics.chats:
+    names = list(session.chats) if found.all else [words[0] if words else DEFAULT]
+    if not found.all and not words and DEFAULT not in session.chats:
         print("There is no chat to forget.")
         return
     for name in names:
-        magics.chats.forget(name)
+        session.chats.forget(name)
     print(f"forgotten: {', '.join(names)}" if names else "There is no chat to forget.")
 
 
-def panel(magics: HelixMagics, _found: argparse.Namespace, words: list[str]) -> Any:
+def panel(session: NotebookSession, _found: argparse.Namespace, words: list[str]) -> Any:
     """Open the chat panel, on a named chat or a new one."""
     from .panel import ChatPanel
 
     if not words:
         return ChatPanel()
-    chat = magics.chats.found(words[0])
-    magics.chats.add(words[0], chat)
+    chat = session.chats.found(words[0])
+    session.chats.add(words[0], chat)
     return ChatPanel(chat)
 
 
