@@ -7,12 +7,11 @@ everybody, and tries again what may succeed, as long as nothing of the answer ha
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import weakref
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import lru_cache
 
 from .config import Connection
@@ -22,15 +21,7 @@ from .errors import HelixError, RateLimited
 from .messages import Request
 from .pacing import Auto, Minute
 from .replies import Delta
-
-BACKOFF_S = 0.5
-BACKOFF_MOST_S = 20.0
-PATIENCE_S = 120.0  # a person at a cell does not wait longer for one Retry-After; a batch does
-BATCH_PATIENCE_S = 3600.0
-BATCH_REFUSALS = 100  # how often a row of a batch may be told to come later
-BATCH_OVERLOADS = 8  # how often it may find the server overloaded while that serves others
-BATCH_BACKOFFS = 4  # so often its wait then doubles: the pacing knows sooner that the server is back
-OVERLOADED = (503, 529)
+from .retries import Attempts, is_refusal
 
 _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
 
@@ -89,51 +80,67 @@ class Gate:
         self, endpoint: Endpoint, request: Request, draft: Draft, clock: asyncio.Timeout
     ) -> AsyncGenerator[Delta]:
         """Yield the deltas of an answer, trying again while nothing of it has arrived."""
-        batch = request.origin.source == "batch"
-        failures = refusals = overloads = alone = 0
+        attempts = Attempts(request.retry_policy, endpoint.connection.retries)
         while True:
-            _set(clock, request, running=False)
-            booked = await self._enter(request)
-            _set(clock, request, running=True)
-            draft.attempt()
-            started_at, begun = time.monotonic(), not batch
             try:
-                async with aclosing(endpoint.stream(request)) as deltas:
+                async with (
+                    self._slot(request, draft, clock),
+                    aclosing(self._one_try(endpoint, request)) as deltas,
+                ):
                     async for delta in deltas:
-                        if not begun and (delta.text or delta.reasoning or delta.finished):
-                            begun = True
-                            self.auto.first_token(time.monotonic() - started_at)
                         yield delta
-                if batch:
-                    self.auto.answered(self.in_flight)
                 return
             except HelixError as error:
-                refused = isinstance(error, RateLimited)
-                overloaded = not refused and error.status_code in OVERLOADED
-                if refused or overloaded:
-                    self.auto.refused(started_at, error.retry_after_s, self.in_flight)
-                refusals += refused and batch
-                overloads += overloaded and batch
-                alone += overloaded and batch and not self.auto.down
-                failures += not (batch and (refused or overloaded))
-                tries = failures + refusals + min(overloads, BATCH_BACKOFFS)
-                delay_s = self._delay_s(error, tries, patience_s=_patience_s(request))
-                retries = endpoint.connection.retries
-                spent = failures > retries or refusals > BATCH_REFUSALS
-                spent = spent or alone > max(retries, BATCH_OVERLOADS) or (overloads > 0 and self.auto.gone())
-                if draft.has_content or spent or delay_s is None:
+                attempts.count(error, server_is_down=self.auto.down)
+                if not self._worth_another_try(error, attempts, request) or draft.has_content:
                     raise
-            finally:
-                self._leave(booked, draft)
-            _set(clock, request, running=False)
-            await self._rest(delay_s, paced=batch)
+                delay_s = attempts.delay_s(error)
+            await self._wait_to_retry(delay_s, request)
 
-    async def _rest(self, delay_s: float, *, paced: bool) -> None:
-        """Wait between two tries."""
+    @asynccontextmanager
+    async def _slot(self, request: Request, draft: Draft, clock: asyncio.Timeout) -> AsyncIterator[None]:
+        """Hold a place in flight for one try, and run the clock of a request whose time counts only there."""
+        booked = await self._enter(request)
+        draft.attempt()
+        try:
+            _run_clock(clock, request, running=True)
+            yield
+        finally:
+            _run_clock(clock, request, running=False)
+            self._leave(booked, draft)
+
+    async def _one_try(self, endpoint: Endpoint, request: Request) -> AsyncGenerator[Delta]:
+        """Yield the deltas of one try; the adaptive limit learns from how it goes."""
+        started_at, waiting = time.monotonic(), request.retry_policy.adaptive
+        try:
+            async with aclosing(endpoint.stream(request)) as deltas:
+                async for delta in deltas:
+                    if waiting and (delta.text or delta.reasoning or delta.finished):
+                        waiting = False
+                        self.auto.first_token(time.monotonic() - started_at)
+                    yield delta
+        except HelixError as error:
+            if is_refusal(error):
+                self.auto.refused(started_at, error.retry_after_s, self.in_flight)
+            raise
+        if request.retry_policy.adaptive:
+            self.auto.answered(self.in_flight)
+
+    def _worth_another_try(self, error: HelixError, attempts: Attempts, request: Request) -> bool:
+        """Whether another try may help; a wait that the server asks for holds for everybody, then."""
+        if not error.retryable:  # no waiting helps; nor should others wait
+            return False
+        if error.retry_after_s is not None:
+            self.pause(error.retry_after_s)
+        too_long = (error.retry_after_s or 0.0) > request.retry_policy.patience_s
+        given_up = attempts.overloaded and self.auto.gone()
+        return not (too_long or given_up or attempts.spent)
+
+    async def _wait_to_retry(self, delay_s: float, request: Request) -> None:
         self.resting += 1
         try:
             await asyncio.sleep(delay_s)
-            if paced:
+            if request.retry_policy.adaptive:
                 await self.auto.turn()
         finally:
             self.resting -= 1
@@ -188,7 +195,7 @@ class Gate:
 
     async def _unpaused(self, request: Request) -> None:
         while (rest_s := self._paused_until - time.monotonic()) > 0:
-            if rest_s > _patience_s(request):
+            if rest_s > request.retry_policy.patience_s:
                 raise RateLimited(
                     f"The server asked everyone to wait; {rest_s:.0f} seconds are left. Try again then.",
                     retry_after_s=rest_s,
@@ -202,29 +209,15 @@ class Gate:
         characters = sum(len(message.text) for message in request.messages)
         return [(minute, minute.reserve(characters)) for minute in counted]
 
-    def _delay_s(self, error: HelixError, failures: int, *, patience_s: float) -> float | None:
-        """Seconds to wait before the next try; None when another try is not worth it."""
-        if not error.retryable:  # no waiting helps; nor should others wait
-            return None
-        if error.retry_after_s is not None:
-            self.pause(error.retry_after_s)
-        if error.retry_after_s:  # 0, or a time that is past, says nothing of how long
-            return 0.0 if error.retry_after_s <= patience_s else None
-        most_s = min(BACKOFF_S * 2 ** (failures - 1), BACKOFF_MOST_S)
-        return random.uniform(most_s / 2, most_s)  # noqa: S311 - jitter, not a secret
 
-
-def _set(clock: asyncio.Timeout, request: Request, *, running: bool) -> None:
-    """Let a row's time run while its request is out: how long it waits for its turn is not its own doing."""
-    if request.origin.source == "batch" and request.timeout_s is not None and not clock.expired():
-        clock.reschedule(asyncio.get_running_loop().time() + request.timeout_s if running else None)
+def _run_clock(clock: asyncio.Timeout, request: Request, *, running: bool) -> None:
+    """Count the timeout of a request only while it is in flight, where its policy says so."""
+    in_flight_only, timeout_s = request.retry_policy.timeout_scope == "in_flight", request.timeout_s
+    if in_flight_only and timeout_s is not None and not clock.expired():
+        clock.reschedule(asyncio.get_running_loop().time() + timeout_s if running else None)
 
 
 def _used(draft: Draft) -> int | None:
     """The tokens of a try: what was reported, nothing where nothing arrived, else unknown."""
     nothing = not (draft.has_content or draft.finished)
     return 0 if nothing else draft.reply().usage.total_tokens
-
-
-def _patience_s(request: Request) -> float:
-    return BATCH_PATIENCE_S if request.origin.source == "batch" else PATIENCE_S

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from .errors import ConfigError, TimedOut
 from .origin import Origin
@@ -106,6 +106,22 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long a request is tried for, before any of its answer has arrived.
+
+    The default is that of a person who waits. A failed try counts against the `retries` of the
+    endpoint, but for those that `refusals` and `overloads` allow apart from it.
+    """
+
+    patience_s: float = 120.0  # the longest pause a server may ask for
+    refusals: int = 0  # tries that a 429 may answer
+    overloads: int = 0  # tries that a 503 or 529 may answer while the server serves others
+    adaptive: bool = False  # it teaches the endpoint's adaptive limit, and keeps to its rate
+    timeout_scope: Literal["call", "in_flight"] = "call"  # what `timeout_s` counts
+    reload: bool = True  # a local model that could not be loaded a moment ago is loaded again
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of an endpoint, before any endpoint's own spelling of it.
 
@@ -121,6 +137,7 @@ class Request:
     stream: bool = True
     timeout_s: float | None = None
     origin: Origin = field(default_factory=Origin)
+    retry_policy: RetryPolicy = RetryPolicy()
     ends_at: float | None = None  # by time.monotonic; set when the call begins
 
     def out_of_time(self) -> TimedOut:

@@ -53,7 +53,7 @@ async def rounds(
 
     `unfit` is shown an answer off its schema before its repair is sent.
     """
-    if request.timeout_s is not None and request.origin.source != "batch":  # a row's runs in the gate
+    if request.timeout_s is not None and request.retry_policy.timeout_scope == "call":
         request = replace(request, ends_at=time.monotonic() + request.timeout_s)
     if schema is not None:
         request = replace(request, schema=redact_data(schema.json_schema))

@@ -22,7 +22,7 @@ FLOORS = (
     ("__init__", "__main__", "cli", "doctor"),
     ("notebook", "dataframes"),
     ("chat", "faces", "running", "asking", "streams", "turns"),
-    ("exchange", "rounds", "gate", "pacing", "draft"),
+    ("exchange", "rounds", "gate", "retries", "pacing", "draft"),
     ("records",),
     ("endpoints",),
     (

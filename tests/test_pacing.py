@@ -11,7 +11,7 @@ import pytest
 from batch_server import BatchServer
 
 import helix_nb as hx
-from helix_nb import gate, pacing
+from helix_nb import pacing, retries
 from helix_nb.pacing import Auto
 
 
@@ -135,7 +135,7 @@ def test_an_outage_costs_no_row_however_few_are_in_flight(monkeypatch: pytest.Mo
     assert pacing.PROBES_LEAST_PER_S >= 1
     for name, value in {"PROBES_PER_S": 100.0, "PROBES_LEAST_PER_S": 50.0, "UNSAID_S": 0.02}.items():
         monkeypatch.setattr(pacing, name, value)
-    monkeypatch.setattr(gate, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(retries, "BACKOFF_S", 0.01)
     with BatchServer(lambda seen: 503 if seen.number < 40 else None) as server:
         hx.connect(server.url, name="s", retries=0)
         done = pd.DataFrame({"n": range(3)}).helix.ask("{{n}}", concurrency=2, model="m", progress=False)

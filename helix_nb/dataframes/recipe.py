@@ -16,6 +16,7 @@ from ..errors import ConfigError, HelixError
 from ..messages import Message, Request
 from ..origin import Origin
 from ..redaction import redact_data
+from ..retries import BATCH
 from .rows import WHOLE, Rows, is_missing
 from .template import Template, Unfit, compiled, names_of
 
@@ -104,7 +105,7 @@ class Recipe:
             raise ConfigError(
                 "Rows call no functions; tools= takes descriptions of tools, to send as they are."
             )
-        base = made.request
+        base = replace(made.request, retry_policy=BATCH)
         endpoint_for(connection).wire(base)  # what no request can hold is refused before the first
         return base if self.schema is None else replace(base, schema=self.schema.json_schema)
 
@@ -139,7 +140,8 @@ class Bound:
         messages = tuple(_redacted(message) for message in self._messages(row))
         base = self.base  # built by hand: `replace` would be a tenth of the time a row takes
         return Request(
-            messages, self._model(row), base.params, base.schema, base.stream, base.timeout_s, base.origin
+            *(messages, self._model(row), base.params, base.schema, base.stream, base.timeout_s),
+            *(base.origin, base.retry_policy),
         )
 
     def _messages(self, row: Mapping[str, Any]) -> tuple[Message, ...]:

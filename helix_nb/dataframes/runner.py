@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ..config import Connection
 from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded, RateLimited
-from ..gate import BATCH_PATIENCE_S, OVERLOADED, Gate, gate_for
+from ..gate import Gate, gate_for
 from ..messages import Request
 from ..replies import Reply
+from ..retries import BATCH, OVERLOADED
 from ..rounds import rounds
 from .garbage import set_aside
 from .limits import Limits, Spending
@@ -175,7 +176,7 @@ class Runner:
         nobody = isinstance(error, ConnectionFailed) or getattr(error, "status_code", None) in OVERLOADED
         self._unreachable = self._unreachable + 1 if nobody or unexpected else 0
         wait_s = (error.retry_after_s or 0.0) if isinstance(error, RateLimited) else 0.0
-        if wait_s > BATCH_PATIENCE_S:
+        if wait_s > BATCH.patience_s:
             self.stopped = self.stopped or f"the server asks to wait {wait_s:.0f} seconds; run it again then"
         if isinstance(error, STOPPING) or self._unreachable >= UNREACHABLE:
             self.stopped = self.stopped or (f"{type(error).__name__}: {error}" if unexpected else str(error))

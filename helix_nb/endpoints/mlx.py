@@ -60,8 +60,7 @@ class LocalEndpoint:
             raise LocalModelError(sentence)
         wire = self.wire(request)
         shown = _shown(request.model, wire["model"])
-        # A batch has many rows; each of them would load, and fail, for seconds.
-        worker = self._worker(wire["model"], shown, again=request.origin.source != "batch")
+        worker = self._worker(wire["model"], shown, again=request.retry_policy.reload)
         ticket = worker.run(wire)
         try:
             yield Delta(model=shown, response_id=f"local-{ticket.id}", note=self._choice(request))

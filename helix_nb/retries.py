@@ -1,0 +1,67 @@
+"""When a request is tried again while nothing of its answer has arrived, and how long it waits first."""
+
+from __future__ import annotations
+
+import random
+
+from .errors import HelixError, RateLimited
+from .messages import RetryPolicy
+
+BACKOFF_S = 0.5
+BACKOFF_MOST_S = 20.0
+BACKOFFS_MOST = 4  # so often an overload doubles the wait: the adaptive limit knows sooner that it is over
+OVERLOADED = (503, 529)  # statuses that say so
+
+BATCH = RetryPolicy(
+    patience_s=3600.0, refusals=100, overloads=8, adaptive=True, timeout_scope="in_flight", reload=False
+)
+
+
+def is_refusal(error: HelixError) -> bool:
+    """Whether a server says that it has too many requests now (429, 503, 529)."""
+    return isinstance(error, RateLimited) or error.status_code in OVERLOADED
+
+
+class Attempts:
+    """Count the failed tries of one request.
+
+    Args:
+        policy: the request's own.
+        retries: how many failures the endpoint's connection allows.
+    """
+
+    def __init__(self, policy: RetryPolicy, retries: int) -> None:
+        self._policy, self._retries = policy, retries
+        self._failures = self._refusals = self._overloads = self._overloads_alone = 0
+
+    def count(self, error: HelixError, *, server_is_down: bool) -> None:
+        """Count one failed try; `server_is_down` when the server admits nobody at all now."""
+        if self._policy.refusals and isinstance(error, RateLimited):
+            self._refusals += 1
+        elif self._policy.overloads and is_refusal(error):
+            self._overloads += 1
+            self._overloads_alone += not server_is_down
+        else:
+            self._failures += 1
+
+    @property
+    def spent(self) -> bool:
+        """Whether the policy allows no further try."""
+        return (
+            self._failures > self._retries
+            or self._refusals > self._policy.refusals
+            or self._overloads_alone > max(self._retries, self._policy.overloads)
+        )
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether any try found the server overloaded."""
+        return self._overloads > 0
+
+    def delay_s(self, error: HelixError) -> float:
+        """Return the seconds to wait after `error`: what the server asks for, else exponential backoff."""
+        if error.retry_after_s:  # 0, or a time that is past, says nothing of how long
+            return 0.0  # the gate is paused for that long
+        tries = self._failures + self._refusals + min(self._overloads, BACKOFFS_MOST)
+        most_s = min(BACKOFF_S * 2 ** (tries - 1), BACKOFF_MOST_S)
+        return random.uniform(most_s / 2, most_s)  # noqa: S311 - jitter, not a secret
