@@ -487,7 +487,7 @@ def test_no_name_is_taken_by_what_happens_inside() -> None:
     assert json.loads(row()["params"]) == INTERNAL
     inside = {"prompt": "x", "self": 1, **INTERNAL}
     assert prepare(FRANCE, None, **inside).asked.request.params == inside
-    assert prepare(FRANCE, hx.Chat(), "cell-1", None, **inside).asked.request.params == inside
+    assert hx.Chat().prepare(FRANCE, "cell-1", None, **inside).asked.request.params == inside
 
 
 @pytest.mark.parametrize("name", ["api_key", "Authorization", "key"])
