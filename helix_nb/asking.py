@@ -162,7 +162,7 @@ def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
     images = _several(images)
     if not images:
         return ()
-    from .images import image_part
+    from .prompts.images import image_part
 
     return tuple(image_part(image) for image in images)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helix_nb.braces import Hole, holes, pieces
+from helix_nb.prompts.placeholders import Hole, holes, pieces
 
 CASES = [
     ("a {{x}} b", ["x"]),

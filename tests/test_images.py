@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from helix_nb.errors import ConfigError
-from helix_nb.images import MOST_BYTES, image_part
+from helix_nb.prompts.images import MOST_BYTES, image_part
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -106,7 +106,7 @@ def test_neither_pil_nor_matplotlib_is_imported_for_a_file(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     code = (
-        f"import sys; from helix_nb.images import image_part; image_part({str(path)!r}); "
+        f"import sys; from helix_nb.prompts.images import image_part; image_part({str(path)!r}); "
         "print([name for name in ('PIL', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -27,7 +27,7 @@ from helix_nb.notebook.names import value_or_path
 from helix_nb.notebook.offers import files
 from helix_nb.notebook.options import OPTIONS
 from helix_nb.replies import Reply, Usage
-from helix_nb.schemas.jsontext import read_json
+from helix_nb.schemas.json_text import read_json
 
 
 def test_every_option_is_read() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from ..schemas import shapes
+from ..schemas import json_schema
 from .dataset import counts
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ def arrow_type(root: Any, part: Any, depth: int = 0) -> Any:
     """The Arrow type of everything that a part of a JSON schema allows; None where it has no single one."""
     import pyarrow as pa
 
-    part = shapes.resolve(root, part)
-    kinds = [kind for kind in shapes.several(part.get("type")) if kind != "null"]
-    options = [one for one in part.get("anyOf", []) if shapes.resolve(root, one).get("type") != "null"]
+    part = json_schema.resolve(root, part)
+    kinds = [kind for kind in json_schema.several(part.get("type")) if kind != "null"]
+    options = [one for one in part.get("anyOf", []) if json_schema.resolve(root, one).get("type") != "null"]
     if len(options) == 1 and not kinds:
         return arrow_type(root, options[0], depth)
     if len(kinds) != 1 or options or depth > DEEPEST:

@@ -214,7 +214,7 @@ def _image_columns(images: Any, known: Mapping[str, Hashable]) -> tuple[str, ...
 
 def _parts(cell: Any) -> list[Mapping[str, Any]]:
     """The image parts of one cell: one source, a list of them, or nothing."""
-    from ..images import image_part
+    from ..prompts.images import image_part
 
     sources = cell if isinstance(cell, list | tuple) else [cell]
     return [image_part(source) for source in sources if not is_missing(source)]

@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..braces import Hole, pieces
 from ..errors import ConfigError, told
+from ..prompts.placeholders import Hole, pieces
 
 INDEX = "index"
 ALLOWED = "a column, its attributes, items and slices, and a format spec"

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .canned import FALLBACK, REASONING
 from .prompts import Messages, last_prompt, material, text_of
-from .requests import Refused
-from .shapes import fill
+from .schema_fill import fill
 from .skills import SKILLS
-from .texts import FALLBACK, REASONING
+from .validation import Refused
 
 
 @dataclass(frozen=True, slots=True)

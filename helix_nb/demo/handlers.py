@@ -10,9 +10,9 @@ from typing import Any
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
+from .completion import Completion, model, models
 from .faults import BUSY, FAILS, PASSING, Fault, Faults
-from .requests import Refused, checked
-from .wire import Completion, model, models
+from .validation import Refused, checked
 
 FIRST_TOKEN_S, PER_TOKEN_S = 0.03, 0.005
 

@@ -11,9 +11,9 @@ import json
 import re
 from collections.abc import Callable
 
-from . import reading
+from . import extraction
+from .canned import CAPITALS, FACTS, SHOWCASE, STORY
 from .prompts import Messages, instructed, text_of
-from .texts import CAPITALS, FACTS, SHOWCASE, STORY
 
 _SAID = r"\bwhat (?:did i|have i|was i) (?:just )?(?:say|said|ask|asked|tell)"
 _NAME = r"\b[Mm]y name is ([A-Z][\w-]*)"
@@ -49,7 +49,7 @@ def _sentiment(prompt: str, messages: Messages) -> str | None:
     keyword = r"\bsentiment|\bpositive\b.*\bnegative\b|\bnegative\b.*\bpositive\b"
     if not (found := instructed(keyword, prompt, messages)):
         return None
-    feeling = reading.sentiment(found[1])
+    feeling = extraction.sentiment(found[1])
     spelled = re.search(rf"\b{feeling}\b", found[0], re.IGNORECASE)
     return spelled.group() if spelled else feeling
 
@@ -57,15 +57,15 @@ def _sentiment(prompt: str, messages: Messages) -> str | None:
 def _summary(prompt: str, messages: Messages) -> str | None:
     keyword = r"\bsumm[ae]r|\btl;?dr\b|\bin (?:one|a single) sentence\b|\bshorten\b"
     found = instructed(keyword, prompt, messages)
-    return reading.first_sentence(found[1]) if found else None
+    return extraction.first_sentence(found[1]) if found else None
 
 
 def _extraction(prompt: str, messages: Messages) -> str | None:
     asked = r"\b(?:extract|find|list|pull out|give me|which|what|get|name)\b.*"
     kinds: tuple[tuple[str, Callable[[str], list[str]]], ...] = (
-        (r"\be-?mails?\b", reading.emails),
-        (r"\bdates?\b", reading.dates),
-        (r"\b(?:numbers|amounts|figures|prices?)\b", reading.numbers),
+        (r"\be-?mails?\b", extraction.emails),
+        (r"\bdates?\b", extraction.dates),
+        (r"\b(?:numbers|amounts|figures|prices?)\b", extraction.numbers),
     )
     for word, read in kinds:
         if found := instructed(asked + word, prompt, messages):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..text import printable
 
 if TYPE_CHECKING:
-    from .growing import Block, Growing
+    from .incremental import Block, Growing
 
 __all__ = ["Block", "Growing", "blocks", "fences", "to_html"]
 
@@ -44,12 +44,12 @@ def blocks(text: str, *, highlight: bool = True) -> list[Block]:
     >>> [block.html for block in blocks("# Title\\n\\ntext")]
     ['<h1>Title</h1>', '<p>text</p>']
     """
-    from .growing import Growing
+    from .incremental import Growing
 
-    growing = Growing(highlight=highlight)
-    growing.feed(text)
-    growing.finish()
-    return growing.blocks
+    incremental = Growing(highlight=highlight)
+    incremental.feed(text)
+    incremental.finish()
+    return incremental.blocks
 
 
 def fences(text: str) -> list[tuple[str, str]]:
@@ -66,7 +66,7 @@ def fences(text: str) -> list[tuple[str, str]]:
 
 def __getattr__(name: str) -> Any:
     if name in ("Block", "Growing"):
-        from . import growing
+        from . import incremental
 
-        return getattr(growing, name)
+        return getattr(incremental, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -98,7 +98,7 @@ def mathml(tex: str, markup: str) -> str | None:
         return None
     from latex2mathml.converter import convert
 
-    from .wash import wash_mathml
+    from .sanitize import wash_mathml
 
     try:
         made = convert(_LABEL.sub("", tex), display="block" if _is_display(markup) else "inline")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
-from .wash import wash
+from .sanitize import wash
 
 if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore

@@ -11,9 +11,9 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
 from . import formulas
-from .highlighting import highlighted, language_of
+from .highlight import highlighted, language_of
 from .links import acceptable, honest
-from .wash import wash
+from .sanitize import wash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

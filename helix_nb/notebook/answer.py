@@ -84,7 +84,7 @@ def formatted(question: Question, reply: Reply) -> Reply:
     """The final Reply with its `parsed` value where the cell asked for JSON without a schema."""
     if question.format != "json" or question.options.schema:
         return reply
-    from ..schemas.jsontext import read_json
+    from ..schemas.json_text import read_json
 
     try:
         return reply.having(parsed=read_json(reply.text, arrays=True))

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..braces import Hole, pieces
 from ..errors import ConfigError, told
+from ..prompts.placeholders import Hole, pieces
 
 CONVERSIONS: dict[str, Callable[[Any], Any]] = {"": lambda value: value, "r": repr, "s": str, "a": ascii}
 

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ConfigError
-from . import complaints, hints, shapes
-from .cells import cell
-from .jsontext import read_json
+from . import json_schema, type_hints, validation_errors
+from .coercion import cell
+from .json_text import read_json
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Schema:
         """
         if isinstance(spec, Schema):
             return spec
-        if isinstance(spec, Mapping) and shapes.is_json_schema(spec):
+        if isinstance(spec, Mapping) and json_schema.is_json_schema(spec):
             return cls._of_json_schema(spec)
         given, name = spec, "answer" if isinstance(spec, Mapping) else _name(spec)
         if isinstance(spec, Mapping):
-            spec = hints.fields(spec, name)
+            spec = type_hints.fields(spec, name)
         elif (
             spec is None
             or isinstance(spec, str | bytes | int | float | list | tuple | set)
@@ -70,8 +70,8 @@ class Schema:
                 "schema= takes a model, dataclass, TypedDict, dict like {'city': str} or JSON schema, "
                 f"not {type(spec).__name__}{' (pass the class itself)' if _is_instance(spec) else ''}."
             )
-        adapter = hints.adapter(spec, name)
-        return cls._around(name, hints.json_schema(adapter, name), adapter, given)
+        adapter = type_hints.adapter(spec, name)
+        return cls._around(name, type_hints.json_schema(adapter, name), adapter, given)
 
     @classmethod
     def _of_json_schema(cls, spec: Mapping[str, Any]) -> Schema:
@@ -79,13 +79,13 @@ class Schema:
             plain = json.loads(json.dumps(spec))
         except (TypeError, ValueError, RecursionError) as problem:
             raise ConfigError(f"That JSON schema is not plain JSON: {problem}.") from None
-        shapes.check(plain)
+        json_schema.check(plain)
         return cls._around(_name(plain.get("title") or "answer"), plain, None, plain)
 
     @classmethod
     def _around(cls, name: str, schema: dict[str, Any], adapter: Any, spec: Any) -> Schema:
         """Put what is no object into one, its definitions outside."""
-        root = dict(shapes.resolve(schema, schema))
+        root = dict(json_schema.resolve(schema, schema))
         if root.get("type") == "object" or "properties" in root:
             return cls(name, {"type": "object", **root}, None, False, adapter, spec)
         inner = copy.deepcopy(schema)
@@ -127,7 +127,7 @@ class Schema:
         except Exception as problem:  # noqa: BLE001 - a schema can send its own checks in circles
             raise ValueError(_failed(self.name, problem)) from None
         if errors:
-            raise ValueError(complaints.of_jsonschema(errors))
+            raise ValueError(validation_errors.of_jsonschema(errors))
         return value
 
     def _by_pydantic(self, value: Any) -> Any:
@@ -144,7 +144,10 @@ class Schema:
     @cached_property
     def _columns(self) -> dict[str, tuple[str, list[Any]]]:
         root, parts = self.json_schema, self.json_schema.get("properties") or {}
-        return {name: (shapes.dtype(root, part), shapes.choices(root, part)) for name, part in parts.items()}
+        return {
+            name: (json_schema.dtype(root, part), json_schema.choices(root, part))
+            for name, part in parts.items()
+        }
 
     def to_plain(self, value: Any) -> dict[str, Any]:
         """The values of a validated answer for `columns`; what is missing in it is None.
@@ -178,10 +181,10 @@ def read(adapter: Any, value: Any, name: str) -> Any:
             errors = strict.errors(include_url=False)
             surprising = [error for error in errors if error["type"] == "bool_type" or _is_bool(error)]
             if surprising:
-                raise ValueError(complaints.of_pydantic(surprising)) from None
+                raise ValueError(validation_errors.of_pydantic(surprising)) from None
             return adapter.validate_json(text)
     except ValidationError as problem:
-        raise ValueError(complaints.of_pydantic(problem.errors(include_url=False))) from None
+        raise ValueError(validation_errors.of_pydantic(problem.errors(include_url=False))) from None
     except ValueError:
         raise
     except Exception as problem:  # noqa: BLE001 - a validator the user wrote may raise anything

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigError
-from . import hints, shapes
-from .jsontext import read_json
+from . import json_schema, type_hints
+from .json_text import read_json
 from .schema import read
 
 _SECTION = re.compile(
@@ -49,8 +49,8 @@ class Tool:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise ConfigError(f"A tool needs a plain name, and {name!r} is none; define it with def.")
         parameters = _parameters(function, name)
-        adapter = hints.adapter(_arguments(name, parameters, _annotated(function, name)), name)
-        schema = hints.json_schema(adapter, name)
+        adapter = type_hints.adapter(_arguments(name, parameters, _annotated(function, name)), name)
+        schema = type_hints.json_schema(adapter, name)
         description, about = _described(function)
         return cls(name, description, _finished(schema, parameters, about), function, adapter)
 
@@ -104,7 +104,7 @@ def _arguments(name: str, parameters: list[inspect.Parameter], annotated: Mappin
     made = {}
     for parameter in parameters:
         needed = Required if parameter.default is parameter.empty else NotRequired
-        made[parameter.name] = needed[hints.current(annotated.get(parameter.name, Any))]
+        made[parameter.name] = needed[type_hints.current(annotated.get(parameter.name, Any))]
     return TypedDict(name, made)  # type: ignore[operator]  # names known only now
 
 
@@ -112,7 +112,7 @@ def _finished(
     schema: dict[str, Any], parameters: list[inspect.Parameter], about: Mapping[str, str]
 ) -> dict[str, Any]:
     """Descriptions and defaults where they are known; nothing beyond the named parameters."""
-    root = {"type": "object", "properties": {}, **shapes.resolve(schema, schema)}
+    root = {"type": "object", "properties": {}, **json_schema.resolve(schema, schema)}
     for parameter in parameters:
         part = dict(root["properties"][parameter.name])
         part.pop("title", None)

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import nh3
 
-from .highlighting import CLASSES, LANGUAGES
+from .highlight import CLASSES, LANGUAGES
 
 _TEXT = """
     a blockquote br code em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul

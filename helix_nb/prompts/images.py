@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 MOST_BYTES = 7_000_000  # as base64 it must fit into the 10 MiB that endpoints take
 _KINDS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF87a", "gif"), (b"GIF89a", "gif"))
@@ -25,7 +25,7 @@ def image_part(source: Any) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read, is none of these kinds, or is over 7 MB.
 
-    >>> from helix_nb.images import image_part
+    >>> from helix_nb.prompts.images import image_part
     >>> image_part("https://example.org/cat.png")
     {'type': 'image_url', 'image_url': {'url': 'https://example.org/cat.png'}}
     """

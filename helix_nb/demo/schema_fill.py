@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from . import reading
+from . import extraction
 
 _NAMED = re.compile(
     r"name|month|city|country|place|location|person|author|company|product|town|who|where", re.I
@@ -30,7 +30,7 @@ def fill(schema: Mapping[str, Any], text: str) -> Any:
 class _Filler:
     def __init__(self, root: Mapping[str, Any], text: str) -> None:
         self.root, self.text = root, text
-        self.numbers = reading.numbers(text)
+        self.numbers = extraction.numbers(text)
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         schema = self.plain(schema)
@@ -69,7 +69,7 @@ class _Filler:
 
     def choice(self, options: list[Any]) -> Any:
         """The option that fits the sentiment, else the first one that the text names, else the first."""
-        feeling = reading.sentiment(self.text)
+        feeling = extraction.sentiment(self.text)
         for option in options:
             if isinstance(option, str) and option.lower() == feeling:
                 return option
@@ -103,21 +103,23 @@ class _Filler:
             lower = self.text.lower()
             return [one for one in items["enum"] if str(one).lower() in lower] or [self.choice(items["enum"])]
         if kind in ("number", "integer"):
-            return [self.number(found, items) for found in reading.numbers(self.text)]
+            return [self.number(found, items) for found in extraction.numbers(self.text)]
         if kind == "string":
             read = self.readers(items, name)
-            return read(self.text) if read else reading.quoted(self.text) or reading.long_words(self.text)
+            return (
+                read(self.text) if read else extraction.quoted(self.text) or extraction.long_words(self.text)
+            )
         return [self.value(items, name, depth + 1)]
 
     def readers(self, schema: Mapping[str, Any], name: str) -> Any:
         """Which reading of the text a string with this format or name asks for."""
         hint = f"{schema.get('format', '')} {name}".lower()
-        for word, read in (("mail", reading.emails), ("date", reading.dates), ("ur", reading.urls)):
+        for word, read in (("mail", extraction.emails), ("date", extraction.dates), ("ur", extraction.urls)):
             if re.search(rf"\b{word}|{word}\b|{word}s?\b", hint) and (
                 word != "ur" or re.search("ur[il]", hint)
             ):
                 return read
-        return reading.names if _NAMED.search(name) else None
+        return extraction.names if _NAMED.search(name) else None
 
     def make_string(self, schema: Mapping[str, Any], name: str, depth: int) -> str | None:
         if pattern := schema.get("pattern"):
@@ -130,8 +132,8 @@ class _Filler:
         found = read(self.text) if read else []
         if read and not found and schema.get("nullable"):
             return None
-        found = found or reading.quoted(self.text)
-        text = found[0] if found else self.example(schema) or reading.first_sentence(self.text)
+        found = found or extraction.quoted(self.text)
+        text = found[0] if found else self.example(schema) or extraction.first_sentence(self.text)
         least = int(schema.get("minLength", 0))
         if least > _MOST_CHARACTERS:
             raise ValueError(f"minLength is over {_MOST_CHARACTERS:,}")
@@ -156,7 +158,7 @@ class _Filler:
 
     def beside(self, words: str) -> str | None:
         """The number right before these words, or soon after them."""
-        text, number = reading.undated(self.text), r"(-?\d+(?:\.\d+)?)"
+        text, number = extraction.undated(self.text), r"(-?\d+(?:\.\d+)?)"
         before = re.search(rf"{number} {re.escape(words)}\b", text, re.IGNORECASE)
         after = before or re.search(rf"\b{re.escape(words)}\b\D{{0,12}}?{number}", text, re.IGNORECASE)
         return after.group(1) if after else None
@@ -184,9 +186,9 @@ class _Filler:
         """Whether the text speaks of the property's words, or well of its subject."""
         words = [word for word in re.findall(r"[a-z]+", name.lower()) if word not in ("is", "has", "was")]
         if {"positive", "happy", "recommend", "recommended", "satisfied", "liked"} & set(words):
-            return reading.sentiment(self.text) == "positive"
+            return extraction.sentiment(self.text) == "positive"
         if {"negative", "unhappy", "complaint", "angry"} & set(words):
-            return reading.sentiment(self.text) == "negative"
+            return extraction.sentiment(self.text) == "negative"
         return any(re.search(rf"\b{word}", self.text, re.I) for word in words)
 
     def make_null(self, schema: Mapping[str, Any], name: str, depth: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .texts import NEGATIONS, NEGATIVE, POSITIVE
+from .canned import NEGATIONS, NEGATIVE, POSITIVE
 
 _MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 _MONTH = rf"(?:{_MONTHS}|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\.?"

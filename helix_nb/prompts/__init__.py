@@ -1,0 +1,1 @@
+"""What goes into a prompt besides its text: `{{ }}` placeholders, and images."""
