@@ -30,7 +30,7 @@ import httpx
 import psutil
 
 import helix_nb as hx
-from helix_nb import config
+from helix_nb.config import configure
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 
@@ -67,11 +67,11 @@ def first_token_ms(model: str, name: str) -> list[float]:
 def conversation(model: str, rounds: int, *, reuse: bool) -> tuple[float, float]:
     """Median first token of turn 1 and of turn 20, over rounds."""
     unload()
-    config.configure("local", cache_bytes=None if reuse else 1)
+    configure("local", cache_bytes=None if reuse else 1)
     hx.ask("warm", endpoint="local", model=model, max_tokens=4)
     every = [first_token_ms(model, f"Round {number}") for number in range(rounds)]
     unload()
-    config.configure("local", cache_bytes=None)
+    configure("local", cache_bytes=None)
     return statistics.median(waits[0] for waits in every), statistics.median(waits[-1] for waits in every)
 
 

@@ -31,7 +31,7 @@ _at_exit: list[Callable[[], Awaitable[None]]] = []
 _tasks: set[asyncio.Task[Any]] = set()  # asyncio itself holds a task only weakly
 
 
-def loop() -> asyncio.AbstractEventLoop:
+def background_loop() -> asyncio.AbstractEventLoop:
     """Return the background loop, starting its thread if there is none in this process."""
     global _loop, _thread
     with _lock:
@@ -53,12 +53,12 @@ def _serve(current: asyncio.AbstractEventLoop) -> None:
 
 def submit(coro: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
     """Start a coroutine on the background loop; cancelling the future cancels its task."""
-    return asyncio.run_coroutine_threadsafe(coro, loop())
+    return asyncio.run_coroutine_threadsafe(coro, background_loop())
 
 
 def call_soon(callback: Callable[..., object], *args: Any) -> None:
     """Run a callback on the background loop, from any thread."""
-    loop().call_soon_threadsafe(callback, *args)
+    background_loop().call_soon_threadsafe(callback, *args)
 
 
 class Task(Generic[T]):
@@ -77,7 +77,7 @@ class Task(Generic[T]):
     def begin(self) -> None:
         """Start it, once. Apart from making it, so that an interrupt in between can still cancel it."""
         if not self._begun:
-            self._loop = loop()
+            self._loop = background_loop()
             self._begun = True
             self._loop.call_soon_threadsafe(self._start)
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pages import browser, fresh_page, lab, lacking, loaded, page  # noqa: F401 - fixtures
 
-from helix_nb import config, runtime
+from helix_nb.runtime import stop
+from helix_nb.session import forget
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")  # a busy machine is no failure
@@ -31,8 +32,8 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         monkeypatch.delenv(name)
     monkeypatch.setenv("HELIX_NB_LOG", str(tmp_path / "log.db"))
     monkeypatch.chdir(tmp_path)
-    config.forget()
+    forget()
     yield
-    config.forget()
+    forget()
     # What is known of a server goes with the loop: the next one may be given the same port.
-    runtime.stop()
+    stop()

@@ -13,8 +13,8 @@ from wire_server import Answer, WireServer
 from wire_transcripts import TRANSCRIPTS, Wire
 
 import helix_nb as hx
-from helix_nb import runtime
 from helix_nb.endpoints.carriers import carrier_for
+from helix_nb.runtime import run_sync
 
 CARRIERS = ("aiohttp", "httpx")
 
@@ -87,7 +87,7 @@ def test_a_slow_reader_leaves_the_rest_on_the_socket() -> None:
             await carrier.aclose()
             return listening, whole
 
-        listening, whole = runtime.run_sync(read())
+        listening, whole = run_sync(read())
     assert not listening and whole.count(b"half ") == 2
 
 
@@ -105,7 +105,7 @@ def test_what_arrived_before_a_break_is_kept(carrier: str) -> None:
         assert answer.sent.wait(10)
     finally:
         server.close()  # returns when the server's side is closed
-    runtime.run_sync(_turns())
+    run_sync(_turns())
     with pytest.raises(hx.TruncatedReply):
         list(pieces)
     assert stream.reply.text == "half half " and stream.reply.status == "truncated"
@@ -156,7 +156,7 @@ def test_an_answer_that_nobody_asked_for_is_never_the_next_one(carrier: str) -> 
         assert hx.ask("?", model="m", stream=False).text == "yes"
         first.go.set()
         assert first.sent.wait(10)
-        runtime.run_sync(_turns())
+        run_sync(_turns())
         assert hx.ask("?", model="m", stream=False).text == "yes"
         assert (len(server.got), server.connections) == (2, 2)
 
@@ -202,7 +202,7 @@ def test_a_host_that_needs_no_proxy_is_carried_directly(
         return [type(carrier_for(connection, url)).__name__ for url in urls]
 
     expected = ["AiohttpCarrier" if exempt else "HttpxCarrier", "AiohttpCarrier"]
-    assert runtime.run_sync(kinds()) == expected
+    assert run_sync(kinds()) == expected
     if not exempt:
         with pytest.raises(hx.ConnectionFailed, match="through the proxy that the environment names"):
             hx.ask("?", model="m")

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import helix_nb as hx
-from helix_nb import runtime
+from helix_nb.runtime import background_loop, run_sync, submit
 
 CERTIFICATES = Path(__file__).with_name("certificates")
 CARRIERS = ("aiohttp", "httpx")
@@ -167,14 +167,14 @@ def test_a_request_that_is_stopped_closes_its_socket_at_once(carrier: str, schem
             finally:
                 ended.set()
 
-        asking = runtime.submit(ask())
+        asking = submit(ask())
         assert server.spoke.acquire(timeout=10)
         while not server.held():
             pass
         asking.cancel()
         assert server.left() and ended.wait(5)
         assert hx.log()["status"].iloc[-1] == "interrupted"
-    assert not [task for task in asyncio.all_tasks(runtime.loop()) if not task.done()]
+    assert not [task for task in asyncio.all_tasks(background_loop()) if not task.done()]
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -186,7 +186,7 @@ def test_a_handshake_that_never_ends_leaves_no_socket(carrier: str) -> None:
             hx.ask("?", model="m")
         assert server.left()
         connect(server, carrier, "https")
-        asking = runtime.submit(_asked())
+        asking = submit(_asked())
         for _ in range(2):
             assert server.spoke.acquire(timeout=10)
         asking.cancel()
@@ -257,7 +257,7 @@ def test_a_flood_of_text_can_be_left(carrier: str) -> None:
 
     with speaking(flood) as server:
         connect(server, carrier, "http")
-        runtime.run_sync(ask())
+        run_sync(ask())
         over.set()
         assert server.left()
     assert turns > 5

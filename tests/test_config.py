@@ -15,9 +15,12 @@ from wire_server import Answer, WireServer
 from wire_transcripts import PARIS, ROLE, STOP, say, sse
 
 import helix_nb as hx
-from helix_nb import config
-from helix_nb.connection import PROFILES
+from helix_nb.config import endpoints, resolve
+from helix_nb.connection import PROFILES, Connection
 from helix_nb.endpoints import profiles
+from helix_nb.keys import Secret
+from helix_nb.redaction import KeyFilter, redact
+from helix_nb.urls import normalise
 
 CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"
 
@@ -39,7 +42,7 @@ CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"
 )
 def test_urls_become_root_and_version(given_url: str, base: str) -> None:
     """A root, /v1, /api/v1 and slashes name one place, save OpenRouter's; prefixes stay, queries go."""
-    assert config.normalise(given_url) == base
+    assert normalise(given_url) == base
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_bad_url_is_one_sentence(url: str) -> None:
     with pytest.raises(hx.ConfigError) as failed:
         hx.connect(url)
     assert "\n" not in str(failed.value)
-    assert set(config.endpoints()) == {"demo", "local"}
+    assert set(endpoints()) == {"demo", "local"}
 
 
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
@@ -62,19 +65,19 @@ def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
 
 def test_the_demo_is_the_default_only_when_nothing_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     """HELIX_API_KEY makes Helix the default; what is connected becomes current."""
-    assert config.resolve(None).name == "demo"
+    assert resolve(None).name == "demo"
     monkeypatch.setenv("HELIX_API_KEY", CANARY)
-    assert config.resolve(None).name == "helix"
+    assert resolve(None).name == "helix"
     assert hx.connect("http://127.0.0.1:9/v1").name == "127.0.0.1"
-    assert config.resolve(None).name == "127.0.0.1"
+    assert resolve(None).name == "127.0.0.1"
 
 
 def test_url_and_key_come_from_one_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """A .env in a cloned repository cannot send the environment's key to its own URL."""
     Path(".env").write_text("HELIX_URL=https://evil.example\n")
-    assert config.resolve("helix").authorization() == {}
+    assert resolve("helix").authorization() == {}
     monkeypatch.setenv("HELIX_API_KEY", CANARY)
-    helix = config.resolve("helix")
+    helix = resolve("helix")
     assert helix.base_url == "https://app.tryhelix.ai/v1"
     assert helix.authorization() == {"Authorization": f"Bearer {CANARY}"}
 
@@ -83,9 +86,9 @@ def test_a_blank_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty HELIX_API_KEY or HELIX_URL configures nothing, and hides no ./.env."""
     monkeypatch.setenv("HELIX_API_KEY", " ")
     monkeypatch.setenv("HELIX_URL", "\t")
-    assert config.resolve(None).name == "demo"
+    assert resolve(None).name == "demo"
     Path(".env").write_text(f"HELIX_API_KEY={CANARY}\n")
-    assert config.resolve(None).key_source == ".env"
+    assert resolve(None).key_source == ".env"
 
 
 def test_a_working_directory_that_is_gone_is_no_error(
@@ -101,7 +104,7 @@ def test_a_working_directory_that_is_gone_is_no_error(
 def test_dotenv_of_the_working_directory_is_read(tmp_path: Path) -> None:
     """URL and key of ./.env belong together; it is not exported and parents are not searched."""
     Path(".env").write_text(f"HELIX_URL=http://127.0.0.1:9\nHELIX_API_KEY={CANARY}\n")
-    helix = config.resolve("helix")
+    helix = resolve("helix")
     assert (helix.base_url, helix.key_hint, helix.has_key) == ("http://127.0.0.1:9/v1", ".env", True)
     (tmp_path / "below").mkdir()
     import os
@@ -109,7 +112,7 @@ def test_dotenv_of_the_working_directory_is_read(tmp_path: Path) -> None:
     assert "HELIX_API_KEY" not in os.environ
     os.chdir(tmp_path / "below")
     with pytest.raises(hx.ConfigError):
-        config.resolve("helix")
+        resolve("helix")
 
 
 def test_a_connected_url_gets_no_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +163,7 @@ def test_what_would_fail_at_the_first_ask_fails_at_connect(settings: dict[str, A
     with pytest.raises(hx.ConfigError, match=words) as failed:
         hx.connect("http://127.0.0.1:9", **settings)
     assert "\n" not in str(failed.value)
-    assert set(config.endpoints()) == {"demo", "local"}
+    assert set(endpoints()) == {"demo", "local"}
 
 
 def test_the_profiles_that_connect_knows_are_those_there_are() -> None:
@@ -248,7 +251,7 @@ def test_a_key_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", CANARY)
     connection = hx.connect("http://127.0.0.1:9", key_env="MY_KEY")
     packed = pickle.dumps(connection)
-    assert CANARY not in f"{connection!r}{connection}{hx.use()!r}{config.endpoints()!r}"
+    assert CANARY not in f"{connection!r}{connection}{hx.use()!r}{endpoints()!r}"
     assert CANARY.encode() not in packed
     assert pickle.loads(packed).authorization()["Authorization"].endswith(CANARY)
     given_as_text = hx.connect("http://127.0.0.1:9", key=CANARY)
@@ -269,12 +272,12 @@ def test_identity_tells_keys_and_agents_apart_without_holding_them() -> None:
 @given(st.lists(st.text(alphabet="hl-CANARYcanary12 x", max_size=12), max_size=8), st.integers(1, 9))
 def test_a_key_split_over_pieces_is_still_redacted(around: list[str], size: int) -> None:
     """However a stream cuts a key, its pieces put together never show it."""
-    config.Connection("x", "http://x/v1", _key=config.Secret(CANARY))
+    Connection("x", "http://x/v1", _key=Secret(CANARY))
     text = CANARY.join(around)
-    stream = config.KeyFilter()
+    stream = KeyFilter()
     shown = [stream.feed(text[i : i + size]) for i in range(0, len(text), size)]
     shown.append(stream.flush())
-    assert "".join(shown) == config.redact(text)
+    assert "".join(shown) == redact(text)
     assert CANARY not in "".join(shown)
 
 
@@ -284,7 +287,7 @@ def test_a_wrong_helix_url_stops_helix_and_nothing_else(monkeypatch: pytest.Monk
     with pytest.raises(hx.ConfigError, match="HELIX_URL"):
         hx.ask("What is the capital of France?")
     assert hx.ask("What is the capital of France?", endpoint="demo").status == "ok"
-    assert hx.connect("http://127.0.0.1:9", name="lab") == config.resolve(None)
+    assert hx.connect("http://127.0.0.1:9", name="lab") == resolve(None)
 
 
 def test_a_parameter_that_contains_itself_is_refused() -> None:

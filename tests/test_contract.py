@@ -17,7 +17,8 @@ from wire_server import Answer, WireServer
 from wire_transcripts import ROLE, STOP, say, sse
 
 import helix_nb as hx
-from helix_nb import redaction, runtime
+from helix_nb import redaction
+from helix_nb.runtime import background_loop, stop
 
 
 @pytest.fixture
@@ -179,8 +180,8 @@ def test_half_characters_in_an_error_are_replaced() -> None:
 def test_the_background_loop_is_closed_when_it_stops() -> None:
     """Nothing is left open at exit, so a script under -W error is quiet; later calls still work."""
     hx.ask("hello")
-    loop = runtime.loop()
-    runtime.stop()
+    loop = background_loop()
+    stop()
     assert loop.is_closed()
     assert hx.ask("What is the capital of France?").status == "ok"
 

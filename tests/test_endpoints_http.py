@@ -17,37 +17,38 @@ from wire_server import Answer, Got, WireServer
 from wire_transcripts import COUNT, PARIS, ROLE, STOP, body, say, sse
 
 import helix_nb as hx
-from helix_nb import config, runtime
 from helix_nb.asking import asked, preview
+from helix_nb.connection import Connection
 from helix_nb.endpoints.base import ModelInfo
 from helix_nb.endpoints.failures import agent_key
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.messages import Message, Request
 from helix_nb.replies import Delta
+from helix_nb.runtime import run_sync, submit
 
 KEY = "hl-canary-canary-canary-canary"
 ASKED = Request((Message("user", "Where?"),), "m")
 
 
-def connect(server: WireServer, **settings: Any) -> config.Connection:
+def connect(server: WireServer, **settings: Any) -> Connection:
     return hx.connect(server.url, name="wire", **{"retries": 0, **settings})
 
 
-def tried(connection: config.Connection, request: Request = ASKED) -> list[Delta]:
+def tried(connection: Connection, request: Request = ASKED) -> list[Delta]:
     """The deltas of one try."""
 
     async def collect() -> list[Delta]:
         async with aclosing(endpoint_for(connection).stream(request)) as deltas:
             return [delta async for delta in deltas]
 
-    return runtime.run_sync(collect())
+    return run_sync(collect())
 
 
-def listed(connection: config.Connection) -> list[ModelInfo]:
+def listed(connection: Connection) -> list[ModelInfo]:
     async def ask() -> list[ModelInfo]:
         return await endpoint_for(connection).models()
 
-    return runtime.run_sync(ask())
+    return run_sync(ask())
 
 
 def in_turn(*answers: Answer) -> Callable[[Got], Answer]:
@@ -186,7 +187,7 @@ def test_leaving_early_closes_the_socket_at_once() -> None:
             async with aclosing(endpoint_for(connection).stream(ASKED)) as deltas:
                 return await _first(deltas)
 
-        assert runtime.run_sync(first_piece()) == "Par"
+        assert run_sync(first_piece()) == "Par"
         assert server.hung_up.wait(5)
         assert "".join(delta.text for delta in tried(connection)) == "Paris"
 
@@ -213,7 +214,7 @@ def test_cancelling_while_waiting_for_headers_closes_the_socket() -> None:
             async for _ in endpoint_for(connection).stream(ASKED):
                 pass
 
-        asking = runtime.submit(ask())
+        asking = submit(ask())
         assert arrived.wait(5)
         asking.cancel()
         assert server.hung_up.wait(5)
@@ -234,7 +235,7 @@ def test_what_is_no_http_is_a_failed_connection(raw: bytes) -> None:
 def test_many_at_once_share_connections_one_after_the_other() -> None:
     """Forty at once open forty connections at most, the next forty open none."""
 
-    async def together(connection: config.Connection) -> list[str]:
+    async def together(connection: Connection) -> list[str]:
         async def text() -> str:
             return "".join([delta.text async for delta in endpoint_for(connection).stream(ASKED)])
 
@@ -242,10 +243,10 @@ def test_many_at_once_share_connections_one_after_the_other() -> None:
 
     with WireServer(Answer(PARIS)) as server:
         connection = connect(server)
-        assert runtime.run_sync(together(connection)) == ["Paris"] * 40
+        assert run_sync(together(connection)) == ["Paris"] * 40
         opened = server.connections
         assert opened <= 40
-        assert runtime.run_sync(together(connection)) == ["Paris"] * 40
+        assert run_sync(together(connection)) == ["Paris"] * 40
         assert server.connections == opened
 
 

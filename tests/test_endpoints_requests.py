@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helix_nb import config
-from helix_nb.config import Connection
+from helix_nb.config import Connection, connect
 from helix_nb.endpoints.profiles import encoded, profile_named
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.errors import ConfigError
@@ -164,7 +163,7 @@ def test_a_body_over_the_limit_is_refused() -> None:
 
 def test_what_is_shown_for_a_dry_run_holds_no_key() -> None:
     """The body never carries the key, and an unknown profile is named with the known ones."""
-    made = config.connect("http://127.0.0.1:9", key="sk-canary-canary-canary", name="lab")
+    made = connect("http://127.0.0.1:9", key="sk-canary-canary-canary", name="lab")
     assert "canary" not in str(endpoint_for(made).wire(Request((Message("user", "Where?"),), "m")))
     with pytest.raises(ConfigError, match="known: helix, openai, demo"):
         endpoint_for(connection("claude"))

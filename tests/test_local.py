@@ -12,7 +12,7 @@ import pytest
 from local_models import Reference, plain_mlx_lm
 
 import helix_nb as hx
-from helix_nb import config
+from helix_nb.config import configure
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 
@@ -110,7 +110,7 @@ def test_twenty_turns_are_equal_with_and_without_reuse(model: str) -> None:
 
     def conversation(cache_bytes: int | None) -> list[hx.Reply]:
         unload()
-        config.configure("local", cache_bytes=cache_bytes)
+        configure("local", cache_bytes=cache_bytes)
         chat = hx.Chat(model, endpoint="local", system="You answer in words.", max_tokens=12)
         return [chat.ask(f"Turn {i}: and what is the answer now?") for i in range(20)]
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import helix_nb as hx
-from helix_nb import config
+from helix_nb.config import configure
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_progress import doing
@@ -141,7 +141,7 @@ def test_what_cannot_be_had_is_one_sentence(hub: Hub) -> None:
     ):
         with pytest.raises(hx.LocalModelError, match=sentence):
             hx.ask("Hi", endpoint="local", model=model)
-    config.configure("local", revision="v9")
+    configure("local", revision="v9")
     with pytest.raises(hx.LocalModelError, match="me/tiny has no revision 'v9'"):
         hx.ask("Hi", endpoint="local", model="me/tiny")
 

@@ -20,11 +20,12 @@ import psutil
 import pytest
 
 import helix_nb as hx
-from helix_nb import config
+from helix_nb.config import configure
 from helix_nb.endpoints import mlx_place, tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_workers import _workers
 from helix_nb.faces import prepare
+from helix_nb.session import aliases
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -139,12 +140,12 @@ def test_a_batch_does_not_load_a_broken_model_for_each_row(tmp_path: Path) -> No
 def test_idle_models_are_unloaded_and_come_back(model: str) -> None:
     """After `idle_unload_s` without a request the process ends by itself; the next request starts one."""
     unload()
-    config.configure("local", idle_unload_s=0.05)
+    configure("local", idle_unload_s=0.05)
     asked(model, "Hello", max_tokens=3)
     (worker,) = _workers.values()
     assert worker.process.wait(20) == 0
     assert asked(model, "Hello", max_tokens=3).status == "ok"
-    config.configure("local", idle_unload_s=0)
+    configure("local", idle_unload_s=0)
 
 
 def test_unload_ends_the_process(model: str) -> None:
@@ -160,7 +161,7 @@ def test_a_model_is_unloaded_by_any_of_its_names(model: str, monkeypatch: pytest
     """A relative path, an alias and the folder itself mean the same process."""
     monkeypatch.chdir(Path(model).parent)
     for name in (model, Path(model).name, "short"):
-        config.aliases()["short"] = model
+        aliases()["short"] = model
         asked(model, "Hello", max_tokens=3)
         assert unload(name) == [model]
     assert unload("qwen3:8b") == []
@@ -180,7 +181,7 @@ def test_models_that_hang_are_ended_side_by_side(model: str, tmp_path: Path) -> 
 def test_a_worker_starts_whatever_became_of_its_surroundings(model: str, tmp_path: Path) -> None:
     """A long path, numpy's numbers as settings, and a temporary folder tidied away stop no model."""
     unload()
-    config.configure("local", memory_bytes=np.int64(10**12), cache_bytes=np.float32(1e6))
+    configure("local", memory_bytes=np.int64(10**12), cache_bytes=np.float32(1e6))
     shutil.rmtree(mlx_place.folder())
     deep = tmp_path.joinpath(*["x" * 90] * 4)
     deep.parent.mkdir(parents=True)
@@ -192,7 +193,7 @@ def test_a_worker_starts_whatever_became_of_its_surroundings(model: str, tmp_pat
 def test_what_will_not_fit_is_said_before_loading(model: str) -> None:
     """A model larger than the memory gets a warning with both numbers, and is tried all the same."""
     unload()
-    config.configure("local", memory_bytes=1_000_000)
+    configure("local", memory_bytes=1_000_000)
     reply = asked(model, "Hello", max_tokens=3)
     (note,) = reply.notes
     assert "needs about 0.00148 GB" in note and "0.001 GB are there" in note

@@ -12,11 +12,12 @@ import pytest
 from panel_server import PanelServer
 
 import helix_nb as hx
-from helix_nb import config, runtime
+from helix_nb.config import resolve
 from helix_nb.notebook.panel import ChatPanel
 from helix_nb.notebook.panel_facts import facts_of, totals_of
 from helix_nb.notebook.panel_stream import Rendering
 from helix_nb.notebook.panel_transcript import bundles
+from helix_nb.runtime import run_sync
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -459,8 +460,8 @@ def test_closing_goes_on(view: View) -> None:
     """A closed panel leaves its Chat usable, and later changes of it raise nothing."""
     view.panel.close()
     assert view.panel.chat.ask("still there").text == "still there"
-    runtime.run_sync(_nothing())
-    assert config.resolve("lab").has_key
+    run_sync(_nothing())
+    assert resolve("lab").has_key
 
 
 async def _nothing() -> None:

@@ -10,9 +10,9 @@ import pytest
 from panel_server import PanelServer
 
 import helix_nb as hx
-from helix_nb import runtime
 from helix_nb.faces import prepare
 from helix_nb.notebook.panel_pace import Pace, interval_s
+from helix_nb.runtime import run_sync
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_reader_rests_until_the_next_step_is_due() -> None:
             await asyncio.sleep(0)
         return shown
 
-    assert runtime.run_sync(told()) == ["first", "all that had arrived"]
+    assert run_sync(told()) == ["first", "all that had arrived"]
 
 
 def test_no_rest_where_no_step_is_due_soon() -> None:
@@ -60,7 +60,7 @@ def test_no_rest_where_no_step_is_due_soon() -> None:
         pace.changed()
         return pace.rest()
 
-    assert runtime.run_sync(rested()) is None
+    assert run_sync(rested()) is None
 
 
 def test_last_step_is_shown_at_once() -> None:
@@ -80,7 +80,7 @@ def test_last_step_is_shown_at_once() -> None:
         assert pace.rest() is None  # nothing is left to show
         return len(shown)
 
-    assert runtime.run_sync(told()) == 2
+    assert run_sync(told()) == 2
 
 
 def test_steps_that_take_long_come_less_often() -> None:

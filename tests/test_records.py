@@ -17,7 +17,7 @@ import pytest
 from records_fixtures import begun, demo, ended, record, request
 
 import helix_nb as hx
-from helix_nb import config
+from helix_nb.config import connect
 from helix_nb.errors import ConfigError
 from helix_nb.messages import Message, Request
 from helix_nb.origin import Origin
@@ -25,6 +25,7 @@ from helix_nb.records import current_log, frames, schema
 from helix_nb.records.place import is_network, wanted
 from helix_nb.replies import ToolCall, Usage
 from helix_nb.runtime import run_sync
+from helix_nb.session import aliases
 
 CONTRACT = {
     "id thread_id parent_id": "str",
@@ -178,7 +179,7 @@ def test_a_models_name_is_itself_and_two_signs_are_patterns() -> None:
     names = ["tiny[q4]", "tinyq", "tiny4", "[tiny]"]
     for model in names:
         hx.ask("Where", model=model, endpoint="demo")
-    config.aliases()["mine"] = "tiny[q4]"
+    aliases()["mine"] = "tiny[q4]"
 
     def found(*models: str) -> list[str]:
         return frames.log(model=models)["model_requested"].tolist()
@@ -282,7 +283,7 @@ def test_a_transcript_starts_where_the_conversation_did() -> None:
 def test_no_byte_of_a_key_reaches_the_file() -> None:
     """A key in prompts, system, parameters, tags, answers or errors is not in the file or its WAL."""
     key = "hl-canary-0123456789abcdefghij"
-    config.connect("http://127.0.0.1:9/v1", key=key, name="canary")
+    connect("http://127.0.0.1:9/v1", key=key, name="canary")
     log = current_log()
     messages = [{"role": "user", "content": f"a {key}"}, {"role": "user", "content": f"b {key}"}]
     asked = request(messages, system=f"s {key}", params={"stop": [key]}, origin=Origin(tags={key: key}))

@@ -185,9 +185,9 @@ def test_a_locked_file_makes_writers_wait_and_readers_read(monkeypatch: pytest.M
     other = sqlite3.connect(log.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     reading = sqlite3.connect(f"{log.path.as_uri()}?mode=ro", uri=True)
-    from helix_nb import runtime
+    from helix_nb.runtime import submit
 
-    waiting = runtime.submit(record(log, request("late")))
+    waiting = submit(record(log, request("late")))
     assert reading.execute("SELECT count(*) FROM exchanges").fetchone() == (1,)
     assert not waiting.done()
     other.execute("COMMIT")

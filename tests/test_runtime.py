@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from helix_nb import runtime
+from helix_nb.runtime import run_here, run_sync
 
 
 def script(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -32,14 +32,14 @@ def test_a_blocking_call_works_inside_a_running_loop() -> None:
     """A notebook cell runs while its own loop runs; the sync face does not care."""
 
     async def cell() -> int:
-        return runtime.run_sync(echo(7))
+        return run_sync(echo(7))
 
     assert asyncio.run(cell()) == 7
 
 
 def test_awaiting_from_another_loop_returns_the_value() -> None:
     """The awaited face runs on the background loop and answers on the caller's."""
-    assert asyncio.run(runtime.run_here(echo(8))) == 8
+    assert asyncio.run(run_here(echo(8))) == 8
 
 
 def test_an_interrupt_lets_the_coroutine_clean_up_first() -> None:
@@ -60,7 +60,7 @@ def test_an_interrupt_lets_the_coroutine_clean_up_first() -> None:
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        runtime.run_sync(long())
+        run_sync(long())
     assert cleaned == [True]
 
 
@@ -76,7 +76,7 @@ def test_a_cancelled_await_cancels_the_work() -> None:
             stopped.set()
 
     async def caller() -> None:
-        task = asyncio.create_task(runtime.run_here(long()))
+        task = asyncio.create_task(run_here(long()))
         while not started.is_set():
             await asyncio.sleep(0.01)
         task.cancel()
@@ -91,10 +91,10 @@ def test_a_blocking_call_on_the_loop_itself_is_refused() -> None:
     """Blocking the loop on itself would hang for ever, so it raises."""
 
     async def wrong() -> None:
-        runtime.run_sync(echo(1))
+        run_sync(echo(1))
 
     with pytest.raises(RuntimeError, match="background loop"):
-        runtime.run_sync(wrong())
+        run_sync(wrong())
 
 
 def test_a_script_ends_by_itself() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import config
+from ..config import endpoints, resolve
 from ..demo import faults
 from ..errors import ConfigError
 from ..records.models import known_models
+from ..session import aliases, default_model
 from .names import NO_PATH
 from .options import FORMATS
 
@@ -31,9 +32,9 @@ def values(kind: str, fragment: str, session: NotebookSession) -> Iterable[str]:
     names = session.shell.user_ns
     readers: dict[str, Callable[[], Iterable[str]]] = {
         "model": lambda: models(session),
-        "endpoint": config.endpoints,
+        "endpoint": endpoints,
         "chat": lambda: {*session.chats, "default"},
-        "alias": config.aliases,
+        "alias": aliases,
         "command": _commands,
         "system": lambda: [f"@{name}" for name in variables(names) if isinstance(names[name], str)],
         "variable": lambda: variables(names),
@@ -46,10 +47,10 @@ def values(kind: str, fragment: str, session: NotebookSession) -> Iterable[str]:
 
 def models(session: NotebookSession) -> list[str]:
     """Aliases, models already seen for any endpoint, defaults in use."""
-    found = [*config.aliases()]
-    for connection in config.endpoints().values():
+    found = [*aliases()]
+    for connection in endpoints().values():
         found += known_models(connection.name)
-        found += [config.default_model(connection) or ""]
+        found += [default_model(connection) or ""]
     if _current(session) == "demo":
         found += faults.MODELS
     return [name for name in found if name]
@@ -81,6 +82,6 @@ def _commands() -> list[str]:
 
 def _current(session: NotebookSession) -> str | None:
     try:
-        return config.resolve(session.defaults.endpoint).name
+        return resolve(session.defaults.endpoint).name
     except ConfigError:
         return None

@@ -13,12 +13,12 @@ import anywidget
 import traitlets
 from IPython.core.getipython import get_ipython
 
-from .. import runtime
 from ..chat import Chat
 from ..config import Connection
 from ..errors import ConfigError
 from ..markdown.style import CODE, LAYOUT
 from ..running import Running
+from ..runtime import call_soon, run_sync, submit
 from .panel_files import File
 from .panel_protocol import Message
 from .panel_state import Conversation
@@ -118,7 +118,7 @@ class ChatPanel(anywidget.AnyWidget):
             ChatBusy: an answer is still under way.
             ConfigError: nothing to send, or a file that cannot be read.
         """
-        return runtime.run_sync(self._conversation.send(text, [_file(path) for path in files]))
+        return run_sync(self._conversation.send(text, [_file(path) for path in files]))
 
     def frame(self) -> pd.DataFrame:
         """Return this conversation's rows of the log, as `hx.log` does."""
@@ -147,7 +147,7 @@ class ChatPanel(anywidget.AnyWidget):
         if self._displayed and not busy:
             self._stale = True
             if not self._writing:
-                runtime.submit(self._write())
+                submit(self._write())
 
     def _tell(self, before: threading.Thread | None, busy: bool) -> None:
         """Let the observers of `busy` know, one change after the other, off the loop: they may ask too."""
@@ -177,7 +177,7 @@ class ChatPanel(anywidget.AnyWidget):
         pages = PAGES if shell is not None and surface(shell) == "live" else 1
         self._transcript.show(list(self._conversation.items), pages)
         self._displayed = True
-        runtime.call_soon(self._changed)  # an answer may have ended meanwhile
+        call_soon(self._changed)  # an answer may have ended meanwhile
 
     def __repr__(self) -> str:
         count = len(self._conversation.items) if hasattr(self, "_conversation") else 0
@@ -187,7 +187,7 @@ class ChatPanel(anywidget.AnyWidget):
 def _look_again(*_: object) -> None:
     """After a cell: it may have connected an endpoint, chosen a model, or changed the Chat's settings."""
     for panel in tuple(_panels):
-        runtime.call_soon(panel._conversation.look)
+        call_soon(panel._conversation.look)
 
 
 def _file(path: str | Path) -> File:

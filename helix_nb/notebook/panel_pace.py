@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from .. import runtime
+from ..runtime import background_loop
 
 TICK_S = 0.05
 BYTES_PER_S = 40_000
@@ -36,12 +36,12 @@ class Pace:
         if last and self._scheduled:
             self._scheduled.cancel()
         if last or not self._scheduled:
-            at_s = runtime.loop().time() if last else self._due_s
-            self._scheduled = runtime.loop().call_at(at_s, self._wake)
+            at_s = background_loop().time() if last else self._due_s
+            self._scheduled = background_loop().call_at(at_s, self._wake)
 
     def rest(self) -> asyncio.Future[None] | None:
         """What the reader waits for before it reads on; None where no step is due soon."""
-        loop = runtime.loop()
+        loop = background_loop()
         if not (self._scheduled and 0 < self._due_s - loop.time() <= TICK_S):
             return None
         if self._resting is None or self._resting.done():
@@ -53,13 +53,13 @@ class Pace:
         self._due_s = 0.0
         if self._resting is not None and not self._resting.done():
             self._resting.set_result(None)
-        self._scheduled = runtime.loop().call_later(READ_S, self._tick)
+        self._scheduled = background_loop().call_later(READ_S, self._tick)
 
     def _tick(self) -> None:
         self._scheduled = None
         begun_s = time.thread_time()
         size = self._step()
-        self._due_s = runtime.loop().time() + interval_s(size, time.thread_time() - begun_s)
+        self._due_s = background_loop().time() + interval_s(size, time.thread_time() - begun_s)
 
 
 def interval_s(last_bytes: int, cpu_s: float) -> float:

@@ -10,13 +10,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from .. import runtime
 from ..chat import Chat
 from ..errors import ChatBusy, ConfigError, HelixError
 from ..origin import Origin
 from ..redaction import redact
 from ..replies import Reply
 from ..running import Running
+from ..runtime import call_soon
 from ..text import printable
 from . import panel_settings, panel_tools, panel_waiting
 from .panel_facts import totals_of
@@ -49,8 +49,8 @@ class Conversation:
         self._before: tuple[str, list[Item]] | None = None  # the thread and turns before the last removal
         self._state: Message = {}  # as the views were told it last
         me = weakref.ref(self)
-        chat.on_change(lambda: runtime.call_soon(_sync, me))
-        runtime.call_soon(_sync, me)
+        chat.on_change(lambda: call_soon(_sync, me))
+        call_soon(_sync, me)
 
     @property
     def busy(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import runtime
+from ..runtime import background_loop
 from ..text import printable
 from .panel_protocol import Message
 from .panel_turns import Item
@@ -15,7 +15,7 @@ LOOK_S = 0.5
 def follow(item: Item, emit: Callable[[Message], None]) -> None:
     """Say what a turn waits for until its answer begins; only for local models. Runs on the loop."""
     if item.running is not None and item.running.asked.connection.kind == "local":
-        runtime.loop().call_later(LOOK_S, _look, item, emit)
+        background_loop().call_later(LOOK_S, _look, item, emit)
 
 
 def _look(item: Item, emit: Callable[[Message], None]) -> None:
@@ -28,4 +28,4 @@ def _look(item: Item, emit: Callable[[Message], None]) -> None:
     if now != item.waits_for:
         item.waits_for = now
         emit({"t": "waits", "id": item.id, "text": now})
-    runtime.loop().call_later(LOOK_S, _look, item, emit)
+    background_loop().call_later(LOOK_S, _look, item, emit)

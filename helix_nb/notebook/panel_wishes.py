@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from .. import runtime
 from ..errors import ChatBusy, ConfigError, HelixError
 from ..replies import Reply
+from ..runtime import call_soon, submit
 from . import panel_settings, panel_threads
 from .panel_files import received
 from .panel_protocol import Message
@@ -31,7 +31,7 @@ class Wishes:
 
     def take(self, message: Message, buffers: Sequence[Any] = ()) -> None:
         """Do what a view asks for, on the background loop."""
-        runtime.call_soon(self._take, message, buffers)
+        call_soon(self._take, message, buffers)
 
     def _take(self, message: Message, buffers: Sequence[Any]) -> None:
         wish = _WISHES.get(str(message.get("do")))
@@ -54,7 +54,7 @@ class Wishes:
             except Exception as error:  # noqa: BLE001 - as in _take
                 self._failed(str(error))
 
-        runtime.submit(guarded())
+        submit(guarded())
 
     def hello(self, message: Message, _: Sequence[Any]) -> None:
         """A view begins, or has missed something: all of it once more, for that view."""
