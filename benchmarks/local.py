@@ -30,7 +30,7 @@ import httpx
 import psutil
 
 import helix_nb as hx
-from helix_nb.config import configure
+from helix_nb.config.registry import configure
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 

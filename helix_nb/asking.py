@@ -8,14 +8,16 @@ from dataclasses import astuple, dataclass, field, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from .config import Connection, aliases, chosen_model, first_answer_note, resolve
+from .config.connection import Connection
+from .config.registry import resolve
+from .config.secrets import refuse_key_names
+from .config.session import aliases, chosen_model, first_answer_note
 from .errors import ConfigError
-from .keys import refuse_key_names
 from .messages import Message, Request
 from .origin import Origin, current_origin, new_id
 from .redaction import redact, redact_data
 from .replies import ToolCall
-from .runtime import run_sync
+from .runtime.loop import run_sync
 
 if TYPE_CHECKING:
     from .schemas import Schema, Tool

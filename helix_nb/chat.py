@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from .asking import Asked, Prompt, asked, system_message, with_first_note
-from .config import Connection
+from .config.connection import Connection
+from .config.secrets import refuse_key_names
 from .errors import ChatBusy, ConfigError
 from .faces import remember
-from .keys import refuse_key_names
 from .origin import Origin, current_origin, new_id
 from .replies import Reply
 from .running import Running

@@ -11,7 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ._version import __version__
-from .config import Connection, default_model, endpoints, resolve
+from .config.connection import Connection
+from .config.registry import endpoints, resolve
+from .config.session import default_model
 from .errors import ConfigError, HelixError
 from .redaction import redact
 from .text import printable

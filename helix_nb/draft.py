@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
-from .config import Connection
+from .config.connection import Connection
 from .errors import HelixError
 from .messages import Request
 from .origin import new_id

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import lru_cache
 
-from .config import Connection
+from .config.connection import Connection
 from .draft import Draft
 from .endpoints.base import Endpoint
 from .errors import HelixError, RateLimited

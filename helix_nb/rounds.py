@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .config import Connection
+from .config.connection import Connection
 from .endpoints.registry import endpoint_for
 from .errors import HelixError, SchemaMismatch
 from .exchange import Watch, exchange

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from .asking import Asked
-from .blocking import interruptible
 from .draft import Draft
 from .errors import HelixError, stopped, told
-from .interrupts import stopping
 from .redaction import redact
 from .replies import Delta, Reply, ToolCall
 from .rounds import MAX_ROUNDS, Outcome, rounds
-from .runtime import WAKE_S, Task
+from .runtime.blocking import interruptible
+from .runtime.interrupts import stopping
+from .runtime.loop import WAKE_S, Task
 
 Finished = Callable[[Outcome | None, Reply], None]
 

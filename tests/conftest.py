@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pages import browser, fresh_page, lab, lacking, loaded, page  # noqa: F401 - fixtures
 
-from helix_nb.runtime import stop
-from helix_nb.session import forget
+from helix_nb.config.session import forget
+from helix_nb.runtime.loop import stop
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")  # a busy machine is no failure

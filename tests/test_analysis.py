@@ -17,7 +17,7 @@ from helix_nb.origin import Origin
 from helix_nb.records import current_log, prices
 from helix_nb.records.totals import Totals, totals
 from helix_nb.replies import Usage
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 KEYS = ["model", "day", "hour", "cell", "notebook", "status", "prompt", "currency", ["model", "day"], None]
 

@@ -78,7 +78,7 @@ def kernel(tmp_path: Path, server: WireServer) -> Iterator[Kernel]:
 
 
 CELLS = [
-    "import os\nimport helix_nb as hx\nfrom helix_nb import config\n%load_ext helix_nb\n%xmode Verbose\nsecret = os.environ['HELIX_API_KEY']\nconfig.configure('helix', retries=0);",
+    "import os\nimport helix_nb as hx\nfrom helix_nb.config.registry import configure\n%load_ext helix_nb\n%xmode Verbose\nsecret = os.environ['HELIX_API_KEY']\nconfigure('helix', retries=0);",
     "%helix",
     "%helix models",
     "hx.use()",

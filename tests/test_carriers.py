@@ -14,7 +14,7 @@ from wire_transcripts import TRANSCRIPTS, Wire
 
 import helix_nb as hx
 from helix_nb.endpoints.carriers import carrier_for
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 CARRIERS = ("aiohttp", "httpx")
 

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import helix_nb as hx
-from helix_nb.runtime import background_loop, run_sync, submit
+from helix_nb.runtime.loop import background_loop, run_sync, submit
 
 CERTIFICATES = Path(__file__).with_name("certificates")
 CARRIERS = ("aiohttp", "httpx")

@@ -15,12 +15,12 @@ from wire_server import Answer, WireServer
 from wire_transcripts import PARIS, ROLE, STOP, say, sse
 
 import helix_nb as hx
-from helix_nb.config import endpoints, resolve
-from helix_nb.connection import PROFILES, Connection
+from helix_nb.config.connection import PROFILES, Connection
+from helix_nb.config.registry import endpoints, resolve
+from helix_nb.config.secrets import Secret
+from helix_nb.config.urls import normalise
 from helix_nb.endpoints import profiles
-from helix_nb.keys import Secret
 from helix_nb.redaction import KeyFilter, redact
-from helix_nb.urls import normalise
 
 CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"
 

@@ -18,7 +18,7 @@ from wire_transcripts import ROLE, STOP, say, sse
 
 import helix_nb as hx
 from helix_nb import redaction
-from helix_nb.runtime import background_loop, stop
+from helix_nb.runtime.loop import background_loop, stop
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_one_server_for_each_loop() -> None:
 FORKING = """
 import os, urllib.request
 from helix_nb import demo
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 url = run_sync(demo.url())
 lives, ends = os.pipe()

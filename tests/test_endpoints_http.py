@@ -18,13 +18,13 @@ from wire_transcripts import COUNT, PARIS, ROLE, STOP, body, say, sse
 
 import helix_nb as hx
 from helix_nb.asking import asked, preview
-from helix_nb.connection import Connection
+from helix_nb.config.connection import Connection
 from helix_nb.endpoints.base import ModelInfo
 from helix_nb.endpoints.failures import agent_key
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.messages import Message, Request
 from helix_nb.replies import Delta
-from helix_nb.runtime import run_sync, submit
+from helix_nb.runtime.loop import run_sync, submit
 
 KEY = "hl-canary-canary-canary-canary"
 ASKED = Request((Message("user", "Where?"),), "m")

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helix_nb.config import Connection, connect
+from helix_nb.config.connection import Connection
+from helix_nb.config.registry import connect
 from helix_nb.endpoints.profiles import encoded, profile_named
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.errors import ConfigError

@@ -12,7 +12,7 @@ import pytest
 from local_models import Reference, plain_mlx_lm
 
 import helix_nb as hx
-from helix_nb.config import configure
+from helix_nb.config.registry import configure
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import helix_nb as hx
-from helix_nb.config import configure
+from helix_nb.config.registry import configure
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_progress import doing

@@ -20,12 +20,12 @@ import psutil
 import pytest
 
 import helix_nb as hx
-from helix_nb.config import configure
+from helix_nb.config.registry import configure
+from helix_nb.config.session import aliases
 from helix_nb.endpoints import mlx_place, tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_workers import _workers
 from helix_nb.faces import prepare
-from helix_nb.session import aliases
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)

@@ -13,7 +13,7 @@ import pytest
 from local_models import Reference, plain_mlx_lm, scripted
 
 import helix_nb as hx
-from helix_nb import config
+from helix_nb.config import registry
 from helix_nb.endpoints import tiny
 from helix_nb.endpoints.mlx import unload
 from helix_nb.endpoints.mlx_workers import loaded
@@ -284,7 +284,7 @@ def test_models_that_fit_side_by_side_stay_loaded(tmp_path: Path, monkeypatch: p
 
     assert held() == ["me/one", "me/two"]
     unload()
-    config.configure("local", memory_bytes=2_000_000)  # one needs 1.48 MB
+    registry.configure("local", memory_bytes=2_000_000)  # one needs 1.48 MB
     assert held() == ["me/two"]
 
 

@@ -15,7 +15,7 @@ import pytest
 from nbclient import NotebookClient
 
 from helix_nb import demo
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 UNKNOWN = 'model "{}" is not available (currently configured: qwen3:8b)'

@@ -12,7 +12,7 @@ from panel_server import PanelServer
 import helix_nb as hx
 from helix_nb.faces import prepare
 from helix_nb.notebook.panel_pace import Pace, interval_s
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 
 @pytest.fixture

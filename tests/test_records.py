@@ -17,15 +17,15 @@ import pytest
 from records_fixtures import begun, demo, ended, record, request
 
 import helix_nb as hx
-from helix_nb.config import connect
+from helix_nb.config.registry import connect
+from helix_nb.config.session import aliases
 from helix_nb.errors import ConfigError
 from helix_nb.messages import Message, Request
 from helix_nb.origin import Origin
 from helix_nb.records import current_log, frames, schema
 from helix_nb.records.place import is_network, wanted
 from helix_nb.replies import ToolCall, Usage
-from helix_nb.runtime import run_sync
-from helix_nb.session import aliases
+from helix_nb.runtime.loop import run_sync
 
 CONTRACT = {
     "id thread_id parent_id": "str",

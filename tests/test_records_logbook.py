@@ -16,7 +16,7 @@ import helix_nb as hx
 from helix_nb.origin import Origin
 from helix_nb.records import current_log, store
 from helix_nb.records.words import Keeping
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 PICTURE = "data:image/png;base64,UElDVFVSRS1CWVRFUy1DQU5BUlk="  # PICTURE-BYTES-CANARY
 

@@ -15,7 +15,7 @@ from records_fixtures import child, output, record, request
 import helix_nb as hx
 from helix_nb.records import current_log
 from helix_nb.records.place import wanted
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 
 def no_file(tmp_path: Path) -> str:

@@ -12,7 +12,7 @@ import pytest
 from records_fixtures import begun, child, demo, output, record, request
 
 from helix_nb.records import current_log, frames
-from helix_nb.runtime import run_sync
+from helix_nb.runtime.loop import run_sync
 
 
 def whole(path: Path) -> sqlite3.Connection:
@@ -144,7 +144,7 @@ asyncio.run(record_all(log, 5))
     [
         "asyncio.run(record(log))",
         "asyncio.run(record(log)); pid = os.fork(); asyncio.run(record(log)); pid and os.waitpid(pid, 0)",
-        "from helix_nb.runtime import run_sync\nrun_sync(record(log))",
+        "from helix_nb.runtime.loop import run_sync\nrun_sync(record(log))",
         "asyncio.run(record(log)); raise SystemExit",
     ],
 )
@@ -160,7 +160,7 @@ def test_what_ends_while_the_interpreter_leaves_is_written(tmp_path: Path) -> No
     path = tmp_path / "log.db"
     code = """
 from records_fixtures import begun, demo, ended, request
-from helix_nb import runtime
+from helix_nb.runtime.loop import submit
 started = __import__("threading").Event()
 async def stream():
     reply = begun()
@@ -170,7 +170,7 @@ async def stream():
         await asyncio.sleep(600)
     finally:
         log.finish(request(), ended(reply, "half", status="interrupted"))
-runtime.submit(stream())
+submit(stream())
 started.wait()
 """
     output(child(code, path), 20)
@@ -185,7 +185,7 @@ def test_a_locked_file_makes_writers_wait_and_readers_read(monkeypatch: pytest.M
     other = sqlite3.connect(log.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     reading = sqlite3.connect(f"{log.path.as_uri()}?mode=ro", uri=True)
-    from helix_nb.runtime import submit
+    from helix_nb.runtime.loop import submit
 
     waiting = submit(record(log, request("late")))
     assert reading.execute("SELECT count(*) FROM exchanges").fetchone() == (1,)

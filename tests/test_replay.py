@@ -16,9 +16,9 @@ import pytest
 from nbclient import NotebookClient
 
 import helix_nb as hx
+from helix_nb.config.session import forget
 from helix_nb.records import replay
 from helix_nb.records.logbook import logbook
-from helix_nb.session import forget
 
 
 class Counting(BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from helix_nb.runtime import run_here, run_sync
+from helix_nb.runtime.loop import run_here, run_sync
 
 
 def script(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -102,9 +102,9 @@ def test_a_script_ends_by_itself() -> None:
     started = time.monotonic()
     done = script("""
         import asyncio
-        from helix_nb import runtime
-        runtime.submit(asyncio.sleep(60))
-        print(runtime.run_sync(asyncio.sleep(0, "answer")))
+        from helix_nb.runtime import loop
+        loop.submit(asyncio.sleep(60))
+        print(loop.run_sync(asyncio.sleep(0, "answer")))
     """)
     assert (done.returncode, done.stdout, done.stderr) == (0, "answer\n", "")
     assert time.monotonic() - started < 20
@@ -168,10 +168,10 @@ def test_a_forked_child_gets_a_loop_of_its_own() -> None:
     """After a fork both processes can ask, and both exit by themselves."""
     done = script("""
         import asyncio, os, sys
-        from helix_nb import runtime
-        assert runtime.run_sync(asyncio.sleep(0, 1)) == 1
+        from helix_nb.runtime import loop
+        assert loop.run_sync(asyncio.sleep(0, 1)) == 1
         child = os.fork()
-        value = runtime.run_sync(asyncio.sleep(0, 2 if child else 3))
+        value = loop.run_sync(asyncio.sleep(0, 2 if child else 3))
         print(value, flush=True)
         if child:
             assert os.waitpid(child, 0)[1] == 0

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 from pandas.api.extensions import register_dataframe_accessor, register_series_accessor
 
-from ..config import Connection
+from ..config.connection import Connection
 from .columns import names
 from .job import Job
 from .limits import Limits

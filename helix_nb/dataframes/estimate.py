@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..records import current_log
 from ..records.batches import recent
-from ..runtime import run_sync
+from ..runtime.loop import run_sync
 from .job import Job
 from .limits import Limits, is_whole
 from .runner import Runner

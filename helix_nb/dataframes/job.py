@@ -6,14 +6,16 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..config import Connection, default_model, first_answer_note, nothing_leaves, resolve
+from ..config.connection import Connection
+from ..config.registry import resolve
+from ..config.session import default_model, first_answer_note, nothing_leaves
 from ..endpoints.listing import standing_in
 from ..endpoints.profiles import profile_named
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin
 from ..records import current_log
-from ..runtime import run_here, run_sync
+from ..runtime.loop import run_here, run_sync
 from .columns import columns, names
 from .limits import Limits
 from .memory import Memory

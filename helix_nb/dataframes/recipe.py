@@ -10,7 +10,8 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..asking import ask_something, asked, system_message
-from ..config import Connection, aliases
+from ..config.connection import Connection
+from ..config.session import aliases
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, HelixError
 from ..messages import Message, Request

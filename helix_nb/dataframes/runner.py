@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded, RateLimited
 from ..gate import Gate, gate_for
 from ..messages import Request

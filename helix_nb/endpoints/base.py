@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..messages import Request
 from ..replies import Delta
 

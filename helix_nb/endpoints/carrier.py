@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
 from ..redaction import redact
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..config import Connection
+from ..config.connection import Connection
 from .carrier import Carrier
 
 

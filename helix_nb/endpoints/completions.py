@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..config import Connection, default_model
+from ..config.connection import Connection
+from ..config.session import default_model
 from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
 from ..messages import Request
 from ..replies import Delta

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import (
     AuthError,
     BadRequest,

@@ -6,7 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ..config import Connection, remember_model
+from ..config.connection import Connection
+from ..config.session import remember_model
 from ..errors import ConfigError, HelixError
 from .base import ModelInfo
 from .failures import agent_key, unreadable

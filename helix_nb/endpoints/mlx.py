@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
-from ..config import Connection, aliases
+from ..config.connection import Connection
+from ..config.session import aliases
 from ..errors import BadRequest, LocalModelError
 from ..messages import Request
 from ..replies import Delta, ToolCallDelta, Usage

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..config import aliases
+from ..config.session import aliases
 from ..errors import LocalModelError
 from . import mlx_place as place
 from .mlx_models import name_of

@@ -13,7 +13,7 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import HelixError
 from .aiohttp_connections import Attempt, Connector, attempt_now, drop
 from .carrier import (

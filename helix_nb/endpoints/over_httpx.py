@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import ConfigError
 from ..redaction import redact
 from . import carrier

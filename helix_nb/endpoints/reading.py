@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import StreamFailed
 from ..replies import Delta
 from .chunks import choice_of, cost_of, pieces_of, usage_of

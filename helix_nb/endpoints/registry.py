@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import weakref
 
-from ..config import Connection
-from ..runtime import at_exit
+from ..config.connection import Connection
+from ..runtime.loop import at_exit
 from .base import Endpoint
 
 _open: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Endpoint]] = weakref.WeakKeyDictionary()

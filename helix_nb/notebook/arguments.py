@@ -15,9 +15,9 @@ from functools import cache
 from json import loads
 from typing import Any, NoReturn
 
-from ..environment import remember_keys
+from ..config.environment import remember_keys
+from ..config.secrets import MISPLACED
 from ..errors import ConfigError
-from ..keys import MISPLACED
 from ..redaction import redact
 from .options import FORMATS, OPTIONS, Option
 

@@ -96,7 +96,7 @@ class HelixMagics(Magics):
 
     @validate("model", "system", "endpoint")
     def _no_key(self, proposal: Any) -> Any:
-        from ..config import resolve
+        from ..config.registry import resolve
         from ..errors import ConfigError
         from .arguments import refuse_keys
 

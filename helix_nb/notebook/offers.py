@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import endpoints, resolve
+from ..config.registry import endpoints, resolve
+from ..config.session import aliases, default_model
 from ..demo import faults
 from ..errors import ConfigError
 from ..records.models import known_models
-from ..session import aliases, default_model
 from .names import NO_PATH
 from .options import FORMATS
 

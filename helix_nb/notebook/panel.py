@@ -14,11 +14,11 @@ import traitlets
 from IPython.core.getipython import get_ipython
 
 from ..chat import Chat
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import ConfigError
 from ..markdown.style import CODE, LAYOUT
 from ..running import Running
-from ..runtime import call_soon, run_sync, submit
+from ..runtime.loop import call_soon, run_sync, submit
 from .panel_files import File
 from .panel_protocol import Message
 from .panel_state import Conversation

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from ..runtime import background_loop
+from ..runtime.loop import background_loop
 
 TICK_S = 0.05
 BYTES_PER_S = 40_000

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..chat import Chat
-from ..config import Connection, default_model, endpoints, resolve
+from ..config.connection import Connection
+from ..config.registry import endpoints, resolve
+from ..config.session import default_model
 from ..endpoints.base import ModelInfo
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, HelixError

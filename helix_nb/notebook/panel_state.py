@@ -16,7 +16,7 @@ from ..origin import Origin
 from ..redaction import redact
 from ..replies import Reply
 from ..running import Running
-from ..runtime import call_soon
+from ..runtime.loop import call_soon
 from ..text import printable
 from . import panel_settings, panel_tools, panel_waiting
 from .panel_facts import totals_of

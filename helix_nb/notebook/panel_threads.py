@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..chat import Chat
-from ..config import endpoints
+from ..config.registry import endpoints
 from ..errors import ConfigError
 from ..text import printable
 from ..turns import turns_of

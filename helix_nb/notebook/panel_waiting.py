@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..runtime import background_loop
+from ..runtime.loop import background_loop
 from ..text import printable
 from .panel_protocol import Message
 from .panel_turns import Item

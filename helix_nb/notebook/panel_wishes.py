@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ChatBusy, ConfigError, HelixError
 from ..replies import Reply
-from ..runtime import call_soon, submit
+from ..runtime.loop import call_soon, submit
 from . import panel_settings, panel_threads
 from .panel_files import received
 from .panel_protocol import Message

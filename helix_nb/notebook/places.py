@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import config
+from ..config import registry
 from ..errors import ConfigError, HelixError
 from ..text import printable
 from .surface import surface
@@ -27,8 +27,8 @@ def status(session: NotebookSession) -> None:
 
 def use(session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """Set the session's model and endpoint, and print them."""
-    model = config.aliases().get(words[0], words[0]) if words else None
-    print(printable(repr(config.use(model, found.endpoint))))
+    model = registry.aliases().get(words[0], words[0]) if words else None
+    print(printable(repr(registry.use(model, found.endpoint))))
     settings = session.defaults
     if (settings.model and model) or (settings.endpoint and found.endpoint):
         print("(%config HelixMagics sets another for cells; it comes first there.)")
@@ -40,9 +40,9 @@ def connect(session: NotebookSession, found: argparse.Namespace, words: list[str
         raise ConfigError("%helix connect needs a URL, such as https://app.tryhelix.ai.")
     settings = {"profile": found.profile, "app_id": found.app_id, "model": found.model}
     settings = {name: value for name, value in settings.items() if value is not None}
-    keyless = found.key_env or found.no_key or words[0] in config.RESERVED
-    key = None if keyless else _asked_key(session, config.server(words[0]).hostname, forced=found.ask_key)
-    made = config.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
+    keyless = found.key_env or found.no_key or words[0] in registry.RESERVED
+    key = None if keyless else _asked_key(session, registry.server(words[0]).hostname, forced=found.ask_key)
+    made = registry.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
     hint = f"key from {made.key_source}" if made.has_key else "no key"
     print(printable(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
 
@@ -56,7 +56,7 @@ def models(_session: NotebookSession, _found: argparse.Namespace, words: list[st
 
 def alias(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """List the aliases, set one, or forget one."""
-    known = config.aliases()
+    known = registry.aliases()
     if not words:
         lines = [f"{name} = {model}" for name, model in sorted(known.items())]
         print(printable("\n".join(lines) or "No aliases yet: %helix alias NAME MODEL sets one."))
@@ -75,21 +75,21 @@ def unload(_session: NotebookSession, _found: argparse.Namespace, words: list[st
     """End the processes of local models."""
     from ..endpoints.mlx_workers import unload as end
 
-    freed = end(config.aliases().get(words[0], words[0]) if words else None)
+    freed = end(registry.aliases().get(words[0], words[0]) if words else None)
     print(printable(f"unloaded: {', '.join(freed)}" if freed else "No local model was loaded."))
 
 
 def _where(session: NotebookSession) -> list[str]:
     try:
-        connection = config.resolve(session.defaults.endpoint)
+        connection = registry.resolve(session.defaults.endpoint)
     except HelixError as error:
         return [f"endpoint: {error}"]
-    model = session.defaults.model or config.default_model(connection) or "chosen by the endpoint"
+    model = session.defaults.model or registry.default_model(connection) or "chosen by the endpoint"
     key = f"key from {connection.key_source}" if connection.has_key else "no key"
     return [
         f"endpoint: {connection.name} ({connection.base_url}, {key})",
         f"model: {model}",
-        f"endpoints: {', '.join(config.endpoints())}",
+        f"endpoints: {', '.join(registry.endpoints())}",
     ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..chat import Chat
-from ..config import aliases
+from ..config.session import aliases
 from ..errors import ConfigError
 from .arguments import Options, cell_options
 from .context import Attached, attach, is_picture

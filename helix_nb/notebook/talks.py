@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Connection
+from ..config.connection import Connection
 from ..errors import ConfigError
 from .names import NO_PATH
 from .session import DEFAULT, turns

@@ -12,9 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from ..config import aliases
+from ..config.session import aliases, first_time
 from ..errors import ConfigError
-from ..session import first_time
 from .process import is_alive, this_process
 from .rows import microseconds
 from .schema import STATUSES

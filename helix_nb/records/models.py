@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..config import Connection, resolve
-from ..runtime import run_sync
+from ..config.connection import Connection
+from ..config.registry import resolve
+from ..runtime.loop import run_sync
 
 if TYPE_CHECKING:
     import pandas as pd

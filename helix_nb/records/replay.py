@@ -16,14 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import nothing_leaves
+from ..config.session import nothing_leaves
 from ..errors import ConfigError, ReplayMiss
 from ..messages import Request
 from ..replies import Delta
 from .differences import differences, likeness
 
 if TYPE_CHECKING:
-    from ..config import Connection
+    from ..config.connection import Connection
     from ..endpoints.base import Endpoint, ModelInfo
     from .recordings import Recording, Source
     from .store import Log

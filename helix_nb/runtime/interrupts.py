@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from .errors import stopped
+from ..errors import stopped
 
 _awaited: dict[int, Callable[[], object]] = {}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
-from .errors import ConfigError
-from .redaction import redact
+from ..errors import ConfigError
+from ..redaction import redact
 
 API_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/v1")
 UNDER_API = ("openrouter.ai",)  # serves its API at /api/v1 only; Helix's /api/v1 means its /v1

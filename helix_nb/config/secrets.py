@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from .errors import ConfigError
-from .redaction import MASK, remember
+from ..errors import ConfigError
+from ..redaction import MASK, remember
 
 # Parameters that could only be a key; whatever a call is given is sent, and kept in the log.
 KEY_NAMES = frozenset({"api_key", "apikey", "authorization", "key"})

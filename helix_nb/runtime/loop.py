@@ -15,8 +15,8 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from ..errors import HelixError, stopped
 from .blocking import Daemons, interruptible
-from .errors import HelixError, stopped
 from .interrupts import stopping
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any
 
-from .errors import ConfigError
-from .keys import Secret
-from .redaction import remember
+from ..errors import ConfigError
+from ..redaction import remember
+from .secrets import Secret
 
 PROFILES = ("openai", "helix", "demo")
 CARRIERS = ("aiohttp", "httpx", None)

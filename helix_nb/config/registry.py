@@ -12,11 +12,11 @@ import os
 from typing import Any
 from urllib.parse import SplitResult
 
+from ..errors import ConfigError
+from ..redaction import KeyFilter, redact, redact_data
 from .connection import Connection, text_or_none, with_settings
 from .environment import HELIX_ROOT, helix, profile_of, remember_keys
-from .errors import ConfigError
-from .keys import MISPLACED, Secret, refuse_key_names
-from .redaction import KeyFilter, redact, redact_data
+from .secrets import MISPLACED, Secret, refuse_key_names
 from .session import (
     Defaults,
     aliases,

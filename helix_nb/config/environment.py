@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from ..errors import ConfigError
+from ..redaction import remember
 from .connection import Connection
-from .errors import ConfigError
-from .keys import Secret
-from .redaction import remember
+from .secrets import Secret
 from .session import first_time
 from .urls import normalise, origin, split
 
