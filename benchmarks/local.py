@@ -31,10 +31,10 @@ import psutil
 
 import helix_nb as hx
 from helix_nb.config.registry import configure
-from helix_nb.endpoints import tiny
-from helix_nb.endpoints.mlx import unload
+from helix_nb.endpoints.local import tiny_model
+from helix_nb.endpoints.local.endpoint import unload
 
-SHAPE = tiny.Shape(layers=3, hidden=128, heads=2, key_value_heads=1, context_length=8192)
+SHAPE = tiny_model.Shape(layers=3, hidden=128, heads=2, key_value_heads=1, context_length=8192)
 TURNS, ANSWER_TOKENS = 20, 24
 PROMPTS, BATCH_TOKENS = 32, 32
 SERVER_AT_ONCE = 8  # mlx_lm.server resets connections at 32 at once
@@ -168,7 +168,7 @@ def lag_ms(work: Callable[[], object]) -> float:
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     os.environ["HELIX_NB_LOG"] = str(Path(tempfile.mkdtemp()) / "log.db")
-    model = str(tiny.build(Path(tempfile.mkdtemp()) / "model", SHAPE))
+    model = str(tiny_model.build(Path(tempfile.mkdtemp()) / "model", SHAPE))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {rounds} rounds\n")
 
     reused, fresh = conversation(model, rounds, reuse=True), conversation(model, rounds, reuse=False)

@@ -27,7 +27,7 @@ _PUBLIC = {
     "astream": "faces",
     "batch": "dataframes.history",
     "compare": "records.analysis",
-    "connect": "config",
+    "connect": "config.registry",
     "latency": "records.analysis",
     "log": "records.frames",
     "logbook": "records.logbook",
@@ -36,7 +36,7 @@ _PUBLIC = {
     "stream": "faces",
     "transcript": "records.frames",
     "usage": "records.analysis",
-    "use": "config",
+    "use": "config.registry",
 }
 _ERRORS = (
     "AuthError",

@@ -198,7 +198,7 @@ def _tiny_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _tiny(options: argparse.Namespace) -> int:
-    from .endpoints.tiny import build
+    from .endpoints.local.tiny_model import build
 
     print(build(options.directory))
     print("Random weights: it answers gibberish, for trying out local models.", file=sys.stderr)

@@ -93,7 +93,7 @@ def with_first_note(made: Asked) -> Asked:
 
 def preview(made: Asked) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
-    from .endpoints.completions import asked_at
+    from .endpoints.openai.endpoint import asked_at
     from .endpoints.registry import endpoint_for
 
     async def wire() -> dict[str, Any]:

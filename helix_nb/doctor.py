@@ -69,7 +69,7 @@ def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterat
     about = where.get(connection.kind, f"{connection.base_url}, {key}{model}")
     yield Finding(redact(f"{'*' if current else ' '} {connection.name}: {about}"))
     if connection.kind == "local":
-        from .endpoints.mlx_platform import obstacle
+        from .endpoints.local.support import obstacle
 
         yield Finding(f"    {obstacle() or 'MLX is installed and runs here'}")
     elif not offline:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from helix_nb.endpoints import tiny
+from helix_nb.endpoints.local import tiny_model
 
 Reference = Callable[..., dict[str, Any]]
 FINAL = "<|final|>"
@@ -35,13 +35,15 @@ def scripted(path: Path, *scripts: Sequence[str], thinking: bool = False) -> Pat
 
     pieces = [piece for script in scripts for piece in script]
     marks = ["<think>", "</think>"] if thinking else []
-    tokenizer = tiny.train_tokenizer(tiny.TEXT, [*dict.fromkeys([*marks, *pieces, FINAL])])
-    shape = tiny.Shape(layers=1, hidden=512, heads=4)
-    weights = dict(tiny.random_weights(shape, tokenizer, 0))
+    tokenizer = tiny_model.train_tokenizer(tiny_model.TEXT, [*dict.fromkeys([*marks, *pieces, FINAL])])
+    shape = tiny_model.Shape(layers=1, hidden=512, heads=4)
+    weights = dict(tiny_model.random_weights(shape, tokenizer, 0))
     for name in weights:
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             weights[name] = np.zeros_like(weights[name])
-    words = np.random.default_rng(1).normal(0, 1, (tiny.len_of(tokenizer), shape.hidden)).astype(np.float32)
+    words = (
+        np.random.default_rng(1).normal(0, 1, (tiny_model.len_of(tokenizer), shape.hidden)).astype(np.float32)
+    )
     following = np.zeros_like(words)
     for start, script in zip(("\n", FINAL), scripts, strict=False):
         ids = [tokenizer.encode(start).ids[-1], *(tokenizer.token_to_id(piece) for piece in script)]
@@ -49,8 +51,8 @@ def scripted(path: Path, *scripts: Sequence[str], thinking: bool = False) -> Pat
             following[token] += words[last]
     weights["model.embed_tokens.weight"], weights["lm_head.weight"] = words, following
     path.mkdir(parents=True)
-    tiny.write(
-        path, tokenizer, tiny.config_of(shape, tokenizer, tied=False), weights, template=TOOLS_TEMPLATE
+    tiny_model.write(
+        path, tokenizer, tiny_model.config_of(shape, tokenizer, tied=False), weights, template=TOOLS_TEMPLATE
     )
     return path
 

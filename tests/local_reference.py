@@ -60,8 +60,8 @@ def build(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusals(order: dict[str, Any]) -> dict[str, Any]:
-    from helix_nb.endpoints.mlx_download import Refused
-    from helix_nb.endpoints.mlx_load import load
+    from helix_nb.endpoints.local.worker.download import Refused
+    from helix_nb.endpoints.local.worker.load import load
 
     said: dict[str, str | None] = {}
     for folder in order["load"]:

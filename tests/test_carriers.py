@@ -13,7 +13,7 @@ from wire_server import Answer, WireServer
 from wire_transcripts import TRANSCRIPTS, Wire
 
 import helix_nb as hx
-from helix_nb.endpoints.carriers import carrier_for
+from helix_nb.endpoints.transports import carrier_for
 from helix_nb.runtime.loop import run_sync
 
 CARRIERS = ("aiohttp", "httpx")

@@ -19,7 +19,7 @@ from helix_nb.config.connection import PROFILES, Connection
 from helix_nb.config.registry import endpoints, resolve
 from helix_nb.config.secrets import Secret
 from helix_nb.config.urls import normalise
-from helix_nb.endpoints import profiles
+from helix_nb.endpoints.openai import profiles
 from helix_nb.redaction import KeyFilter, redact
 
 CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"

@@ -20,7 +20,7 @@ import helix_nb as hx
 from helix_nb.asking import asked, preview
 from helix_nb.config.connection import Connection
 from helix_nb.endpoints.base import ModelInfo
-from helix_nb.endpoints.failures import agent_key
+from helix_nb.endpoints.openai.errors import agent_key
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.messages import Message, Request
 from helix_nb.replies import Delta

@@ -11,7 +11,7 @@ import pytest
 
 from helix_nb.config.connection import Connection
 from helix_nb.config.registry import connect
-from helix_nb.endpoints.profiles import encoded, profile_named
+from helix_nb.endpoints.openai.profiles import encoded, profile_named
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.errors import ConfigError
 from helix_nb.messages import Message, Request

@@ -33,11 +33,11 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LIBRARIES = {
     "pandas": ("records", "dataframes", "notebook"),
-    "aiohttp": ("endpoints",),
-    "httpx": ("endpoints",),
+    "aiohttp": ("endpoints/transports",),
+    "httpx": ("endpoints/transports",),
     "IPython": ("notebook", "__init__"),
-    "mlx": ("endpoints/mlx_", "endpoints/tiny"),
-    "mlx_lm": ("endpoints/mlx_", "endpoints/tiny"),
+    "mlx": ("endpoints/local/worker", "endpoints/local/tiny_model"),
+    "mlx_lm": ("endpoints/local/worker", "endpoints/local/tiny_model"),
     "ipywidgets": ("notebook",),
     "anywidget": ("notebook",),
     "sqlite3": ("records",),

@@ -13,8 +13,8 @@ from local_models import Reference, plain_mlx_lm
 
 import helix_nb as hx
 from helix_nb.config.registry import configure
-from helix_nb.endpoints import tiny
-from helix_nb.endpoints.mlx import unload
+from helix_nb.endpoints.local import tiny_model
+from helix_nb.endpoints.local.endpoint import unload
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -33,7 +33,7 @@ def reference() -> Iterator[Reference]:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The tiny model that ships, with random weights."""
-    yield str(tiny.build(tmp_path_factory.mktemp("tiny")))
+    yield str(tiny_model.build(tmp_path_factory.mktemp("tiny")))
     unload()
 
 

@@ -15,9 +15,9 @@ import pytest
 
 import helix_nb as hx
 from helix_nb.config.registry import configure
-from helix_nb.endpoints import tiny
-from helix_nb.endpoints.mlx import unload
-from helix_nb.endpoints.mlx_progress import doing
+from helix_nb.endpoints.local import tiny_model
+from helix_nb.endpoints.local.endpoint import unload
+from helix_nb.endpoints.local.progress import doing
 from helix_nb.faces import prepare
 
 if find_spec("mlx_lm") is None:
@@ -93,7 +93,7 @@ def entry(name: str, data: bytes) -> dict[str, object]:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A Hub that the worker's client is pointed to, and an empty cache."""
-    with Hub(tiny.build(tmp_path / "model")) as server:
+    with Hub(tiny_model.build(tmp_path / "model")) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))

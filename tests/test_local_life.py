@@ -22,9 +22,9 @@ import pytest
 import helix_nb as hx
 from helix_nb.config.registry import configure
 from helix_nb.config.session import aliases
-from helix_nb.endpoints import mlx_place, tiny
-from helix_nb.endpoints.mlx import unload
-from helix_nb.endpoints.mlx_workers import _workers
+from helix_nb.endpoints.local import place, tiny_model
+from helix_nb.endpoints.local.endpoint import unload
+from helix_nb.endpoints.local.pool import _workers
 from helix_nb.faces import prepare
 
 if find_spec("mlx_lm") is None:
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.local
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The tiny model that ships, with random weights."""
-    yield str(tiny.build(tmp_path_factory.mktemp("tiny")))
+    yield str(tiny_model.build(tmp_path_factory.mktemp("tiny")))
     unload()
 
 
@@ -62,7 +62,7 @@ def gone(pid: int) -> bool:
 KERNEL = """
     import os, signal, sys, time
     import helix_nb as hx
-    from helix_nb.endpoints.mlx_workers import _workers
+    from helix_nb.endpoints.local.pool import _workers
 
     def ask(prompt="Hello", **params):
         return hx.ask(prompt, endpoint="local", model=sys.argv[1], **params)
@@ -105,7 +105,11 @@ def test_kill_9_in_mid_stream_is_an_error_with_the_text_so_far(model: str) -> No
 
 def test_a_long_prompt_that_is_stopped_frees_the_model_and_is_counted(tmp_path: Path) -> None:
     """Stopped before its first token, a request has its prompt's length; the next waits for no more of it."""
-    slow = str(tiny.build(tmp_path / "slow", tiny.Shape(layers=6, hidden=512, heads=8, context_length=8192)))
+    slow = str(
+        tiny_model.build(
+            tmp_path / "slow", tiny_model.Shape(layers=6, hidden=512, heads=8, context_length=8192)
+        )
+    )
     short = asked(slow, "Hello", max_tokens=1).usage.prompt_tokens
     running = prepare("word " * 1500, endpoint="local", model=slow, max_tokens=5).begin()
     while not running.reply.usage.prompt_tokens:
@@ -122,7 +126,7 @@ def test_a_long_prompt_that_is_stopped_frees_the_model_and_is_counted(tmp_path: 
 
 def test_a_batch_does_not_load_a_broken_model_for_each_row(tmp_path: Path) -> None:
     """All rows have the sentence of the first try; asked by itself, the model is tried again."""
-    model = tiny.build(tmp_path / "m")
+    model = tiny_model.build(tmp_path / "m")
     weights = (model / "model.safetensors").read_bytes()
     (model / "model.safetensors").write_bytes(weights[:600])
     frame = pd.DataFrame({"n": range(60)})
@@ -130,8 +134,8 @@ def test_a_batch_does_not_load_a_broken_model_for_each_row(tmp_path: Path) -> No
     assert set(answers["answer_status"]) == {"error"}
     assert answers["answer_error"].str.contains("are damaged or incomplete; download it again").all()
     (worker,) = (worker for worker in _workers.values() if worker.shown == str(model))
-    assert worker.log.name in {log.name for log in mlx_place.folder().iterdir()}
-    started = [log for log in mlx_place.folder().iterdir() if log.name.startswith(worker.log.name[:-12])]
+    assert worker.log.name in {log.name for log in place.folder().iterdir()}
+    started = [log for log in place.folder().iterdir() if log.name.startswith(worker.log.name[:-12])]
     assert len(started) == 1
     (model / "model.safetensors").write_bytes(weights)
     assert asked(str(model), "Hello", max_tokens=3).status == "ok"
@@ -169,7 +173,7 @@ def test_a_model_is_unloaded_by_any_of_its_names(model: str, monkeypatch: pytest
 
 def test_models_that_hang_are_ended_side_by_side(model: str, tmp_path: Path) -> None:
     """Processes that do not end by themselves take one second together, not one each."""
-    others = [str(tiny.build(tmp_path / name)) for name in ("a", "b")]
+    others = [str(tiny_model.build(tmp_path / name)) for name in ("a", "b")]
     for name in (model, *others):
         asked(name, "Hello", max_tokens=3)
         os.kill(_workers[name, None].process.pid, signal.SIGSTOP)
@@ -182,7 +186,7 @@ def test_a_worker_starts_whatever_became_of_its_surroundings(model: str, tmp_pat
     """A long path, numpy's numbers as settings, and a temporary folder tidied away stop no model."""
     unload()
     configure("local", memory_bytes=np.int64(10**12), cache_bytes=np.float32(1e6))
-    shutil.rmtree(mlx_place.folder())
+    shutil.rmtree(place.folder())
     deep = tmp_path.joinpath(*["x" * 90] * 4)
     deep.parent.mkdir(parents=True)
     shutil.copytree(model, deep)

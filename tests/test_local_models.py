@@ -14,9 +14,9 @@ from local_models import Reference, plain_mlx_lm, scripted
 
 import helix_nb as hx
 from helix_nb.config import registry
-from helix_nb.endpoints import tiny
-from helix_nb.endpoints.mlx import unload
-from helix_nb.endpoints.mlx_workers import loaded
+from helix_nb.endpoints.local import tiny_model
+from helix_nb.endpoints.local.endpoint import unload
+from helix_nb.endpoints.local.pool import loaded
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -65,7 +65,8 @@ def test_a_character_split_over_tokens_arrives_whole(tmp_path: Path) -> None:
 def tiny_bytes(text: str) -> list[str]:
     """The byte-level tokens of a character."""
     return [
-        tiny.train_tokenizer(tiny.TEXT).id_to_token(i) for i in tiny.train_tokenizer(["x"]).encode(text).ids
+        tiny_model.train_tokenizer(tiny_model.TEXT).id_to_token(i)
+        for i in tiny_model.train_tokenizer(["x"]).encode(text).ids
     ]
 
 
@@ -96,7 +97,7 @@ def test_a_model_without_tools_says_so(tmp_path: Path) -> None:
         return "noon"
 
     with pytest.raises(hx.BadRequest, match="cannot call tools: its chat template knows none"):
-        asked(tiny.build(tmp_path / "m"), tools=[now])
+        asked(tiny_model.build(tmp_path / "m"), tools=[now])
 
 
 def test_a_schema_is_followed_validated_and_repaired(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_caches_of_other_kinds_are_as_exact(
     config: dict[str, Any], reused: bool, tmp_path: Path, reference: Reference
 ) -> None:
     """Where caches cannot be batched, forget their beginning, or cannot be cut, answers are right."""
-    model = tiny.build(tmp_path / "m")
+    model = tiny_model.build(tmp_path / "m")
     reference(build=str(model), config={**config, "eos_token_id": 2})
     chat = hx.Chat(str(model), endpoint="local", max_tokens=15)
     messages: list[dict[str, str]] = []
@@ -190,7 +191,7 @@ def test_caches_of_other_kinds_are_as_exact(
 
 def test_what_is_wrong_with_a_model_is_one_sentence(tmp_path: Path, reference: Reference) -> None:
     """Each way to be no usable model has its own words, none of them a traceback."""
-    good = tiny.build(tmp_path / "good")
+    good = tiny_model.build(tmp_path / "good")
 
     def broken(name: str, file: str, change: Any) -> str:
         folder = tmp_path / name
@@ -237,7 +238,7 @@ def test_what_is_wrong_with_a_model_is_one_sentence(tmp_path: Path, reference: R
 
 def test_templates_may_refuse_messages(tmp_path: Path) -> None:
     """A template's own complaint is passed on; the worker goes on answering."""
-    model = tiny.build(tmp_path / "m")
+    model = tiny_model.build(tmp_path / "m")
     path = model / "tokenizer_config.json"
     words = json.loads(path.read_text())
     words["chat_template"] = (
@@ -257,7 +258,7 @@ def test_cached_models_work_offline_and_others_say_so(
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = tmp_path / "hub" / "models--me--tiny"
-    tiny.build(folder / "snapshots" / ("a" * 40))
+    tiny_model.build(folder / "snapshots" / ("a" * 40))
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("a" * 40)
     reply = hx.ask("Hi", endpoint="local", model="me/tiny", max_tokens=3)
@@ -273,7 +274,7 @@ def test_models_that_fit_side_by_side_stay_loaded(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("one", "two"):
         folder = tmp_path / f"models--me--{name}"
-        tiny.build(folder / "snapshots" / ("a" * 40))
+        tiny_model.build(folder / "snapshots" / ("a" * 40))
         (folder / "refs").mkdir()
         (folder / "refs" / "main").write_text("a" * 40)
 

@@ -14,8 +14,8 @@ import pytest
 from local_models import Reference, plain_mlx_lm, scripted
 
 import helix_nb as hx
-from helix_nb.endpoints import tiny
-from helix_nb.endpoints.mlx import unload
+from helix_nb.endpoints.local import tiny_model
+from helix_nb.endpoints.local.endpoint import unload
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -86,7 +86,7 @@ def test_code_that_a_tokenizer_brings_is_not_run_and_nobody_is_asked(
     tmp_path: Path, reference: Reference
 ) -> None:
     """A kind of model that only mlx-lm knows, whose files name their own Python, answers without it."""
-    model = tiny.build(tmp_path / "m")
+    model = tiny_model.build(tmp_path / "m")
     (model / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass T: pass\n")
     config = {**INTERNLM2, "auto_map": {"AutoConfig": "evil.T"}}
     reference(build=str(model), config=config)
@@ -99,7 +99,7 @@ def test_code_that_a_tokenizer_brings_is_not_run_and_nobody_is_asked(
 
 def test_a_token_that_nobody_can_read_ends_one_answer_alone(tmp_path: Path, reference: Reference) -> None:
     """A token beyond the tokenizer's is an error for the request that met it; its neighbours go on."""
-    model = tiny.build(tmp_path / "m")
+    model = tiny_model.build(tmp_path / "m")
     words = json.loads((model / "tokenizer.json").read_text())
     steps = [
         ("Replace", {"pattern": {"String": "\u2581"}, "content": " "}),
@@ -126,7 +126,7 @@ def test_a_recurrent_state_takes_in_nothing_of_its_neighbours(tmp_path: Path, re
     """Prompts of different lengths, asked at once of models with recurrent layers, are answered as alone."""
     prompts = [f"Row {i}: " + "what does it say? " * (i % 3 + 1) for i in range(6)]
     for config in (MAMBA, JAMBA):
-        model = str(tiny.build(tmp_path / config["model_type"]))
+        model = str(tiny_model.build(tmp_path / config["model_type"]))
         reference(build=model, config=config)
 
         async def together(model: str = model) -> list[str]:
@@ -174,7 +174,7 @@ def test_a_name_that_means_another_folder_is_another_model(
 
 def test_settings_of_a_model_that_make_no_sense_are_left_out(tmp_path: Path) -> None:
     """What generation_config.json recommends and nobody may ask for does not fail every answer."""
-    model = tiny.build(tmp_path / "m")
+    model = tiny_model.build(tmp_path / "m")
     for wrong in ({"top_k": 100_000}, {"top_k": 5.5, "temperature": True}, {"top_p": 7, "min_p": "x"}):
         (model / "generation_config.json").write_text(json.dumps({"do_sample": True, **wrong}))
         assert asked(model, max_tokens=3).status == "ok"

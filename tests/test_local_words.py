@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import helix_nb as hx
-from helix_nb.endpoints import mlx_models
-from helix_nb.endpoints.mlx_platform import obstacle_on
-from helix_nb.endpoints.mlx_request import job_of
-from helix_nb.endpoints.mlx_text import Marks, Sections
+from helix_nb.endpoints.local import models
+from helix_nb.endpoints.local.request import job_of
+from helix_nb.endpoints.local.support import obstacle_on
+from helix_nb.endpoints.local.worker.sections import Marks, Sections
 from helix_nb.messages import Message, Request
 
 MARKS = Marks("<think>", "</think>", "<call>", "</call>")
@@ -108,10 +108,10 @@ def test_a_folder_wins_over_an_alias_over_a_hub_id(tmp_path: Path) -> None:
     """Names are looked up in that order, and what is none of them is refused with the known ones."""
     (tmp_path / "mine").mkdir()
     aliases = {"short": "owner/name", "mine": "owner/other"}
-    assert mlx_models.name_of("mine", aliases) == str(tmp_path / "mine")
-    assert mlx_models.name_of("short", aliases) == "owner/name"
-    assert mlx_models.name_of("qwen3:8b", aliases) == "mlx-community/Qwen3-8B-4bit"
-    assert mlx_models.name_of("some/model-4bit", aliases) == "some/model-4bit"
+    assert models.name_of("mine", aliases) == str(tmp_path / "mine")
+    assert models.name_of("short", aliases) == "owner/name"
+    assert models.name_of("qwen3:8b", aliases) == "mlx-community/Qwen3-8B-4bit"
+    assert models.name_of("some/model-4bit", aliases) == "some/model-4bit"
     for name, sentence in (
         ("./missing", "does not exist"),
         ("/nowhere/model", "does not exist"),
@@ -123,12 +123,12 @@ def test_a_folder_wins_over_an_alias_over_a_hub_id(tmp_path: Path) -> None:
         ("a/" + "x" * 300, "is no local model"),
     ):
         with pytest.raises(hx.LocalModelError, match=sentence):
-            mlx_models.name_of(name, aliases)
+            models.name_of(name, aliases)
 
 
 def test_the_default_model_grows_with_the_memory() -> None:
     """One table decides, and any machine finds something in it."""
-    chosen = [mlx_models.default_model(memory * mlx_models.GB) for memory in (4, 8, 16, 32, 64, 512)]
+    chosen = [models.default_model(memory * models.GB) for memory in (4, 8, 16, 32, 64, 512)]
     assert chosen[0] == chosen[1] == "mlx-community/Llama-3.2-3B-Instruct-4bit"
     assert len(dict.fromkeys(chosen)) == 4
 
@@ -182,17 +182,17 @@ def test_one_broken_model_in_the_cache_hides_no_other(
 
 def test_a_model_is_whole_when_all_that_its_index_names_is_there(tmp_path: Path) -> None:
     """Without an index, or with one nobody can read, any file of weights will do."""
-    assert not mlx_models.whole(tmp_path)
+    assert not models.whole(tmp_path)
     parts = [tmp_path / f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
     parts[0].write_bytes(b"x")
-    assert mlx_models.whole(tmp_path)
+    assert models.whole(tmp_path)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": parts[0].name, "b": parts[1].name}}))
-    assert not mlx_models.whole(tmp_path)
+    assert not models.whole(tmp_path)
     parts[1].write_bytes(b"x")
-    assert mlx_models.whole(tmp_path)
+    assert models.whole(tmp_path)
     index.write_text("[]")
-    assert mlx_models.whole(tmp_path)
+    assert models.whole(tmp_path)
 
 
 def test_the_memory_a_model_needs_is_estimated_from_any_config(tmp_path: Path) -> None:
@@ -200,21 +200,21 @@ def test_the_memory_a_model_needs_is_estimated_from_any_config(tmp_path: Path) -
     sizes = {"num_hidden_layers": 32, "num_attention_heads": 32, "head_dim": 128, "hidden_size": 4096}
     for heads, bytes_ in (([2, 8], 8), (8, 8), ("8", 32), (None, 32)):
         (tmp_path / "config.json").write_text(json.dumps({**sizes, "num_key_value_heads": heads}))
-        assert mlx_models.size_of(tmp_path).cache_bytes == 2 * 2 * 32 * bytes_ * 128 * 8192
+        assert models.size_of(tmp_path).cache_bytes == 2 * 2 * 32 * bytes_ * 128 * 8192
 
 
 def test_a_containers_memory_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where cgroups leave less than the machine has, a model must fit into that."""
-    monkeypatch.setattr(mlx_models, "_CGROUPS", tmp_path)
-    machine = mlx_models.memory_of_machine()
-    assert machine > mlx_models.GB
+    monkeypatch.setattr(models, "_CGROUPS", tmp_path)
+    machine = models.memory_of_machine()
+    assert machine > models.GB
     (tmp_path / "memory.max").write_text("max\n")
-    assert mlx_models.memory_of_machine() == machine
+    assert models.memory_of_machine() == machine
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("500000000\n")
-    assert mlx_models.memory_of_machine() == 500_000_000
+    assert models.memory_of_machine() == 500_000_000
     (tmp_path / "memory.max").write_text("400000000\n")
-    assert mlx_models.memory_of_machine() == 400_000_000
+    assert models.memory_of_machine() == 400_000_000
 
 
 def test_windows_is_told_so_by_every_way_in() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helix_nb.endpoints.sse import Event, Splitter, Stray
-from helix_nb.endpoints.thinking import ThinkSplitter
+from helix_nb.endpoints.openai.sse import Event, Splitter, Stray
+from helix_nb.endpoints.openai.thinking import ThinkSplitter
 from helix_nb.errors import StreamFailed
 
 HOSTILE = st.lists(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..config.connection import Connection
 from ..config.registry import resolve
 from ..config.session import default_model, first_answer_note, nothing_leaves
-from ..endpoints.listing import standing_in
-from ..endpoints.profiles import profile_named
+from ..endpoints.openai.model_list import standing_in
+from ..endpoints.openai.profiles import profile_named
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin

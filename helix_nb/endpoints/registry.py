@@ -32,10 +32,10 @@ def endpoint_for(connection: Connection) -> Endpoint:
 
 def _make(connection: Connection) -> Endpoint:
     if connection.kind == "local":
-        from .mlx import LocalEndpoint
+        from .local.endpoint import LocalEndpoint
 
         return LocalEndpoint(connection)
-    from .completions import Completions
+    from .openai.endpoint import Completions
 
     return Completions(connection)
 

@@ -105,7 +105,7 @@ def _short(said: str) -> str:
 def _waiting(running: Running) -> str:
     asked, busy = running.asked, None
     if asked.connection.kind == "local":
-        from ..endpoints.mlx_progress import doing
+        from ..endpoints.local.progress import doing
 
         busy = doing()
     waiting = f"waiting for {asked.connection.name}"

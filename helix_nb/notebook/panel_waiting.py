@@ -19,7 +19,7 @@ def follow(item: Item, emit: Callable[[Message], None]) -> None:
 
 
 def _look(item: Item, emit: Callable[[Message], None]) -> None:
-    from ..endpoints.mlx_progress import doing
+    from ..endpoints.local.progress import doing
 
     if not item.pending or item.reply.text or item.reply.reasoning:
         item.waits_for = ""

@@ -73,7 +73,7 @@ def alias(_session: NotebookSession, found: argparse.Namespace, words: list[str]
 
 def unload(_session: NotebookSession, _found: argparse.Namespace, words: list[str]) -> None:
     """End the processes of local models."""
-    from ..endpoints.mlx_workers import unload as end
+    from ..endpoints.local.pool import unload as end
 
     freed = end(registry.aliases().get(words[0], words[0]) if words else None)
     print(printable(f"unloaded: {', '.join(freed)}" if freed else "No local model was loaded."))

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError
-from ..messages import Message, Request
-from .numbers import spelled
+from ...errors import ConfigError
+from ...messages import Message, Request
+from .body import spelled
 
 MIB = 1024 * 1024
 FILLER = "You are a helpful assistant."

@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..config.session import aliases
-from ..errors import LocalModelError
-from . import mlx_place as place
-from .mlx_models import name_of
-from .mlx_process import Worker
+from ...config.session import aliases
+from ...errors import LocalModelError
+from . import place
+from .models import name_of
+from .process import Worker
 
 FAILED_FOR_S = 10.0
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
-from ..config.connection import Connection
-from ..config.session import default_model
-from ..errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
-from ..messages import Request
-from ..replies import Delta
-from .base import ModelInfo
-from .carrier import Carrier, Response, silent
-from .carriers import carrier_for
-from .failures import agent_key, failure, list_models, web_page
-from .listing import models_in, standing_in
+from ...config.connection import Connection
+from ...config.session import default_model
+from ...errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
+from ...messages import Request
+from ...replies import Delta
+from ..base import ModelInfo
+from ..transports import carrier_for
+from ..transports.base import Carrier, Response, silent
+from .answer_reader import AnswerReader
+from .errors import agent_key, failure, list_models, web_page
+from .model_list import models_in, standing_in
 from .profiles import body_of, encoded, profile_named
-from .reading import AnswerReader
 from .sse import Splitter
 
 MOST_ERROR_BYTES = 64 * 1024
@@ -174,7 +174,7 @@ class Completions:
         )
 
     def _headers(self) -> dict[str, str]:
-        from .._version import __version__
+        from ..._version import __version__
 
         return {
             "User-Agent": f"helix-nb/{__version__}",
@@ -188,7 +188,7 @@ class Completions:
     async def _base_url(self) -> str:
         if self.connection.kind != "demo":
             return self.connection.base_url
-        from .. import demo
+        from ... import demo
 
         return await demo.url()
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
-from .mlx_download import Refused, Say, download, first_line
-from .mlx_models import GB, config_of, context_length, memory_of_machine, size_of
-from .mlx_request import checked
+from ....errors import ConfigError
+from ..models import GB, config_of, context_length, memory_of_machine, size_of
+from ..request import checked
+from .download import Refused, Say, download, first_line
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 

@@ -12,9 +12,9 @@ import ssl
 from collections.abc import Mapping
 from typing import Protocol
 
-from ..config.connection import Connection
-from ..errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
-from ..redaction import redact
+from ...config.connection import Connection
+from ...errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
+from ...redaction import redact
 
 KEEP_IDLE_S = 30.0  # most servers hang up on an idle connection after 5 to 75 seconds
 

@@ -6,11 +6,11 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ..config.connection import Connection
-from ..config.session import remember_model
-from ..errors import ConfigError, HelixError
-from .base import ModelInfo
-from .failures import agent_key, unreadable
+from ...config.connection import Connection
+from ...config.session import remember_model
+from ...errors import ConfigError, HelixError
+from ..base import ModelInfo
+from .errors import agent_key, unreadable
 
 _ID = ("id", "name", "model")
 _CONTEXT = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import LocalModelError
+from ...errors import LocalModelError
 
 CARD = """# A tiny model with random weights
 
@@ -61,8 +61,8 @@ def build(directory: str | Path, shape: Shape | None = None, *, seed: int = 0) -
             cannot be made.
 
     >>> import tempfile
-    >>> from helix_nb.endpoints import tiny
-    >>> path = tiny.build(tempfile.mkdtemp())
+    >>> from helix_nb.endpoints.local import tiny_model
+    >>> path = tiny_model.build(tempfile.mkdtemp())
     >>> sorted(file.name for file in path.iterdir())[:2]
     ['README.md', 'config.json']
     """

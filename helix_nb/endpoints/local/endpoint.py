@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
-from ..config.connection import Connection
-from ..config.session import aliases
-from ..errors import BadRequest, LocalModelError
-from ..messages import Request
-from ..replies import Delta, ToolCallDelta, Usage
-from .base import ModelInfo
-from .mlx_models import (
+from ...config.connection import Connection
+from ...config.session import aliases
+from ...errors import BadRequest, LocalModelError
+from ...messages import Request
+from ...replies import Delta, ToolCallDelta, Usage
+from ..base import ModelInfo
+from .models import (
     cached_models,
     default_model,
     describe,
@@ -27,10 +27,10 @@ from .mlx_models import (
     name_of,
     size_of,
 )
-from .mlx_platform import obstacle
-from .mlx_process import Event, Worker
-from .mlx_request import job_of
-from .mlx_workers import loaded, unload, worker_for
+from .pool import loaded, unload, worker_for
+from .process import Event, Worker
+from .request import job_of
+from .support import obstacle
 
 __all__ = ["LocalEndpoint", "unload"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .mlx_models import GB
+from .models import GB
 
 _doing: dict[str, str] = {}
 _bars: dict[str, Any] = {}

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..replies import ToolCallDelta, Usage
+from ...replies import ToolCallDelta, Usage
 
 MOST_TOKENS = 2**53  # of one answer; sums of more would not fit the log, nor a column of frames
 

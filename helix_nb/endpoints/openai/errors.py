@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..config.connection import Connection
-from ..errors import (
+from ...config.connection import Connection
+from ...errors import (
     AuthError,
     BadRequest,
     ConfigError,
@@ -25,8 +25,8 @@ from ..errors import (
     StreamFailed,
     UnknownModel,
 )
-from ..redaction import redact
-from .complaints import Complaint
+from ...redaction import redact
+from .error_body import Complaint
 from .waiting import retry_after_s
 
 _UNLISTED = "; hx.models() lists what it does."

@@ -13,10 +13,10 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
-from ..config.connection import Connection
-from ..errors import HelixError
-from .aiohttp_connections import Attempt, Connector, attempt_now, drop
-from .carrier import (
+from ...config.connection import Connection
+from ...errors import HelixError
+from .aiohttp_connector import Attempt, Connector, attempt_now, drop
+from .base import (
     BAD_HEADER,
     KEEP_IDLE_S,
     hung_up,

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import ConfigError
-from ..messages import Message, Request
-from .numbers import spelled
+from ...errors import ConfigError
+from ...messages import Message, Request
+from ..openai.body import spelled
 
 PARAMS = (
     *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logit_bias"),

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import LocalModelError
-from .base import ModelInfo
+from ...errors import LocalModelError
+from ..base import ModelInfo
 
 GB = 1_000_000_000
 

@@ -34,8 +34,8 @@ import time
 import traceback
 from typing import Any, TextIO
 
-from .mlx_download import Refused, first_line
-from .mlx_models import memory_of_machine
+from ..models import memory_of_machine
+from .download import Refused, first_line
 
 PARENT_CHECK_S = 1.0
 Commands = queue.SimpleQueue[dict[str, Any]]
@@ -84,11 +84,11 @@ def main() -> None:
 
 
 def _serve(line: Line, commands: Commands) -> None:
-    from .mlx_load import load
+    from .load import load
 
     order = commands.get()
     loaded = load(order["model"], order.get("revision"), order.get("memory_bytes"), line.say)
-    from .mlx_engine import Engine
+    from .engine import Engine
 
     engine = Engine(loaded, order.get("cache_bytes") or memory_of_machine() // 8)
     line.say("ready", model=loaded.name)

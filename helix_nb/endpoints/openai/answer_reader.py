@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from ..config.connection import Connection
-from ..errors import StreamFailed
-from ..replies import Delta
+from ...config.connection import Connection
+from ...errors import StreamFailed
+from ...replies import Delta
 from .chunks import choice_of, cost_of, pieces_of, usage_of
-from .complaints import Complaint
-from .failures import failure_inside, unreadable, web_page
+from .error_body import Complaint
+from .errors import failure_inside, unreadable, web_page
 from .sse import MAX_EVENT_BYTES, Event, Stray
 from .thinking import ThinkSplitter
 

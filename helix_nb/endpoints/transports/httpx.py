@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 
-from ..config.connection import Connection
-from ..errors import ConfigError
-from ..redaction import redact
-from . import carrier
-from .carrier import (
+from ...config.connection import Connection
+from ...errors import ConfigError
+from ...redaction import redact
+from . import base
+from .base import (
     KEEP_IDLE_S,
     hung_up,
     no_connection,
@@ -164,7 +164,7 @@ def _explained(
         return unreachable(connection, f"{error}{THROUGH_PROXY}" if proxied else error)
     if isinstance(error, _UNUSABLE):
         header = isinstance(error, httpx.LocalProtocolError | UnicodeError)
-        return unsendable(connection, carrier.BAD_HEADER if header else error)
+        return unsendable(connection, base.BAD_HEADER if header else error)
     if not isinstance(error, httpx.HTTPError | OSError):
         return error
     unreadable = isinstance(error, httpx.RemoteProtocolError) and not _silently_gone(error)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
 WHOLE = frozenset(
     {"max_tokens", "max_completion_tokens", "seed", "n", "top_k", "top_logprobs", "min_tokens", "num_ctx"}

@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import mlx_place as place
-from . import mlx_progress as progress
-from .mlx_models import GB
+from . import place, progress
+from .models import GB
 
 END_S = 1.0  # how long a worker may take to end by itself
-_BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from helix_nb.endpoints.mlx_worker import main; main()"
+_MAIN = "helix_nb.endpoints.local.worker.main"
+_BOOT = f"import sys; sys.path.append(sys.argv.pop(1)); from {_MAIN} import main; main()"
 # By name: Windows, where no local model runs, imports this too and has not all of them.
 _MEMORY_SIGNALS = ("SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS")
 
@@ -126,7 +126,7 @@ class Worker:
             self.hang_up()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        root = Path(__file__).resolve().parents[2]
+        root = Path(__file__).resolve().parents[3]
         with self.log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - this interpreter, our own module
                 [sys.executable, "-P", "-c", _BOOT, str(root)],

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from ..config.connection import Connection
-from .carrier import Carrier
+from ...config.connection import Connection
+from .base import Carrier
 
 
 def carrier_for(connection: Connection, url: str) -> Carrier:
@@ -15,10 +15,10 @@ def carrier_for(connection: Connection, url: str) -> Carrier:
     direct = _direct(url)
     wanted = connection.settings.get("carrier") or ("aiohttp" if direct else "httpx")
     if wanted == "aiohttp" and find_spec("aiohttp") is not None:
-        from .over_aiohttp import AiohttpCarrier
+        from .aiohttp import AiohttpCarrier
 
         return AiohttpCarrier(connection)
-    from .over_httpx import HttpxCarrier
+    from .httpx import HttpxCarrier
 
     return HttpxCarrier(connection, proxied=not direct)
 

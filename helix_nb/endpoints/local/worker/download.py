@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .mlx_models import whole
+from ..models import whole
 
 Say = Callable[..., None]
 

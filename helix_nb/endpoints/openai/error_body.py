@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..redaction import redact
-from ..text import printable
+from ...redaction import redact
+from ...text import printable
 
 MOST_CHARACTERS = 300
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)

@@ -18,11 +18,11 @@ import mlx.core as mx
 from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import make_prompt_cache
 
-from .mlx_download import first_line
-from .mlx_job import Job
-from .mlx_load import Loaded
-from .mlx_prefix import Prefixes, always_cuts, takes_padding
-from .mlx_solo import SoloGenerator
+from .download import first_line
+from .generation import Job
+from .load import Loaded
+from .prompt_cache import Prefixes, always_cuts, takes_padding
+from .single_generator import SoloGenerator
 
 BATCH = 32
 PREFILL_BATCH = 8
