@@ -25,11 +25,12 @@ from statistics import median
 from typing import Any
 
 from helix_nb.messages import Message, Request
-from helix_nb.records import Log, rows
-from helix_nb.records.opening import open_store
-from helix_nb.records.place import Place
-from helix_nb.records.schema import EXCHANGE_FIELDS
-from helix_nb.records.words import Keeping
+from helix_nb.records.storage import rows
+from helix_nb.records.storage.content import Keeping
+from helix_nb.records.storage.location import Place
+from helix_nb.records.storage.log import Log
+from helix_nb.records.storage.log_file import open_store
+from helix_nb.records.storage.schema import EXCHANGE_FIELDS
 from helix_nb.replies import Reply, Usage
 
 INSERTS = 2048

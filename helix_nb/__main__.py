@@ -113,7 +113,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .records.frames import log
+    from .records.reading.frames import log
 
     print(f"> {PROMPT}", flush=True)
     _say(PROMPT, system=SYSTEM)

@@ -96,8 +96,8 @@ def _sentence(error: HelixError) -> str:
 
 
 def _log() -> Finding:
-    from .records.opening import obstacle
-    from .records.place import wanted
+    from .records.storage.location import wanted
+    from .records.storage.log_file import obstacle
 
     place = wanted()
     if not place.kept:

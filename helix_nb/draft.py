@@ -12,7 +12,7 @@ from .config.connection import Connection
 from .errors import HelixError
 from .messages import Request
 from .origin import new_id
-from .records.prices import cost_of
+from .records.pricing import cost_of
 from .redaction import KeyFilter, redact
 from .replies import Delta, Reply, Status, ToolCall, ToolCallDelta, Usage
 

@@ -15,7 +15,7 @@ from .endpoints.base import Endpoint
 from .errors import HelixError, TruncatedReply
 from .gate import gate_for
 from .messages import Request
-from .records import Log
+from .records.storage.log import Log
 from .replies import Delta, Reply
 
 # What it returns is awaited: a slow reader slows the server, never the loop.

@@ -15,7 +15,8 @@ from .endpoints.registry import endpoint_for
 from .errors import HelixError, SchemaMismatch
 from .exchange import Watch, exchange
 from .messages import Message, Request
-from .records import current_log, replaying
+from .records.replay.player import replaying
+from .records.storage.log import current_log
 from .redaction import redact_data
 from .replies import Reply, ToolCall
 

@@ -16,7 +16,7 @@ from .messages import Message
 from .replies import Reply
 
 if TYPE_CHECKING:
-    from .records.threads import Thread
+    from .records.reading.threads import Thread
 
 
 @dataclass(frozen=True, slots=True)

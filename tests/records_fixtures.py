@@ -13,14 +13,14 @@ from typing import Any
 
 from helix_nb.messages import Message, Request
 from helix_nb.origin import Origin
-from helix_nb.records import Log
+from helix_nb.records.storage.log import Log
 from helix_nb.replies import Reply, Usage
 
 # What a child process starts with: `record(log, n)` writes n exchanges, as the flow does.
 SCRIPT = """
 import asyncio, os, sys, time
 from records_fixtures import record, record_all
-from helix_nb.records import current_log
+from helix_nb.records.storage.log import current_log
 log = current_log()
 """
 

@@ -14,8 +14,9 @@ from records_fixtures import begun, demo, ended, record, request
 
 import helix_nb as hx
 from helix_nb.origin import Origin
-from helix_nb.records import current_log, prices
-from helix_nb.records.totals import Totals, totals
+from helix_nb.records import pricing
+from helix_nb.records.reading.totals import Totals, totals
+from helix_nb.records.storage.log import current_log
 from helix_nb.replies import Usage
 from helix_nb.runtime.loop import run_sync
 
@@ -182,16 +183,16 @@ def test_prices_go_by_url_and_model_and_never_price_the_unknown() -> None:
         table[patterns[0]] = {"input": 9.0, "output": 9.0}
         table[patterns[1]] = {"input": 1.0, "output": 2.0, "currency": "EUR"}
         table[patterns[2]] = {"input": 1.0, "output": 2.0, "cached": 0.5}
-        assert prices.cost_of("https://a/v1", "qwen2", usage) == (2.0, "EUR", "user")
-        assert prices.cost_of("https://a/v1", "qwen3:8b", usage) == (pytest.approx(1.8), "USD", "user")
-        assert prices.cost_of("https://b/v1", "qwen3:8b", usage)[0] == pytest.approx(13.5)
-        assert prices.cost_of("https://a/v1", "qwen3:8b", Usage()) == (None, None, None)
-        assert prices.cost_of("https://a/v1", "qwen3:8b", Usage(), 0.7, "USD") == (0.7, "USD", "server")
+        assert pricing.cost_of("https://a/v1", "qwen2", usage) == (2.0, "EUR", "user")
+        assert pricing.cost_of("https://a/v1", "qwen3:8b", usage) == (pytest.approx(1.8), "USD", "user")
+        assert pricing.cost_of("https://b/v1", "qwen3:8b", usage)[0] == pytest.approx(13.5)
+        assert pricing.cost_of("https://a/v1", "qwen3:8b", Usage()) == (None, None, None)
+        assert pricing.cost_of("https://a/v1", "qwen3:8b", Usage(), 0.7, "USD") == (0.7, "USD", "server")
     finally:
         for each in patterns:
             del table[each]
-    assert prices.cost_of("https://a/v1", "gpt-4o", usage) == (None, None, None)
-    assert prices.cost_of("https://a/v1", "gpt-4o", usage, 0.7) == (0.7, "USD", "server")
+    assert pricing.cost_of("https://a/v1", "gpt-4o", usage) == (None, None, None)
+    assert pricing.cost_of("https://a/v1", "gpt-4o", usage, 0.7) == (0.7, "USD", "server")
 
 
 @pytest.mark.parametrize(
@@ -220,10 +221,10 @@ def test_published_prices_go_by_url_only() -> None:
     """With genai-prices a known API is priced; the same model name on another server is not."""
     version = pytest.importorskip("genai_prices").__version__
     usage = Usage(1000, 100)
-    cost, currency, source = prices.cost_of("https://api.openai.com/v1", "gpt-4o", usage)
+    cost, currency, source = pricing.cost_of("https://api.openai.com/v1", "gpt-4o", usage)
     assert cost == pytest.approx(0.0035) and (currency, source) == ("USD", f"genai-prices {version}")
-    assert prices.cost_of("https://app.tryhelix.ai/v1", "gpt-4o", usage) == (None, None, None)
-    assert prices.cost_of("http://127.0.0.1:8000/v1", "deepseek-r1:32b", usage) == (None, None, None)
+    assert pricing.cost_of("https://app.tryhelix.ai/v1", "gpt-4o", usage) == (None, None, None)
+    assert pricing.cost_of("http://127.0.0.1:8000/v1", "deepseek-r1:32b", usage) == (None, None, None)
 
 
 def test_a_frame_can_be_priced_again() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import helix_nb as hx
 from helix_nb.dataframes.accessor import job
 from helix_nb.errors import RowsFailed
-from helix_nb.records import current_log
+from helix_nb.records.storage.log import current_log
 
 QUIET: dict[str, Any] = {"model": "m", "progress": False}
 DTYPES = {

@@ -16,7 +16,7 @@ from wire_transcripts import ROLE, chunk, say, sse
 
 import helix_nb as hx
 from helix_nb.dataframes.runner import GROUP
-from helix_nb.records import Log, current_log
+from helix_nb.records.storage.log import Log, current_log
 
 ROWS = pd.DataFrame({"n": range(2 * GROUP)})
 EQUAL = pd.DataFrame({"n": ["same"] * (2 * GROUP)})

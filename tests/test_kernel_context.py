@@ -104,7 +104,7 @@ def test_an_attachment_is_stored_once(kernel: KernelSession, okay: SlowServer) -
     """Two exchanges with the same attachment share its text in the log; the prompt only names it."""
     kernel.run("%helix ask -a double -- first\n%helix ask -a double -- second")
     code = (
-        "from helix_nb.records import current_log\n"
+        "from helix_nb.records.storage.log import current_log\n"
         'current_log().read(lambda c: c.execute("SELECT count(*) FROM attachments WHERE '
         "instr(data, 'Double a number')\").fetchone()[0])"
     )

@@ -22,8 +22,10 @@ from helix_nb.config.session import aliases
 from helix_nb.errors import ConfigError
 from helix_nb.messages import Message, Request
 from helix_nb.origin import Origin
-from helix_nb.records import current_log, frames, schema
-from helix_nb.records.place import is_network, wanted
+from helix_nb.records.reading import frames
+from helix_nb.records.storage import schema
+from helix_nb.records.storage.location import is_network, wanted
+from helix_nb.records.storage.log import current_log
 from helix_nb.replies import ToolCall, Usage
 from helix_nb.runtime.loop import run_sync
 
@@ -453,8 +455,8 @@ def test_where_locks_cannot_be_trusted_each_kernel_has_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a network file system kernels write side by side, and `all` reads all their files."""
-    from helix_nb.records.place import Place
-    from helix_nb.records.store import Log
+    from helix_nb.records.storage.location import Place
+    from helix_nb.records.storage.log import Log
 
     path = tmp_path / "net" / "log.db"
     one, two = Log(Place(path=path, alone=True)), Log(Place(path=path, alone=True))

@@ -13,7 +13,7 @@ from records_fixtures import begun, demo, ended, request
 
 import helix_nb as hx
 from helix_nb.origin import Origin
-from helix_nb.records.store import current_log
+from helix_nb.records.storage.log import current_log
 from helix_nb.runtime.loop import run_sync
 
 

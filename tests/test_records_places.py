@@ -13,8 +13,8 @@ import pytest
 from records_fixtures import child, output, record, request
 
 import helix_nb as hx
-from helix_nb.records import current_log
-from helix_nb.records.place import wanted
+from helix_nb.records.storage.location import wanted
+from helix_nb.records.storage.log import current_log
 from helix_nb.runtime.loop import run_sync
 
 

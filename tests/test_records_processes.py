@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from records_fixtures import begun, child, demo, output, record, request
 
-from helix_nb.records import current_log, frames
+from helix_nb.records.reading import frames
+from helix_nb.records.storage.log import current_log
 from helix_nb.runtime.loop import run_sync
 
 

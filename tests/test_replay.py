@@ -17,8 +17,8 @@ from nbclient import NotebookClient
 
 import helix_nb as hx
 from helix_nb.config.session import forget
-from helix_nb.records import replay
 from helix_nb.records.logbook import logbook
+from helix_nb.records.replay import player
 
 
 class Counting(BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ def server() -> Iterator[str]:
     hx.connect(url, name="counting", retries=0)
     logbook.prices["http://127.0.0.1*", "*"] = {"input": 1.0, "output": 2.0}
     yield url
-    replay.choose(None)
+    player.choose(None)
     del logbook.prices["http://127.0.0.1*", "*"]
     httpd.shutdown()
     thread.join()
@@ -315,7 +315,7 @@ def test_a_damaged_cassette_names_its_line(tmp_path: Path) -> None:
         with pytest.raises(hx.ConfigError, match=r"Line 2 of .*bad\.jsonl is no exported exchange"):
             hx.ask("a", endpoint="demo")
     finally:
-        replay.choose(None)
+        player.choose(None)
 
 
 NOTEBOOK = [

@@ -11,7 +11,7 @@ from batch_server import BatchServer
 from panel_server import PanelServer
 
 import helix_nb as hx
-from helix_nb.records.threads import thread_of
+from helix_nb.records.reading.threads import thread_of
 from helix_nb.turns import turns_of
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..records import current_log
-from ..records.batches import recent
+from ..records.storage.batches import recent
+from ..records.storage.log import current_log
 from ..runtime.loop import run_sync
 from .job import Job
 from .limits import Limits, is_whole

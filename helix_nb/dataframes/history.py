@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError
-from ..records import current_log
-from ..records.batches import rows_of
+from ..records.storage.batches import rows_of
+from ..records.storage.log import current_log
 from .columns import DTYPES
 from .job import check_name
 

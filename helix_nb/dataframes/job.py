@@ -14,7 +14,7 @@ from ..endpoints.openai.profiles import profile_named
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin
-from ..records import current_log
+from ..records.storage.log import current_log
 from ..runtime.loop import run_here, run_sync
 from .columns import columns, names
 from .limits import Limits

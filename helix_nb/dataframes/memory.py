@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..records import Log
-from ..records.store import keeping
+from ..records.storage.log import Log, keeping
 from ..replies import Reply
 from .outcome import Outcome, answered
 from .plan import NOT_ASKED, Plan

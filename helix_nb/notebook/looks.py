@@ -19,7 +19,7 @@ def log(_session: NotebookSession, found: argparse.Namespace, words: list[str]) 
     if words and not words[0].isdecimal():
         raise ConfigError(f"%helix log takes a number of rows, not {words[0]!r}.")
     last = int(words[0]) if words else None
-    from ..records.frames import log as rows
+    from ..records.reading.frames import log as rows
 
     return rows(
         found.scope or "kernel",
@@ -34,8 +34,8 @@ def log(_session: NotebookSession, found: argparse.Namespace, words: list[str]) 
 def usage(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
     """Tokens and cost by a column."""
     by = words[0] if words else "model"
-    from ..records.analysis import usage as summed
-    from ..records.frames import log as rows
+    from ..records.reading.analysis import usage as summed
+    from ..records.reading.frames import log as rows
 
     frame = None
     if found.scope or found.since:

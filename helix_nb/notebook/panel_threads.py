@@ -13,14 +13,14 @@ from ..text import printable
 from ..turns import turns_of
 
 if TYPE_CHECKING:
-    from ..records.threads import Thread
+    from ..records.reading.threads import Thread
 
 SETTINGS = ("temperature", "top_p", "max_tokens")  # those of its parameters that a panel shows
 
 
 async def recent(search: str) -> list[dict[str, str]]:
     """The newest conversations whose words match: id, title, and when."""
-    from ..records.threads import recent_threads
+    from ..records.reading.threads import recent_threads
 
     found = await asyncio.to_thread(recent_threads, search)
     return [
@@ -35,7 +35,7 @@ async def recent(search: str) -> list[dict[str, str]]:
 
 async def read(thread_id: str) -> Thread:
     """A conversation as its last exchange left it; ConfigError when the log has none."""
-    from ..records.threads import thread_of
+    from ..records.reading.threads import thread_of
 
     thread = await asyncio.to_thread(thread_of, thread_id)
     if thread is None:

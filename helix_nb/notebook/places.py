@@ -99,8 +99,8 @@ def _chats(session: NotebookSession) -> list[str]:
 
 
 def _asked() -> list[str]:
-    from ..records import current_log
-    from ..records.totals import totals
+    from ..records.reading.totals import totals
+    from ..records.storage.log import current_log
 
     try:
         log, so_far = current_log(), totals()

@@ -61,7 +61,7 @@ def resumed(name: str) -> Chat:
     Raises:
         ConfigError: the log holds no finished exchange of a chat of that name.
     """
-    from ..records.threads import newest_thread
+    from ..records.reading.threads import newest_thread
 
     thread = newest_thread({"chat": name})
     if thread is None:

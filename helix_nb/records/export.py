@@ -11,11 +11,11 @@ from typing import IO, Any
 import pandas as pd
 
 from ..errors import ConfigError
-from .filters import FROM_WITH_TEXT, Filter, prepare
-from .frames import column, typed
-from .recordings import rows_of, to_line
-from .schema import COLUMNS
-from .store import Log
+from .reading.filters import FROM_WITH_TEXT, Filter, prepare
+from .reading.frames import column, typed
+from .replay.cassettes import rows_of, to_line
+from .storage.log import Log
+from .storage.schema import COLUMNS
 
 PORTION = 50_000
 FORMATS = (".jsonl", ".parquet", ".csv")
@@ -107,7 +107,7 @@ def _portions(connection: sqlite3.Connection, wanted: Filter) -> Iterator[pd.Dat
 
 
 def _iso(us: int | None) -> str | None:
-    from .rows import moment
+    from .storage.rows import moment
 
     at = moment(us)
     return None if at is None else at.isoformat()

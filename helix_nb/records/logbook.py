@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from . import replay as replaying
-from . import store
-from .filters import since_us
-from .place import wanted as place
-from .prices import PriceTable, prices
-from .store import current_log
+from .pricing import PriceTable, prices
+from .reading.filters import since_us
+from .replay import player as replaying
+from .storage import log
+from .storage.location import wanted as place
+from .storage.log import current_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,11 +62,11 @@ class Logbook:
         HELIX_NB_LOG_TEXT=off does the same from the start. What was not stored cannot be replayed,
         and a batch cannot resume from it.
         """
-        return store.keeping().text
+        return log.keeping().text
 
     @text.setter
     def text(self, stored: bool) -> None:
-        store.keep_as(replace(store.keeping(), text=bool(stored)))
+        log.keep_as(replace(log.keeping(), text=bool(stored)))
 
     @property
     def redact(self) -> Callable[[str], str] | None:
@@ -82,13 +82,13 @@ class Logbook:
         'Write to [mail]'
         >>> hx.logbook.redact = None
         """
-        return store.keeping().redact
+        return log.keeping().redact
 
     @redact.setter
     def redact(self, function: Callable[[str], str] | None) -> None:
         if function is not None and not callable(function):
             raise ConfigError("logbook.redact takes a function from text to text, or None.")
-        store.keep_as(replace(store.keeping(), redact=function))
+        log.keep_as(replace(log.keeping(), redact=function))
 
     def replay(self, mode: str | None = None, source: str | os.PathLike[str] | None = None) -> str:
         """Answer from what was recorded instead of asking; returns the mode that holds from now on.
@@ -135,7 +135,7 @@ class Logbook:
         True
         """
         from .export import export
-        from .grouping import wanted_of
+        from .reading.grouping import wanted_of
 
         target = Path(path).expanduser()
         export(current_log(), target, wanted_of({"scope": scope} | filters))
@@ -164,7 +164,7 @@ class Logbook:
         >>> hx.logbook.forget(reply.exchange_id)
         1
         """
-        from .forgetting import forget
+        from .storage.deletion import forget
 
         named = {
             "e.id = ?": _name("id", getattr(id, "exchange_id", id)),
@@ -190,7 +190,7 @@ class Logbook:
         Raises:
             ConfigError: neither was given, or it makes no sense.
         """
-        from .forgetting import bytes_of, forget, shrink
+        from .storage.deletion import bytes_of, forget, shrink
 
         if older_than is None and max_size is None:
             raise ConfigError('Say what to prune: older_than="90d" or max_size="500 MB".')
@@ -219,8 +219,8 @@ class Logbook:
         >>> hx.logbook.info().replay
         'off'
         """
-        from .forgetting import size_bytes
-        from .rows import moment
+        from .storage.deletion import size_bytes
+        from .storage.rows import moment
 
         log = current_log()
         facts = log.read(

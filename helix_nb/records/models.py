@@ -58,6 +58,6 @@ def known_models(endpoint: str | None = None) -> list[str]:
 def _frame(models: Iterable[ModelInfo]) -> pd.DataFrame:
     """The models of an endpoint: id, size_bytes, quantization, context_length, note."""
     rows = [tuple(getattr(model, name) for name in MODEL_COLUMNS) for model in models]
-    from .frames import typed
+    from .reading.frames import typed
 
     return typed(rows, MODEL_COLUMNS)

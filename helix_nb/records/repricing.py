@@ -8,7 +8,7 @@ import pandas as pd
 
 from ..errors import ConfigError
 from ..replies import Usage
-from .prices import Cost, cost_of
+from .pricing import Cost, cost_of
 
 NEEDED = ("base_url", "model", "model_requested", "prompt_tokens", "completion_tokens", "cached_tokens")
 PRICED = ("cost", "currency", "cost_source")

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..messages import Message, Request, tool_call
-from ..replies import Reply, Usage
-from .opening import Store
-from .words import Keeping, hash_of, plain, to_json, with_references
+from ...messages import Message, Request, tool_call
+from ...replies import Reply, Usage
+from .content import Keeping, hash_of, plain, to_json, with_references
+from .log_file import Store
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

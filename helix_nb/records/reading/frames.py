@@ -10,11 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ConfigError
+from ...errors import ConfigError
+from ..storage.log import Log, current_log
+from ..storage.schema import COLUMNS, TEXT_COLUMNS
 from . import conversation
 from .filters import FROM, FROM_WITH_TEXT, STATUS, Filter, filter_of, prepare
-from .schema import COLUMNS, TEXT_COLUMNS
-from .store import Log, current_log
 
 BLOCK_ROWS = 1000
 TRANSCRIPT_COLUMNS = {

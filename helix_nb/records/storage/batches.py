@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from ..replies import Reply
-from .opening import Store
-from .process import is_alive
+from ...replies import Reply
+from .log_file import Store
+from .processes import is_alive
 from .rows import reply_of
 
 VARIABLES = 500  # SQLite takes at least 999 in one statement

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, HelixError
-from .opening import BUSY_TIMEOUT_S, explained
-from .store import Log
-from .warning import warn
+from ...errors import ConfigError, HelixError
+from ..warning import warn
+from .log import Log
+from .log_file import BUSY_TIMEOUT_S, explained
 
 CHECKPOINT_WAIT_S = 2.0
 Condition = tuple[str, Sequence[Any]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from ..storage.log import current_log
 from .filters import FROM, UNKNOWN_USAGE, filter_of, prepare
-from .store import current_log
 
 
 @dataclass(frozen=True, slots=True)

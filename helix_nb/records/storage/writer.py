@@ -18,10 +18,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
-from .jobs import Job, Jobs, Unwatched, tell, waited
-from .opening import LogProblem, Store, explained, open_memory, open_store
-from .place import Place
-from .warning import warn
+from ..warning import warn
+from .location import Place
+from .log_file import LogProblem, Store, explained, open_memory, open_store
+from .queue import Job, Jobs, Unwatched, tell, waited
 
 FORK_WAIT_S = 5.0
 # What is wrong with one job alone: the file takes the next one.

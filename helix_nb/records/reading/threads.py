@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..messages import Message
-from ..replies import Reply
-from .batches import replies
+from ...messages import Message
+from ...replies import Reply
+from ..storage.batches import replies
+from ..storage.log import current_log
 from .conversation import ancestors, asked, exchange_rows
 from .filters import Filter, filter_of, prepare
-from .store import current_log
 
 _RECENT = """
 SELECT e.thread_id, count(*), max(e.started_at), min(e.number), coalesce(e.model, e.model_requested, '')

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ConfigError
-from .aggregate import selected, summed
+from ...errors import ConfigError
+from ..storage.log import current_log
 from .frames import frame_of
 from .grouping import TOKENS, keys_of, unknown_usage, wanted_of, with_keys, with_text
-from .store import current_log
+from .sums import selected, summed
 
 COUNTED = ("ok", "truncated", "interrupted", "error", "lost")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

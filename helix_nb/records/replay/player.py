@@ -16,17 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config.session import nothing_leaves
-from ..errors import ConfigError, ReplayMiss
-from ..messages import Request
-from ..replies import Delta
+from ...config.session import nothing_leaves
+from ...errors import ConfigError, ReplayMiss
+from ...messages import Request
+from ...replies import Delta
 from .differences import differences, likeness
 
 if TYPE_CHECKING:
-    from ..config.connection import Connection
-    from ..endpoints.base import Endpoint, ModelInfo
-    from .recordings import Recording, Source
-    from .store import Log
+    from ...config.connection import Connection
+    from ...endpoints.base import Endpoint, ModelInfo
+    from ..storage.log import Log
+    from .cassettes import Recording, Source
 
 MODES = ("off", "reuse", "only")
 
@@ -96,7 +96,7 @@ class Player:
         )
 
     def _source(self, log: Log) -> Source:
-        from .recordings import Cassette, Logged
+        from .cassettes import Cassette, Logged
 
         if self._path is None:
             return Logged(log)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from .opening import Store
+from .log_file import Store
 
 GROUP_JOBS = 100  # in one transaction: with more, those who wait for it wait longer than it saves
 GROUP_S = 0.25

@@ -6,8 +6,8 @@ import json
 import sqlite3
 from typing import Any
 
+from ..storage.content import with_attachments
 from .filters import STATUS, prepare
-from .words import with_attachments
 
 _COLUMNS = (
     f"e.id, e.thread_id, e.parent_id, {STATUS} AS status, coalesce(e.model, e.model_requested) AS model, "

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ConfigError
-from .aggregate import KEYS
+from ...errors import ConfigError
+from ..storage.schema import COLUMNS
 from .filters import Filter, filter_of
-from .schema import COLUMNS
+from .sums import KEYS
 
 TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 NUMBERS = (*TOKENS, "total_tokens", "cost", "duration_ms", "time_to_first_token_ms")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ..errors import ConfigError
+from ...errors import ConfigError
+from ..storage.log import current_log
+from ..storage.schema import STATUSES
 from .analysis import usage
 from .frames import frame_of
 from .grouping import TOKENS, unknown_usage, wanted_of, with_keys
-from .schema import STATUSES
-from .store import current_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,14 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import HelixError
-from ..messages import Request
-from ..replies import Reply
+from ...errors import HelixError
+from ...messages import Request
+from ...replies import Reply
+from ..warning import warn
 from . import batches, rows
-from .opening import Store, alone_beside, explained, is_alone, open_reader
-from .place import Place, is_off, wanted
-from .warning import warn
-from .words import Keeping
+from .content import Keeping
+from .location import Place, is_off, wanted
+from .log_file import Store, alone_beside, explained, is_alone, open_reader
 from .writer import Writer, nothing
 
 T = TypeVar("T")

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import errors
-from ..errors import ConfigError, HelixError
-from ..replies import Delta, Reply, ToolCallDelta
-from . import conversation
-from .filters import FROM_WITH_TEXT, Filter, prepare
-from .rows import reply_of
-from .schema import COLUMNS, EXCHANGE_FIELDS
-from .store import Log
+from ... import errors
+from ...errors import ConfigError, HelixError
+from ...replies import Delta, Reply, ToolCallDelta
+from ..reading import conversation
+from ..reading.filters import FROM_WITH_TEXT, Filter, prepare
+from ..storage.log import Log
+from ..storage.rows import reply_of
+from ..storage.schema import COLUMNS, EXCHANGE_FIELDS
 
 NEAREST_OF = 200  # how many recorded requests a miss is compared with
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..storage.log import Log
+from ..storage.schema import COLUMNS, TEXT_COLUMNS
 from .filters import FROM, FROM_WITH_TEXT, STATUS, UNKNOWN_USAGE, Filter, prepare
 from .frames import column, typed
-from .schema import COLUMNS, TEXT_COLUMNS
-from .store import Log
 
 HOUR_US = 3_600_000_000
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import schema
-from .place import Place
-from .process import this_process
+from .location import Place
+from .processes import this_process
 
 BUSY_TIMEOUT_S = 30.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -210,7 +210,7 @@ def _named(path: Path) -> FileId:
 
 
 def _registered(connection: sqlite3.Connection) -> tuple[bytes, int]:
-    from .._version import __version__
+    from ..._version import __version__
 
     me = this_process()
     connection.execute("BEGIN IMMEDIATE")

@@ -12,13 +12,13 @@ from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from ..config.session import aliases, first_time
-from ..errors import ConfigError
-from .process import is_alive, this_process
-from .rows import microseconds
-from .schema import STATUSES
-from .warning import warn
-from .words import plain, to_json
+from ...config.session import aliases, first_time
+from ...errors import ConfigError
+from ..storage.content import plain, to_json
+from ..storage.processes import is_alive, this_process
+from ..storage.rows import microseconds
+from ..storage.schema import STATUSES
+from ..warning import warn
 
 SCOPES = ("kernel", "notebook", "all")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
