@@ -17,14 +17,14 @@ from .dataframes import install as _install_accessors
 
 # Where each public name lives; loaded at first use, so that importing helix_nb costs nothing.
 _PUBLIC = {
-    "Chat": "chat",
+    "Chat": "chat.chat",
     "ChatPanel": "notebook.panel",
     "Reply": "replies",
     "Usage": "replies",
-    "aask": "faces",
-    "ask": "faces",
+    "aask": "chat.ask",
+    "ask": "chat.ask",
     "ask_parquet": "dataframes.parquet",
-    "astream": "faces",
+    "astream": "chat.ask",
     "batch": "dataframes.history",
     "compare": "records.reading.analysis",
     "connect": "config.registry",
@@ -33,7 +33,7 @@ _PUBLIC = {
     "logbook": "records.logbook",
     "models": "records.models",
     "plot": "records.reading.plots",
-    "stream": "faces",
+    "stream": "chat.ask",
     "transcript": "records.reading.frames",
     "usage": "records.reading.analysis",
     "use": "config.registry",
@@ -68,7 +68,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "last":
-        return import_module(".faces", __name__).last()
+        return import_module(".chat.ask", __name__).last()
     module = _PUBLIC.get(name, "errors" if name in _ERRORS else None)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -92,7 +92,7 @@ def _standard_input() -> str:
 
 def _say(prompt: str, **options: object) -> Reply:
     """Stream an answer to standard output; notes and a cut are told on standard error."""
-    from .faces import stream
+    from .chat.ask import stream
     from .text import printable
 
     with stream(prompt, **options) as answer:

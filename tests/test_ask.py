@@ -28,8 +28,8 @@ from wire_server import Answer, WireServer
 from wire_transcripts import PARIS, chunk, sse
 
 import helix_nb as hx
-from helix_nb.asking import asked
-from helix_nb.faces import prepare
+from helix_nb.chat.ask import prepare
+from helix_nb.chat.request import asked
 
 FRANCE = "What is the capital of France?"
 HELPFUL = "You are a helpful assistant."

@@ -17,7 +17,7 @@ from wire_server import Answer, Got, WireServer
 from wire_transcripts import COUNT, PARIS, ROLE, STOP, body, say, sse
 
 import helix_nb as hx
-from helix_nb.asking import asked, preview
+from helix_nb.chat.request import asked, preview
 from helix_nb.config.connection import Connection
 from helix_nb.endpoints.base import ModelInfo
 from helix_nb.endpoints.openai.errors import agent_key

@@ -13,8 +13,8 @@ from wire_server import Answer, Got, WireServer
 from wire_transcripts import AGENT_429, PARIS, ROLE, chunk, say, sse
 
 import helix_nb as hx
-from helix_nb.faces import prepare
-from helix_nb.retries import BACKOFF_S
+from helix_nb.chat.ask import prepare
+from helix_nb.exchange.retries import BACKOFF_S
 
 SLACK_S = 0.01  # clocks of two threads
 

@@ -21,8 +21,8 @@ ROOT = Path(hx.__file__).parent
 FLOORS = (
     ("__init__", "__main__", "cli", "doctor"),
     ("notebook", "dataframes"),
-    ("chat", "faces", "running", "asking", "streams", "turns"),
-    ("exchange", "rounds", "gate", "retries", "pacing", "draft"),
+    ("chat",),
+    ("exchange",),
     ("records",),
     ("endpoints",),
     ("config", "runtime", "prompts", "schemas", "messages"),

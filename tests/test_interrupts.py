@@ -66,9 +66,9 @@ def check_stopped(server: WireServer) -> None:
 
 def test_ctrl_c_during_ask(stalling: WireServer) -> None:
     """A blocking ask lets go at once and raises KeyboardInterrupt."""
-    from helix_nb import faces
+    from helix_nb.chat import ask
 
-    running = faces.prepare("half")
+    running = ask.prepare("half")
     interrupt_when_partial_arrived(lambda: running.reply.text)
     with pytest.raises(KeyboardInterrupt):
         running.result()
@@ -155,9 +155,9 @@ def test_a_cancelled_await(stalling: WireServer) -> None:
 
 def test_ctrl_c_leaves_a_loop_that_is_just_run(stalling: WireServer) -> None:
     """Where nobody cancels the coroutine, as in a terminal's IPython, Ctrl-C stops what it awaits."""
-    from helix_nb import faces
+    from helix_nb.chat import ask
 
-    running = faces.prepare("half")
+    running = ask.prepare("half")
     interrupt_when_partial_arrived(lambda: running.reply.text)
     loop = asyncio.new_event_loop()
     with pytest.raises(KeyboardInterrupt):

@@ -14,11 +14,11 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import helix_nb as hx
+from helix_nb.chat.ask import prepare
 from helix_nb.config.registry import configure
 from helix_nb.endpoints.local import tiny_model
 from helix_nb.endpoints.local.endpoint import unload
 from helix_nb.endpoints.local.progress import doing
-from helix_nb.faces import prepare
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)

@@ -20,12 +20,12 @@ import psutil
 import pytest
 
 import helix_nb as hx
+from helix_nb.chat.ask import prepare
 from helix_nb.config.registry import configure
 from helix_nb.config.session import aliases
 from helix_nb.endpoints.local import place, tiny_model
 from helix_nb.endpoints.local.endpoint import unload
 from helix_nb.endpoints.local.pool import _workers
-from helix_nb.faces import prepare
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -227,7 +227,7 @@ def test_an_interrupt_of_the_kernel_stops_the_answer_not_the_model(model: str) -
 def test_the_interpreter_leaves_at_once_and_takes_its_worker_along(model: str) -> None:
     """With an answer still streaming, the script ends with code 0, fast, and no process is left."""
     code = """
-        from helix_nb.faces import prepare
+        from helix_nb.chat.ask import prepare
         running = prepare("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000).begin()
         while not running.reply.text:
             running.changed(1)
@@ -246,7 +246,7 @@ def test_the_interpreter_leaves_at_once_and_takes_its_worker_along(model: str) -
 def test_a_killed_kernel_leaves_no_orphan_even_if_a_forked_child_lives_on(model: str) -> None:
     """The worker ends with its kernel, also while a child of the kernel holds on to its pipe."""
     code = """
-        from helix_nb.faces import prepare
+        from helix_nb.chat.ask import prepare
         running = prepare("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000).begin()
         while not running.reply.text:
             running.changed(1)

@@ -11,8 +11,8 @@ import pytest
 from batch_server import BatchServer
 
 import helix_nb as hx
-from helix_nb import pacing, retries
-from helix_nb.pacing import Auto
+from helix_nb.exchange import rate_limits, retries
+from helix_nb.exchange.rate_limits import Auto
 
 
 class Clock:
@@ -34,8 +34,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock that `pacing` then goes by."""
     clock = Clock()
-    monkeypatch.setattr(pacing, "time", clock)
-    monkeypatch.setattr(pacing, "asyncio", SimpleNamespace(sleep=clock.sleep, Lock=asyncio.Lock))
+    monkeypatch.setattr(rate_limits, "time", clock)
+    monkeypatch.setattr(rate_limits, "asyncio", SimpleNamespace(sleep=clock.sleep, Lock=asyncio.Lock))
     return clock
 
 
@@ -120,7 +120,7 @@ def test_a_short_outage_loses_no_row() -> None:
 
 def test_a_server_that_stays_down_ends_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it is given up, twenty rows in a row without an answer end the batch."""
-    monkeypatch.setattr(pacing, "GONE_S", 0.2)
+    monkeypatch.setattr(rate_limits, "GONE_S", 0.2)
     with BatchServer(lambda _: 503) as server:
         hx.connect(server.url, name="s")
         frame = pd.DataFrame({"n": range(400)})
@@ -132,9 +132,9 @@ def test_a_server_that_stays_down_ends_the_batch(monkeypatch: pytest.MonkeyPatch
 
 def test_an_outage_costs_no_row_however_few_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server that admits nothing says counts against no row, and it is asked every second at least."""
-    assert pacing.PROBES_LEAST_PER_S >= 1
+    assert rate_limits.PROBES_LEAST_PER_S >= 1
     for name, value in {"PROBES_PER_S": 100.0, "PROBES_LEAST_PER_S": 50.0, "UNSAID_S": 0.02}.items():
-        monkeypatch.setattr(pacing, name, value)
+        monkeypatch.setattr(rate_limits, name, value)
     monkeypatch.setattr(retries, "BACKOFF_S", 0.01)
     with BatchServer(lambda seen: 503 if seen.number < 40 else None) as server:
         hx.connect(server.url, name="s", retries=0)

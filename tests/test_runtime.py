@@ -116,14 +116,14 @@ def test_a_script_may_end_at_any_moment_of_an_ask(until: str) -> None:
     done = script(
         """
         import os, sys, threading
-        from helix_nb import faces
+        from helix_nb.chat import ask
         connects = threading.Event()
         def see(event, args):
             if event == "import" and args[0] in ("aiohttp", "httpx"):
                 connects.set()
         sys.addaudithook(see)
         until = os.environ["UNTIL"]
-        running = faces.prepare("Where?", model="demo-stalls")
+        running = ask.prepare("Where?", model="demo-stalls")
         if until != "made":
             running.begin()
         if until == "connecting":

@@ -11,8 +11,8 @@ from batch_server import BatchServer
 from panel_server import PanelServer
 
 import helix_nb as hx
+from helix_nb.chat.turns import turns_of
 from helix_nb.records.reading.threads import thread_of
-from helix_nb.turns import turns_of
 
 
 @pytest.fixture

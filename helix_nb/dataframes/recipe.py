@@ -9,15 +9,15 @@ from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..asking import ask_something, asked, system_message
+from ..chat.request import ask_something, asked, system_message
 from ..config.connection import Connection
 from ..config.session import aliases
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, HelixError
+from ..exchange.retries import BATCH
 from ..messages import Message, Request
 from ..origin import Origin
 from ..redaction import redact_data
-from ..retries import BATCH
 from .rows import WHOLE, Rows, is_missing
 from .template import Template, Unfit, compiled, names_of
 

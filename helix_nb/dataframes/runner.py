@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ..config.connection import Connection
 from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded, RateLimited
-from ..gate import Gate, gate_for
+from ..exchange.gate import Gate, gate_for
+from ..exchange.retries import BATCH, OVERLOADED
+from ..exchange.rounds import rounds
 from ..messages import Request
 from ..replies import Reply
-from ..retries import BATCH, OVERLOADED
-from ..rounds import rounds
 from .garbage import set_aside
 from .limits import Limits, Spending
 from .memory import Claim, Memory

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ..asking import asked, preview
+from ..chat.ask import prepare
+from ..chat.request import asked, preview
 from ..errors import HelixError, SchemaMismatch
-from ..faces import prepare
 from ..replies import Reply
 from ..text import printable
 from .display import View, watch

@@ -16,7 +16,7 @@ from .surface import Surface
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..running import Running
+    from ..chat.pending import Running
 
 PATIENCE_S = 1.0
 

@@ -13,11 +13,11 @@ import anywidget
 import traitlets
 from IPython.core.getipython import get_ipython
 
-from ..chat import Chat
+from ..chat.chat import Chat
+from ..chat.pending import Running
 from ..config.connection import Connection
 from ..errors import ConfigError
 from ..markdown.style import CODE, LAYOUT
-from ..running import Running
 from ..runtime.loop import call_soon, run_sync, submit
 from .panel_files import File
 from .panel_protocol import Message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..chat import Chat
+from ..chat.chat import Chat
 from ..config.connection import Connection
 from ..config.registry import endpoints, resolve
 from ..config.session import default_model

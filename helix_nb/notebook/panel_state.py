@@ -10,12 +10,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from ..chat import Chat
+from ..chat.chat import Chat
+from ..chat.pending import Running
 from ..errors import ChatBusy, ConfigError, HelixError
 from ..origin import Origin
 from ..redaction import redact
 from ..replies import Reply
-from ..running import Running
 from ..runtime.loop import call_soon
 from ..text import printable
 from . import panel_settings, panel_tools, panel_waiting

@@ -6,11 +6,11 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..chat import Chat
+from ..chat.chat import Chat
+from ..chat.turns import turns_of
 from ..config.registry import endpoints
 from ..errors import ConfigError
 from ..text import printable
-from ..turns import turns_of
 
 if TYPE_CHECKING:
     from ..records.reading.threads import Thread

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 
-from ..running import Running
+from ..chat.pending import Running
 
 
 def serve(running: Running) -> None:

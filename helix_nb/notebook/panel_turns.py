@@ -6,12 +6,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..chat.pending import Running
+from ..chat.turns import Turn
 from ..messages import Message
 from ..redaction import redact
 from ..replies import Reply
-from ..running import Running
 from ..text import printable
-from ..turns import Turn
 from .panel_facts import facts_of, strip_of
 from .panel_files import File, prompt_of
 from .panel_protocol import Answer, ToolUse, TurnView

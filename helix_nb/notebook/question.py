@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..chat import Chat
+from ..chat.chat import Chat
 from ..config.session import aliases
 from ..errors import ConfigError
 from .arguments import Options, cell_options

@@ -19,7 +19,7 @@ from .budget import BUDGET_TOKENS
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ..chat import Chat
+    from ..chat.chat import Chat
 
 DEFAULT = "default"
 
@@ -114,7 +114,7 @@ class NamedChats(Mapping[str, "Chat"]):
 
     def found(self, name: str) -> Chat:
         """The chat of that name, or a new one that is not kept yet; ConfigError for what is no name."""
-        from ..chat import Chat
+        from ..chat.chat import Chat
 
         self._check(name)
         return self._chats.get(name) or Chat()

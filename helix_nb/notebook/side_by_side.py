@@ -8,8 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from ..chat.ask import prepare
 from ..errors import HelixError
-from ..faces import prepare
 from ..replies import shortfall
 from ..text import printable
 from .answer import formatted
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ..running import Running
+    from ..chat.pending import Running
     from .question import Question
     from .session import RunningCell
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ..chat import Chat
+    from ..chat.chat import Chat
     from .session import NotebookSession
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..chat import Chat
+from ..chat.chat import Chat
+from ..chat.turns import turns_of
 from ..errors import ConfigError
 from ..markdown import to_html
 from ..messages import Message
 from ..text import printable
-from ..turns import turns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .config.connection import Connection
-from .endpoints.registry import endpoint_for
-from .errors import HelixError, SchemaMismatch
-from .exchange import Watch, exchange
-from .messages import Message, Request
-from .records.replay.player import replaying
-from .records.storage.log import current_log
-from .redaction import redact_data
-from .replies import Reply, ToolCall
+from ..config.connection import Connection
+from ..endpoints.registry import endpoint_for
+from ..errors import HelixError, SchemaMismatch
+from ..messages import Message, Request
+from ..records.replay.player import replaying
+from ..records.storage.log import current_log
+from ..redaction import redact_data
+from ..replies import Reply, ToolCall
+from .flow import Watch, exchange
 
 if TYPE_CHECKING:
-    from .schemas import Schema
+    from ..schemas import Schema
 
 Call = Callable[[ToolCall], Awaitable[str]]
 Unfit = Callable[[Reply], None]

@@ -14,13 +14,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import lru_cache
 
-from .config.connection import Connection
-from .draft import Draft
-from .endpoints.base import Endpoint
-from .errors import HelixError, RateLimited
-from .messages import Request
-from .pacing import Auto, Minute
-from .replies import Delta
+from ..config.connection import Connection
+from ..endpoints.base import Endpoint
+from ..errors import HelixError, RateLimited
+from ..messages import Request
+from ..replies import Delta
+from .rate_limits import Auto, Minute
+from .reply_builder import Draft
 from .retries import Attempts, is_refusal
 
 _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()

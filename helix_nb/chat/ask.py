@@ -1,7 +1,7 @@
 """The faces of a single ask: `ask`, `aask`, `stream`, `astream`, and what cells and panels start.
 
 All of them build a request (asking.py), start it on the background loop (running.py) and wait
-for it in their own way; the flow itself is exchange.py.
+for it in their own way; the flow itself is exchange/flow.py.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .asking import Prompt, asked, with_first_note
-from .origin import Origin
-from .replies import Reply
-from .running import Running
+from ..origin import Origin
+from ..replies import Reply
+from .pending import Running
+from .request import Prompt, asked, with_first_note
 from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
-    from .rounds import Outcome
+    from ..exchange.rounds import Outcome
 
 F = TypeVar("F", bound=Callable[..., Any])
 _last: Reply | None = None

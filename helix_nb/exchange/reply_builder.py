@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
 
-from .config.connection import Connection
-from .errors import HelixError
-from .messages import Request
-from .origin import new_id
-from .records.pricing import cost_of
-from .redaction import KeyFilter, redact
-from .replies import Delta, Reply, Status, ToolCall, ToolCallDelta, Usage
+from ..config.connection import Connection
+from ..errors import HelixError
+from ..messages import Request
+from ..origin import new_id
+from ..records.pricing import cost_of
+from ..redaction import KeyFilter, redact
+from ..replies import Delta, Reply, Status, ToolCall, ToolCallDelta, Usage
 
 KEEP_EVERY_S = 2.0
 _FACTS = (

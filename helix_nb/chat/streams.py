@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from .errors import ConfigError, stopped
-from .replies import Reply
-from .running import Running
+from ..errors import ConfigError, stopped
+from ..replies import Reply
+from .pending import Running
 
 
 class Stream:

@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
-from .draft import Draft
-from .endpoints.base import Endpoint
-from .errors import HelixError, TruncatedReply
+from ..endpoints.base import Endpoint
+from ..errors import HelixError, TruncatedReply
+from ..messages import Request
+from ..records.storage.log import Log
+from ..replies import Delta, Reply
 from .gate import gate_for
-from .messages import Request
-from .records.storage.log import Log
-from .replies import Delta, Reply
+from .reply_builder import Draft
 
 # What it returns is awaited: a slow reader slows the server, never the loop.
 Watch = Callable[[Delta, Draft], Awaitable[None] | None]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from .errors import HelixError, RateLimited
-from .messages import RetryPolicy
+from ..errors import HelixError, RateLimited
+from ..messages import RetryPolicy
 
 BACKOFF_S = 0.5
 BACKOFF_MOST_S = 20.0

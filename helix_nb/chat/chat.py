@@ -1,4 +1,4 @@
-"""`Chat`, which remembers: a conversation whose exchanges are single asks (faces.py), one at a time."""
+"""`Chat`, which remembers: a conversation whose exchanges are single asks (ask.py), one at a time."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from .asking import Asked, Prompt, asked, system_message, with_first_note
-from .config.connection import Connection
-from .config.secrets import refuse_key_names
-from .errors import ChatBusy, ConfigError
-from .faces import remember
-from .origin import Origin, current_origin, new_id
-from .replies import Reply
-from .running import Running
+from ..config.connection import Connection
+from ..config.secrets import refuse_key_names
+from ..errors import ChatBusy, ConfigError
+from ..origin import Origin, current_origin, new_id
+from ..replies import Reply
+from .ask import remember
+from .pending import Running
+from .request import Asked, Prompt, asked, system_message, with_first_note
 from .streams import AsyncStream, Stream
 from .turns import Turn, digest_of, held_by_log
 
 if TYPE_CHECKING:
-    from .rounds import Outcome
+    from ..exchange.rounds import Outcome
 
 
 class Chat:

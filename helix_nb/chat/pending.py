@@ -13,15 +13,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
 
-from .asking import Asked
-from .draft import Draft
-from .errors import HelixError, stopped, told
-from .redaction import redact
-from .replies import Delta, Reply, ToolCall
-from .rounds import MAX_ROUNDS, Outcome, rounds
-from .runtime.blocking import interruptible
-from .runtime.interrupts import stopping
-from .runtime.loop import WAKE_S, Task
+from ..errors import HelixError, stopped, told
+from ..exchange.reply_builder import Draft
+from ..exchange.rounds import MAX_ROUNDS, Outcome, rounds
+from ..redaction import redact
+from ..replies import Delta, Reply, ToolCall
+from ..runtime.blocking import interruptible
+from ..runtime.interrupts import stopping
+from ..runtime.loop import WAKE_S, Task
+from .request import Asked
 
 Finished = Callable[[Outcome | None, Reply], None]
 

@@ -8,19 +8,19 @@ from dataclasses import astuple, dataclass, field, replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from .config.connection import Connection
-from .config.registry import resolve
-from .config.secrets import refuse_key_names
-from .config.session import aliases, chosen_model, first_answer_note
-from .errors import ConfigError
-from .messages import Message, Request
-from .origin import Origin, current_origin, new_id
-from .redaction import redact, redact_data
-from .replies import ToolCall
-from .runtime.loop import run_sync
+from ..config.connection import Connection
+from ..config.registry import resolve
+from ..config.secrets import refuse_key_names
+from ..config.session import aliases, chosen_model, first_answer_note
+from ..errors import ConfigError
+from ..messages import Message, Request
+from ..origin import Origin, current_origin, new_id
+from ..redaction import redact, redact_data
+from ..replies import ToolCall
+from ..runtime.loop import run_sync
 
 if TYPE_CHECKING:
-    from .schemas import Schema, Tool
+    from ..schemas import Schema, Tool
 
 Prompt = str | Sequence[Mapping[str, Any] | Message]
 
@@ -93,8 +93,8 @@ def with_first_note(made: Asked) -> Asked:
 
 def preview(made: Asked) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
-    from .endpoints.openai.endpoint import asked_at
-    from .endpoints.registry import endpoint_for
+    from ..endpoints.openai.endpoint import asked_at
+    from ..endpoints.registry import endpoint_for
 
     async def wire() -> dict[str, Any]:
         schema = None if made.schema is None else made.schema.json_schema
@@ -164,7 +164,7 @@ def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
     images = _several(images)
     if not images:
         return ()
-    from .prompts.images import image_part
+    from ..prompts.images import image_part
 
     return tuple(image_part(image) for image in images)
 
@@ -187,7 +187,7 @@ def _several(given: Any) -> tuple[Any, ...]:
 def _schema(spec: Any) -> Schema | None:
     if spec is None:
         return None
-    from .schemas import Schema
+    from ..schemas import Schema
 
     return Schema.of(spec)
 
@@ -197,7 +197,7 @@ def _tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[Any]]:
     functions: dict[str, Tool] = {}
     tools = _several(tools)
     if tools:
-        from .schemas import Tool
+        from ..schemas import Tool
     wire: list[Any] = []
     for tool in tools:
         if isinstance(tool, Mapping):

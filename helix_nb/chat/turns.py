@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from .messages import Message
-from .replies import Reply
+from ..messages import Message
+from ..replies import Reply
 
 if TYPE_CHECKING:
-    from .records.reading.threads import Thread
+    from ..records.reading.threads import Thread
 
 
 @dataclass(frozen=True, slots=True)
