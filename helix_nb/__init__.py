@@ -23,7 +23,7 @@ _PUBLIC = {
     "Usage": "replies",
     "aask": "chat.ask",
     "ask": "chat.ask",
-    "ask_parquet": "dataframes.parquet",
+    "ask_parquet": "dataframes.parquet.ask",
     "astream": "chat.ask",
     "batch": "dataframes.history",
     "compare": "records.reading.analysis",

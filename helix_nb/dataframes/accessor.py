@@ -10,10 +10,10 @@ import pandas as pd
 from pandas.api.extensions import register_dataframe_accessor, register_series_accessor
 
 from ..config.connection import Connection
+from .batch import Job
 from .columns import names
-from .job import Job
 from .limits import Limits
-from .recipe import VALUE, Recipe
+from .row_requests import VALUE, Recipe
 
 Concurrency = int | Literal["auto"]
 

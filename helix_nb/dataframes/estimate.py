@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..records.storage.batches import recent
 from ..records.storage.log import current_log
 from ..runtime.loop import run_sync
-from .job import Job
+from .batch import Job
 from .limits import Limits, is_whole
 from .runner import Runner
 

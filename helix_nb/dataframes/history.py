@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import ConfigError
 from ..records.storage.batches import rows_of
 from ..records.storage.log import current_log
+from .batch import check_name
 from .columns import DTYPES
-from .job import check_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from ..errors import ConfigError
-from .outcome import Outcome
+from .results import Outcome
 
 
 def is_whole(value: Any, *, least: int) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 from ..messages import Request
-from .recipe import EMPTY, Bound, Skip
+from .row_requests import EMPTY, Bound, Skip
 from .rows import row_key
 
 NOT_ASKED = -1

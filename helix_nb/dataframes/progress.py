@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from .outcome import Outcome
 from .plan import Plan
+from .results import Outcome
 
 BEHIND = 0.2  # seconds between two redraws
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .outcome import Outcome
+from .results import Outcome
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,13 +14,13 @@ from ..exchange.retries import BATCH, OVERLOADED
 from ..exchange.rounds import rounds
 from ..messages import Request
 from ..replies import Reply
+from .batch_log import Claim, Memory
 from .garbage import set_aside
 from .limits import Limits, Spending
-from .memory import Claim, Memory
-from .outcome import Outcome, answered, failed
-from .packed import Texts
 from .plan import Plan
 from .progress import Progress
+from .results import Outcome, answered, failed
+from .text_column import Texts
 
 if TYPE_CHECKING:
     from ..schemas import Schema

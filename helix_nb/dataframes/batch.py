@@ -16,13 +16,13 @@ from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin
 from ..records.storage.log import current_log
 from ..runtime.loop import run_here, run_sync
+from .batch_log import Memory
 from .columns import columns, names
 from .limits import Limits
-from .memory import Memory
 from .plan import planned
 from .progress import Progress, summary
-from .recipe import Recipe
 from .report import batch_columns, report
+from .row_requests import Recipe
 from .runner import Runner
 
 if TYPE_CHECKING:

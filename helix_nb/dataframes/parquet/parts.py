@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
-from ..schemas import json_schema
+from ...errors import ConfigError
+from ...schemas import json_schema
 from .dataset import counts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..schemas import Schema
+    from ...schemas import Schema
 
 DEEPEST = 8  # levels of lists and objects; a schema may refer to itself
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, RowsFailed
-from .columns import names
+from ...errors import ConfigError, RowsFailed
+from ..batch import Job
+from ..columns import names
+from ..limits import is_whole
 from .dataset import chunks
-from .job import Job
-from .limits import is_whole
 from .parts import write
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def ask_parquet(
     >>> pd.read_parquet("capitals")["answer"].tolist()
     ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
     """
-    from .accessor import job
+    from ..accessor import job
 
     if not is_whole(chunk_rows, least=1):
         raise ConfigError(f"chunk_rows= is a whole number from 1 up, not {chunk_rows!r}.")
