@@ -18,7 +18,7 @@ from .dataframes import install as _install_accessors
 # Where each public name lives; loaded at first use, so that importing helix_nb costs nothing.
 _PUBLIC = {
     "Chat": "chat.chat",
-    "ChatPanel": "notebook.panel",
+    "ChatPanel": "notebook.panel.widget",
     "Reply": "replies",
     "Usage": "replies",
     "aask": "chat.ask",
@@ -83,14 +83,14 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """Add `%%helix` and `%helix`; what `%load_ext helix_nb` calls."""
-    from .notebook.magics import load
+    from .notebook.extension import load
 
     load(ipython)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
     """Take the magics out again; what `%unload_ext helix_nb` calls."""
-    from .notebook.magics import unload
+    from .notebook.extension import unload
 
     unload(ipython)
 

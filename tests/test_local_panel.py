@@ -14,7 +14,7 @@ if find_spec("mlx_lm") is None:
 from test_local_hub import Hub, hub  # noqa: F401 - a fixture
 from test_panel import View
 
-from helix_nb.notebook.panel import ChatPanel
+from helix_nb.notebook.panel.widget import ChatPanel
 
 pytestmark = pytest.mark.local
 

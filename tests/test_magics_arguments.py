@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 
 import helix_nb as hx
 from helix_nb import ConfigError
-from helix_nb.notebook.arguments import cell_options, split_prompt
-from helix_nb.notebook.budget import tokens_of
-from helix_nb.notebook.commands import BY_NAME, COMMANDS
-from helix_nb.notebook.context import attach
-from helix_nb.notebook.facts import quiet_line
-from helix_nb.notebook.frames import Look, code_of, html
-from helix_nb.notebook.interpolate import interpolate
-from helix_nb.notebook.names import value_or_path
+from helix_nb.notebook.attach.attachments import attach
+from helix_nb.notebook.attach.budget import tokens_of
+from helix_nb.notebook.attach.interpolation import interpolate
+from helix_nb.notebook.attach.names import value_or_path
+from helix_nb.notebook.cell.arguments import cell_options, split_prompt
+from helix_nb.notebook.cell.options import OPTIONS
+from helix_nb.notebook.commands.table import BY_NAME, COMMANDS
+from helix_nb.notebook.display.facts import quiet_line
+from helix_nb.notebook.display.render import Look, code_of, html
 from helix_nb.notebook.offers import files
-from helix_nb.notebook.options import OPTIONS
 from helix_nb.replies import Reply, Usage
 from helix_nb.schemas.json_text import read_json
 

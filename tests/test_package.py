@@ -63,7 +63,7 @@ def test_the_wheel_is_small_and_holds_the_package_alone(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"helix_nb"}
     assert "helix_nb/py.typed" in names
-    assert any(name.startswith("helix_nb/notebook/static/") for name in names)
+    assert any(name.startswith("helix_nb/notebook/panel/static/") for name in names)
     assert any(name.endswith("LICENSE") for name in names)
 
 

@@ -13,10 +13,10 @@ from panel_server import PanelServer
 
 import helix_nb as hx
 from helix_nb.config.registry import resolve
-from helix_nb.notebook.panel import ChatPanel
-from helix_nb.notebook.panel_facts import facts_of, totals_of
-from helix_nb.notebook.panel_stream import Rendering
-from helix_nb.notebook.panel_transcript import bundles
+from helix_nb.notebook.panel.facts import facts_of, totals_of
+from helix_nb.notebook.panel.stream import Rendering
+from helix_nb.notebook.panel.transcript import bundles
+from helix_nb.notebook.panel.widget import ChatPanel
 from helix_nb.runtime.loop import run_sync
 
 PNG = base64.b64decode(

@@ -11,7 +11,7 @@ from panel_server import PanelServer
 
 import helix_nb as hx
 from helix_nb.chat.ask import prepare
-from helix_nb.notebook.panel_pace import Pace, interval_s
+from helix_nb.notebook.panel.pace import Pace, interval_s
 from helix_nb.runtime.loop import run_sync
 
 

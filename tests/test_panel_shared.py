@@ -11,8 +11,8 @@ from panel_server import PanelServer
 from test_panel import View, server, view  # noqa: F401 - fixtures
 
 import helix_nb as hx
-from helix_nb.notebook.panel import ChatPanel
-from helix_nb.notebook.panel_transcript import bundles
+from helix_nb.notebook.panel.transcript import bundles
+from helix_nb.notebook.panel.widget import ChatPanel
 
 # ruff: noqa: F811 - a fixture's name is also a parameter's
 

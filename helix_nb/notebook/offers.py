@@ -11,8 +11,8 @@ from ..config.session import aliases, default_model
 from ..demo import faults
 from ..errors import ConfigError
 from ..records.models import known_models
-from .names import NO_PATH
-from .options import FORMATS
+from .attach.names import NO_PATH
+from .cell.options import FORMATS
 
 if TYPE_CHECKING:
     from .session import NotebookSession
@@ -75,7 +75,7 @@ def files(fragment: str) -> list[str]:
 
 
 def _commands() -> list[str]:
-    from .commands import BY_NAME
+    from .commands.table import BY_NAME
 
     return [*BY_NAME, "cell"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 from ..origin import Origin
-from .budget import BUDGET_TOKENS
+from .attach.budget import BUDGET_TOKENS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -1,0 +1,95 @@
+"""Words on a magic line that stand for things of the notebook: `df`, `module.function`, `Out[3]`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import ConfigError, told
+
+DOTTED = re.compile(r"@?[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+HISTORY = re.compile(r"(In|Out)\[(\d+)\]")
+URL = re.compile(r"(?:https?://|data:)", re.I)
+NO_PATH = (OSError, RuntimeError, ValueError)  # a closed folder, a name too long, no such ~user
+GIVEN = ("In", "Out", "exit", "get_ipython", "open", "quit")  # IPython's own, which nobody means
+
+
+class Missing(LookupError):
+    """The word stands for nothing in the notebook."""
+
+
+def value_of(word: str, names: Mapping[str, Any]) -> Any:
+    """The object a word stands for; Missing when it stands for none.
+
+    >>> value_of("numbers.real", {"numbers": 3 + 4j})
+    3.0
+    """
+    if found := HISTORY.fullmatch(word):
+        return _history(names, found[1], int(found[2]))
+    if not DOTTED.fullmatch(word):
+        raise Missing(word)
+    first, *rest = word.removeprefix("@").split(".")
+    if first not in names:
+        raise Missing(word)
+    value = names[first]
+    for attribute in rest:
+        try:
+            value = getattr(value, attribute)
+        except AttributeError:
+            raise Missing(word) from None
+        except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
+            raise ConfigError(f"{word} cannot be read: {told(error)}") from None
+    return value
+
+
+def needed(word: str, names: Mapping[str, Any], flag: str) -> Any:
+    """The object a word must stand for; ConfigError with a guess when it stands for none."""
+    try:
+        return value_of(word, names)
+    except Missing:
+        raise ConfigError(f"{flag}: no variable is called {word!r}.{_guess(word, names)}") from None
+
+
+def value_or_path(word: str, names: Mapping[str, Any], flag: str) -> Any:
+    """The object a word stands for, else the URL, else the Path of a file that exists."""
+    try:
+        return value_of(word, names)
+    except Missing:
+        pass
+    if URL.match(word):
+        return word
+    try:
+        path = Path(word).expanduser()
+        if path.is_file():
+            return path
+        folder = path.is_dir()
+    except NO_PATH as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{flag}: {word} cannot be read: {why}.") from None
+    if folder:
+        raise ConfigError(f"{flag}: {word} is a folder; name a file in it.")
+    raise ConfigError(f"{flag}: {word!r} is neither a variable nor a file here.{_guess(word, names)}")
+
+
+def _history(names: Mapping[str, Any], which: str, number: int) -> Any:
+    kept = names.get(which)
+    try:
+        if kept is not None and number > 0:
+            return kept[number]
+    except (IndexError, KeyError):
+        pass
+    raise ConfigError(f"There is no {which}[{number}] in this session.")
+
+
+def _guess(word: str, names: Mapping[str, Any]) -> str:
+    near = [name for name in names if not name.startswith("_") and name not in GIVEN]
+    try:
+        folder = Path(word).expanduser().parent
+        near += [str(folder / path.name) if folder != Path() else path.name for path in folder.iterdir()]
+    except NO_PATH:
+        pass
+    close = difflib.get_close_matches(word.removeprefix("@"), near, 1)
+    return f" Did you mean {close[0]!r}?" if close and close[0] != word else ""

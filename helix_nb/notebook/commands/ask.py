@@ -1,0 +1,66 @@
+"""`%helix ask`, `fix` and `explain`: what asks the model from a line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ...errors import ConfigError
+from ..cell.arguments import split_prompt
+from ..cell.request import question
+from ..cell.run import answer, dry_run
+
+if TYPE_CHECKING:
+    from ...replies import Reply
+    from ..session import NotebookSession
+
+CELL_NUMBER = re.compile(r"(?:In\[)?(\d+)\]?")
+
+
+def ask(session: NotebookSession, line: str) -> Reply | None:
+    """Ask TEXT, show nothing, and return the Reply."""
+    options, text = split_prompt(line, "%helix ask")
+    if text is None:
+        question(session, line, "x", "%helix ask")
+        raise ConfigError("%helix ask takes its prompt after `--`: %helix ask [OPTIONS] -- TEXT")
+    asked = question(session, options, text.strip(), "%helix ask")
+    if len(asked.options.models) > 1:
+        raise ConfigError("%helix ask takes one model; several -m are for %%helix.")
+    if asked.options.dry_run:
+        dry_run(asked)
+        return None
+    return answer(session.shell, session.cell, asked, shown=False)
+
+
+def fix(session: NotebookSession, line: str) -> None:
+    """Show what is wrong with the last error's cell, and the cell as it should be."""
+    from ..cell.error_prompts import fix_prompt
+
+    options, words = split_prompt(line, "%helix fix")
+    _shown(session, options, fix_prompt(session.cell, session.names, words or ""), "%helix fix")
+
+
+def explain(session: NotebookSession, line: str) -> None:
+    """Show an explanation of the last error, or of the cell In[N]."""
+    from ..attach.names import value_of
+    from ..cell.error_prompts import explain_cell_prompt, explain_prompt
+
+    options, words = split_prompt(line, "%helix explain")
+    first, _, rest = options.strip().partition(" ")
+    names = session.names
+    if number := CELL_NUMBER.fullmatch(first):
+        source = value_of(f"In[{number[1]}]", names)
+        _shown(session, rest, explain_cell_prompt(source, words or ""), "%helix explain")
+    else:
+        _shown(session, options, explain_prompt(session.cell, names, words or ""), "%helix explain")
+
+
+def _shown(session: NotebookSession, line: str, text: str, what: str) -> None:
+    """Ask as a cell does, with a text that is never interpolated."""
+    asked = question(session, f"--raw {line}", text, what)
+    if len(asked.options.models) > 1:
+        raise ConfigError(f"{what} takes one model.")
+    if asked.options.dry_run:
+        dry_run(asked)
+    else:
+        answer(session.shell, session.cell, asked, shown=True)

@@ -1,0 +1,190 @@
+"""`%%helix` and `%helix`: their settings, the two magics themselves, and how IPython gets them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
+from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
+
+from ..origin import follow
+from .cell.options import FORMATS, OPTIONS, table
+from .completion import Completer
+from .session import CellDefaults, NotebookSession
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+QUESTION_MARK = re.compile(r"(\s*(?:[\w.\[\]'\", ]+=)?\s*%helix\s+(?:ask|fix|explain)\b.*\?)[ \t]*(\n?)$")
+
+
+@magics_class
+class HelixMagics(Magics):
+    """What every %%helix cell starts from; a cell's own options come first."""
+
+    model = Unicode(None, allow_none=True, help="The model of cells that name none.").tag(config=True)
+    endpoint = Unicode(None, allow_none=True, help="The endpoint of cells that name none.").tag(config=True)
+    system = Unicode(None, allow_none=True, help="The system prompt of cells without -s.").tag(config=True)
+    format = Enum(FORMATS, "markdown", help="How answers are shown.").tag(config=True)
+    timeout = Float(None, allow_none=True, help="Seconds a cell may take; None: no limit.").tag(config=True)
+    stream = Bool(True, help="Whether answers are streamed.").tag(config=True)
+    quiet = Bool(False, help="Whether cells show no answer (as with -q).").tag(config=True)
+    attach_tokens = Int(2000, help="Tokens that one object attached with -a may take.").tag(config=True)
+    params = Dict(help="Further parameters of every request, by wire name.").tag(config=True)
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self.session = NotebookSession(shell, self._defaults)
+        self.completer = Completer(self.session)
+
+    @no_var_expand
+    @cell_magic("helix")  # type: ignore[arg-type]  # IPython's own annotation says Never
+    def cell(self, line: str, cell: str) -> None:
+        """Ask a language model what stands in the cell, and show its answer while it streams.
+
+            %%helix
+            What is the capital of France?
+
+            %%helix qwen3:8b -t 0 -o summary -a df
+            Summarise this table for {{reader}}.
+
+        {{expression}} puts in the value of a Python expression over your variables, once; an
+        undefined name is an error, and nothing is sent. Errors are one red line and stop Run All.
+        The answer is a row of `hx.log()`.
+        """
+        from .cell.request import question
+        from .cell.run import answer, dry_run
+        from .cell.side_by_side import answers
+        from .failures import one_line
+
+        with one_line():
+            asked = question(self.session, line, cell, "%%helix")
+            if asked.options.dry_run:
+                dry_run(asked)
+            elif len(asked.options.models) > 1:
+                answers(self.session.shell, self.session.cell, asked)
+            else:
+                answer(self.session.shell, self.session.cell, asked, shown=True)
+
+    @needs_local_scope
+    @no_var_expand
+    @line_magic("helix")  # type: ignore[arg-type]
+    def line(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
+        """Everything around %%helix: status, endpoints, chats, the log. `%helix help` lists the commands.
+
+        %helix                         where this session stands
+        %helix ask -- TEXT             ask, and get the Reply back
+        %helix use MODEL               the model from now on
+        %helix connect URL             another OpenAI-compatible endpoint
+        %helix fix --insert            have the last error fixed
+        %helix log 5                   the last five exchanges, as a DataFrame
+        """
+        from .commands.table import run
+        from .failures import one_line
+
+        with one_line(), self.session.in_function(local_ns):
+            return run(self.session, line)
+
+    def _defaults(self) -> CellDefaults:
+        """The settings, as plain data."""
+        return CellDefaults(**{field.name: getattr(self, field.name) for field in fields(CellDefaults)})
+
+    @validate("model", "system", "endpoint")
+    def _no_key(self, proposal: Any) -> Any:
+        from ..config.registry import resolve
+        from ..errors import ConfigError
+        from .cell.arguments import refuse_keys
+
+        value = proposal["value"]
+        try:
+            refuse_keys(value or "")
+            if proposal["trait"].name == "endpoint" and value is not None:
+                resolve(value)
+        except ConfigError as error:
+            raise TraitError(str(error)) from None
+        return value
+
+    @validate("params")
+    def _wire_names(self, proposal: Any) -> Any:
+        from .cell.arguments import OWN_WAY
+
+        wrong = [name for name in proposal["value"] if not isinstance(name, str) or name in OWN_WAY]
+        if wrong:
+            raise TraitError(
+                f"HelixMagics.params holds parameters by their wire names, and not {wrong[0]!r}."
+            )
+        return proposal["value"]
+
+    @validate("timeout", "attach_tokens")
+    def _positive(self, proposal: Any) -> Any:
+        value = proposal["value"]
+        if value is not None and not value > 0:
+            raise TraitError(f"HelixMagics.{proposal['trait'].name} is above 0, not {value!r}.")
+        return value
+
+
+# Written as documentation: `%%helix?` shows it.
+vars(HelixMagics)["cell"].__doc__ += f"\n{table(OPTIONS)}\n"
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics, their completion, and the events that tell which cell is running."""
+    if loaded(shell) is not None:
+        return
+    magics = _made(shell)
+    shell.register_magics(magics)
+    shell.events.register("pre_run_cell", magics.session.cell.pre_run_cell)
+    shell.events.register("post_run_cell", magics.session.cell.post_run_cell)
+    shell.input_transformers_cleanup.append(keep_question_marks)
+    completer = getattr(shell, "Completer", None)
+    if completer is not None:
+        completer.custom_matchers.append(magics.completer)
+    follow(magics.session.cell.origin)
+
+
+def _made(shell: InteractiveShell) -> HelixMagics:
+    """The magics as configured; IPython keeps settings that were refused, and they are refused again."""
+    try:
+        return HelixMagics(shell)
+    except TraitError as refused:
+        configurables: list[Any] = shell.configurables
+        configurables[:] = [one for one in configurables if not isinstance(one, HelixMagics)]
+        shell.config.pop("HelixMagics", None)
+        warnings.warn(f"{refused} All settings of HelixMagics are back to their defaults.", stacklevel=2)
+        return HelixMagics(shell)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take everything out again that `load` put in."""
+    magics = loaded(shell)
+    if magics is None:
+        return
+    for kind in ("line", "cell"):
+        shell.magics_manager.magics[kind].pop("helix", None)
+    shell.events.unregister("pre_run_cell", magics.session.cell.pre_run_cell)
+    shell.events.unregister("post_run_cell", magics.session.cell.post_run_cell)
+    shell.input_transformers_cleanup.remove(keep_question_marks)
+    matchers = getattr(getattr(shell, "Completer", None), "custom_matchers", [])
+    matchers[:] = [matcher for matcher in matchers if matcher is not magics.completer]
+    configurables: list[Any] = shell.configurables
+    configurables.remove(magics)
+    follow(None)
+
+
+def loaded(shell: InteractiveShell) -> HelixMagics | None:
+    """The magics of this shell, if they are loaded."""
+    configurables: list[Any] = shell.configurables
+    return next((one for one in configurables if isinstance(one, HelixMagics)), None)
+
+
+def keep_question_marks(lines: list[str]) -> list[str]:
+    """Keep IPython from reading `%helix ask -- Why?` as a question about the object `Why`.
+
+    A space after the mark is enough; the prompt is stripped of it again.
+    """
+    return [QUESTION_MARK.sub(r"\1 \2", line) for line in lines]

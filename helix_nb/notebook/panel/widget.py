@@ -1,0 +1,217 @@
+"""`hx.ChatPanel`: a chat in the notebook. The widget only carries messages; panel_state.py thinks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+from IPython.core.getipython import get_ipython
+
+from ...chat.chat import Chat
+from ...chat.pending import Running
+from ...config.connection import Connection
+from ...errors import ConfigError
+from ...markdown.style import CODE, LAYOUT
+from ...runtime.loop import call_soon, run_sync, submit
+from .actions import Wishes
+from .conversation import Conversation
+from .files import File
+from .protocol import Message
+from .transcript import PAGES, Transcript, markdown_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_panels: weakref.WeakSet[ChatPanel] = weakref.WeakSet()
+_STATIC = Path(__file__).parent / "static"
+
+
+class _Busy(traitlets.Bool[bool, bool]):
+    """Reads as things stand now; observers hear of it a moment later."""
+
+    def get(self, obj: Any, cls: Any = None) -> bool:
+        conversation = getattr(obj, "_conversation", None)
+        return conversation is not None and conversation.busy
+
+
+class ChatPanel(anywidget.AnyWidget):
+    """Show a chat that streams from the current endpoint; every turn is a row of the log.
+
+    Args:
+        chat: a `Chat` to show and go on with; default: a new one. A cell that uses the same Chat
+            and the panel show the same history.
+        endpoint, model, system, **params: as for `hx.Chat`; only without `chat`. The panel's
+            settings change them for this conversation.
+        height: of the panel, as CSS ("560px", "70vh").
+
+    `panel.chat` is that Chat, `panel.send("...")` asks from Python, `panel.frame()` is its part of
+    the log. `panel.busy` is True while an answer is under way; observe it with
+    `panel.observe(callback, "busy")`, called on a thread of its own, where `panel.send` works.
+    Beside the panel stands a static transcript, which is what a saved notebook shows without a
+    kernel. After a page reload, JupyterLab keeps the transcript it had: display the panel again in
+    a cell to save what came later. Nothing of the conversation, and no key, is part of the widget's
+    saved state.
+
+    Raises:
+        ConfigError: both a chat and settings for a new one were given.
+
+    >>> import helix_nb as hx
+    >>> panel = hx.ChatPanel(endpoint="demo")
+    >>> str(panel.send("What is the capital of France?").result())
+    'The capital of France is Paris.'
+    >>> panel
+    ChatPanel(1 turn)
+    """
+
+    _esm = _STATIC / "panel.js"
+    _css = (_STATIC / "panel.css").read_text(encoding="utf-8") + LAYOUT + CODE
+    busy = _Busy(False, help="Whether an answer is under way.")
+
+    def __init__(
+        self,
+        chat: Chat | None = None,
+        *,
+        endpoint: str | Connection | None = None,
+        model: str | None = None,
+        system: str | None = None,
+        height: str = "",
+        **params: Any,
+    ) -> None:
+        if chat is not None and (endpoint or model or system or params):
+            raise ConfigError("Give the panel a chat, or settings for a new one, not both.")
+        super().__init__()
+        self._chat = chat or Chat(model, endpoint=endpoint, system=system, **params)
+        self._conversation = Conversation(self._chat, self._emit, self._changed, height)
+        self._wishes = Wishes(self._conversation)
+        self._transcript = Transcript()
+        self._displayed = self._writing = self._stale = self._was_busy = False
+        self._teller: threading.Thread | None = None
+        self.on_msg(self._receive)
+        _answer_where_asked(self.comm)
+        _panels.add(self)
+        shell = get_ipython()
+        if shell is not None:
+            shell.events.register("post_run_cell", _look_again)
+
+    @property
+    def chat(self) -> Chat:
+        """The Chat this panel shows; an ordinary one."""
+        return self._chat
+
+    def send(self, text: str, *, files: tuple[str | Path, ...] = ()) -> Running:
+        """Ask the next question as if it were typed, and return at once.
+
+        Args:
+            text: the message; never interpolated.
+            files: paths of images and text files to attach.
+
+        Returns:
+            The exchange under way: `.result()` waits for its Reply, `.cancel()` stops it.
+
+        Raises:
+            ChatBusy: an answer is still under way.
+            ConfigError: nothing to send, or a file that cannot be read.
+        """
+        return run_sync(self._conversation.send(text, [_file(path) for path in files]))
+
+    def frame(self) -> pd.DataFrame:
+        """Return this conversation's rows of the log, as `hx.log` does."""
+        from ...records.reading.filters import Filter
+        from ...records.reading.frames import frame_of
+        from ...records.storage.log import current_log
+
+        return frame_of(current_log(), Filter("e.thread_id = ?", [self._chat.thread_id]))
+
+    def markdown(self) -> str:
+        """Return the conversation as Markdown."""
+        return markdown_of(self._conversation.items)
+
+    def _emit(self, message: Message) -> None:
+        super().send(message)  # ipywidgets' own `send`: a custom message to every view
+
+    def _receive(self, _widget: Any, content: Message, buffers: list[Any]) -> None:
+        self._wishes.take(content, buffers)
+
+    def _changed(self) -> None:
+        busy = self._conversation.busy
+        if busy != self._was_busy:
+            self._was_busy = busy
+            self._teller = threading.Thread(target=self._tell, args=(self._teller, busy), daemon=True)
+            self._teller.start()
+        if self._displayed and not busy:
+            self._stale = True
+            if not self._writing:
+                submit(self._write())
+
+    def _tell(self, before: threading.Thread | None, busy: bool) -> None:
+        """Let the observers of `busy` know, one change after the other, off the loop: they may ask too."""
+        if before is not None:
+            before.join()
+        self.busy = busy
+
+    async def _write(self) -> None:
+        """Bring the transcript up to date, off the loop: a long one takes a while to render."""
+        self._writing = True
+        while self._stale:
+            self._stale = False
+            await asyncio.to_thread(self._transcript.update, list(self._conversation.items))
+        self._writing = False
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        from ..display.surface import surface
+
+        show: Callable[..., Any] = display
+        bundle: Any = self._repr_mimebundle_()
+        # Where a saved notebook is read without widgets, this is the heading of the transcript.
+        data = bundle[0] | {"text/plain": "A conversation in a chat panel:"}
+        show(data, metadata=bundle[1], raw=True)
+        shell = get_ipython()
+        pages = PAGES if shell is not None and surface(shell) == "live" else 1
+        self._transcript.show(list(self._conversation.items), pages)
+        self._displayed = True
+        call_soon(self._changed)  # an answer may have ended meanwhile
+
+    def __repr__(self) -> str:
+        count = len(self._conversation.items) if hasattr(self, "_conversation") else 0
+        return f"ChatPanel({count} turn{'s' * (count != 1)})"
+
+
+def _look_again(*_: object) -> None:
+    """After a cell: it may have connected an endpoint, chosen a model, or changed the Chat's settings."""
+    for panel in tuple(_panels):
+        call_soon(panel._conversation.look)
+
+
+def _file(path: str | Path) -> File:
+    from mimetypes import guess_type
+
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    mime = guess_type(path.name)[0] or ""
+    if mime.startswith("image/"):
+        return File(path.name, data=data, mime=mime)
+    try:
+        return File(path.name, text=data.decode("utf-8-sig"), mime=mime)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is neither an image nor text in UTF-8.") from None
+
+
+def _answer_where_asked(comm: Any) -> None:
+    """Let a view's messages go to the subshell it chose.
+
+    ipykernel 7.4 sends them to the shell that last published on the comm instead, which for a
+    stream is the main one: Stop would wait behind a running cell.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, default: default
