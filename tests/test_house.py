@@ -19,7 +19,7 @@ ROOT = Path(hx.__file__).parent
 # From the top floor down. A file may import lower floors, and in its own folder only what does not import
 # it back; an import for typing alone, or inside a function, counts like any other.
 FLOORS = (
-    ("__init__", "__main__", "cli", "doctor"),
+    ("__init__", "__main__", "cli"),
     ("notebook", "dataframes"),
     ("chat",),
     ("exchange",),

@@ -291,7 +291,7 @@ def test_models_that_fit_side_by_side_stay_loaded(tmp_path: Path, monkeypatch: p
 
 def test_the_command_builds_a_labelled_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m helix_nb tiny-model DIR` says that the weights are random, and spares other folders."""
-    from helix_nb.__main__ import main
+    from helix_nb.cli.main import main
 
     folder = tmp_path / "new"
     assert main(["tiny-model", str(folder)]) == 0

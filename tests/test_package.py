@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import helix_nb as hx
-from helix_nb.doctor import PACKAGES
+from helix_nb.cli.doctor import PACKAGES
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ._version import __version__
-from .config.connection import Connection
-from .config.registry import endpoints, resolve
-from .config.session import default_model
-from .errors import ConfigError, HelixError
-from .redaction import redact
-from .text import printable
+from .._version import __version__
+from ..config.connection import Connection
+from ..config.registry import endpoints, resolve
+from ..config.session import default_model
+from ..errors import ConfigError, HelixError
+from ..redaction import redact
+from ..text import printable
 
 # What is worth knowing the version of, and the extra that installs it.
 PACKAGES = {
@@ -69,7 +69,7 @@ def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterat
     about = where.get(connection.kind, f"{connection.base_url}, {key}{model}")
     yield Finding(redact(f"{'*' if current else ' '} {connection.name}: {about}"))
     if connection.kind == "local":
-        from .endpoints.local.support import obstacle
+        from ..endpoints.local.support import obstacle
 
         yield Finding(f"    {obstacle() or 'MLX is installed and runs here'}")
     elif not offline:
@@ -77,7 +77,7 @@ def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterat
 
 
 def _reached(connection: Connection, current: bool) -> Finding:
-    from .records.models import models
+    from ..records.models import models
 
     try:
         found = list(models(connection)["id"])
@@ -90,14 +90,14 @@ def _reached(connection: Connection, current: bool) -> Finding:
 
 
 def _sentence(error: HelixError) -> str:
-    from .text import printable
+    from ..text import printable
 
     return printable(redact(str(error)))
 
 
 def _log() -> Finding:
-    from .records.storage.location import wanted
-    from .records.storage.log_file import obstacle
+    from ..records.storage.location import wanted
+    from ..records.storage.log_file import obstacle
 
     place = wanted()
     if not place.kept:

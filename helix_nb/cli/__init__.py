@@ -1,0 +1,4 @@
+"""`python -m helix_nb`: ask, serve, demo, doctor.
+
+Inside, imports run main > doctor.
+"""
