@@ -15,6 +15,7 @@ import pytest
 from batch_server import BatchServer, Seen, capped
 
 import helix_nb as hx
+from helix_nb.records.storage.log import current_log
 
 QUIET: dict[str, Any] = {"model": "m", "progress": False}
 ROWS = pd.DataFrame({"n": range(400)})
@@ -204,7 +205,7 @@ def test_a_batch_leaves_no_thread_or_claim_behind() -> None:
         hx.connect(server.url, name="s")
         before = threading.active_count()
         ROWS[:10].helix.ask(ASK, name="clean", **QUIET)
-        log = sys.modules["helix_nb.records"].current_log()
+        log = current_log()
         assert log.do(lambda connection: connection.execute("SELECT count(*) FROM claims").fetchone()[0]) == 0
         assert threading.active_count() <= before + 4  # the loop, the log's writer, their executor
 

@@ -18,7 +18,7 @@ FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
 # Which package of an extra an example needs; .ci/run has them all.
-NEEDS = {"mlx": "mlx_lm", "tiny": "mlx_lm", "parquet": "pyarrow"}
+NEEDS = {"local/worker": "mlx_lm", "tiny_model": "mlx_lm", "parquet": "pyarrow"}
 
 
 def examples() -> Iterator[doctest.DocTest]:

@@ -154,7 +154,7 @@ def test_the_tables_are_whole() -> None:
     assert set(BY_NAME) == set(contract.split())
     for command in COMMANDS:
         module, _, function = command.where.partition(":")
-        found = __import__(f"helix_nb.notebook.{module}", fromlist=[function])
+        found = __import__(f"helix_nb.notebook.commands.{module}", fromlist=[function])
         assert callable(getattr(found, function))
 
 
