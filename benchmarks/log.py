@@ -26,8 +26,8 @@ from typing import Any
 
 from helix_nb.messages import Message, Request
 from helix_nb.records.storage import rows
-from helix_nb.records.storage.content import Keeping
-from helix_nb.records.storage.location import Place
+from helix_nb.records.storage.content import ContentPolicy
+from helix_nb.records.storage.location import LogLocation
 from helix_nb.records.storage.log import Log
 from helix_nb.records.storage.log_file import open_store
 from helix_nb.records.storage.schema import EXCHANGE_FIELDS
@@ -57,18 +57,18 @@ def exchange(number: int) -> tuple[Request, Reply, Reply]:
 
 def inserts(path: Path) -> tuple[float, float]:
     """Milliseconds (p50) of a durable `pending` row, and of finishing it."""
-    store = open_store(Place(path=path))
+    store = open_store(LogLocation(path=path))
     pending, finished = [], []
     for number in range(INSERTS):
         asked, begun, done = exchange(number)
         started = time.perf_counter()
         store.connection.execute("BEGIN IMMEDIATE")
-        rows.insert(store, asked, begun, Keeping())
+        rows.insert(store, asked, begun, ContentPolicy())
         store.connection.execute("COMMIT")
         pending.append((time.perf_counter() - started) * 1000)
         started = time.perf_counter()
         store.connection.execute("BEGIN IMMEDIATE")
-        rows.update(store, asked, done, "bench", Keeping())
+        rows.update(store, asked, done, "bench", ContentPolicy())
         store.connection.execute("COMMIT")
         finished.append((time.perf_counter() - started) * 1000)
     store.connection.close()
@@ -77,7 +77,7 @@ def inserts(path: Path) -> tuple[float, float]:
 
 async def waits(path: Path) -> tuple[float, float]:
     """Milliseconds (p50, p99) that the flow waits for a `pending` row: to the writer's thread and back."""
-    log, times = Log(Place(path=path)), []
+    log, times = Log(LogLocation(path=path)), []
     for number in range(INSERTS):
         asked, begun, done = exchange(number)
         started = time.perf_counter()
@@ -90,7 +90,7 @@ async def waits(path: Path) -> tuple[float, float]:
 
 async def in_flight(path: Path, flight: int) -> float:
     """CPU microseconds of an exchange in a batch: claim, begin, finish, link and release, so many at once."""
-    log = Log(Place(path=path))
+    log = Log(LogLocation(path=path))
     asked = [_of_batch(*exchange(number), str(number)) for number in range(INSERTS)]
     identities = [request.digest(part(log.salt)) for request, _, _ in asked]
     log.link("bench", [(at, str(at), None, identity, None) for at, identity in enumerate(identities)])
@@ -129,7 +129,7 @@ def _of_batch(asked: Request, begun: Reply, done: Reply, row_key: str) -> tuple[
 
 def fill(path: Path, count: int) -> None:
     """Write a log of many exchanges, quickly and past the writer."""
-    store = open_store(Place(path=path))
+    store = open_store(LogLocation(path=path))
     connection = store.connection
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")

@@ -29,7 +29,7 @@ from wire_transcripts import PARIS, chunk, sse
 
 import helix_nb as hx
 from helix_nb.chat.ask import prepare
-from helix_nb.chat.request import asked
+from helix_nb.chat.request import build_request
 
 FRANCE = "What is the capital of France?"
 HELPFUL = "You are a helpful assistant."
@@ -473,7 +473,7 @@ def test_odd_arguments_are_sentences(wrong: dict[str, Any], words: str) -> None:
 )
 def test_a_list_without_the_users_words_may_be_a_prompt(message: dict[str, Any]) -> None:
     """A picture, a tool call or a tool's answer says something, beside blank messages too."""
-    asked([{"role": "user", "content": ""}, message])
+    build_request([{"role": "user", "content": ""}, message])
 
 
 INTERNAL = {"origin": 5, "history": 5, "chat": "x", "announce": False, "named": 1}
@@ -486,8 +486,8 @@ def test_no_name_is_taken_by_what_happens_inside() -> None:
     hx.Chat(**INTERNAL).ask(FRANCE)
     assert json.loads(row()["params"]) == INTERNAL
     inside = {"prompt": "x", "self": 1, **INTERNAL}
-    assert prepare(FRANCE, None, **inside).asked.request.params == inside
-    assert hx.Chat().prepare(FRANCE, "cell-1", None, **inside).asked.request.params == inside
+    assert prepare(FRANCE, None, **inside).prepared.request.params == inside
+    assert hx.Chat().prepare(FRANCE, "cell-1", None, **inside).prepared.request.params == inside
 
 
 @pytest.mark.parametrize("name", ["api_key", "Authorization", "key"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helix_nb.prompts.placeholders import Hole, holes, pieces
+from helix_nb.prompts.placeholders import Placeholder, pieces, placeholders
 
 CASES = [
     ("a {{x}} b", ["x"]),
@@ -27,14 +27,14 @@ CASES = [
 @pytest.mark.parametrize(("text", "sources"), CASES)
 def test_holes_are_found_as_a_reader_would(text: str, sources: list[str]) -> None:
     """Quotes, brackets, apostrophes and unfinished braces end a hole where a person would end it."""
-    assert [hole.source for hole in holes(text)] == sources
+    assert [hole.source for hole in placeholders(text)] == sources
 
 
 def test_a_hole_is_taken_apart_like_an_f_string() -> None:
     """Expression, conversion and format spec are split; a comparison and a slice are not a split."""
-    (hole,) = holes("{{d['a:b'][1:2]!r:>8}}")
+    (hole,) = placeholders("{{d['a:b'][1:2]!r:>8}}")
     assert (hole.expression, hole.conversion, hole.spec) == ("d['a:b'][1:2]", "r", ">8")
-    (hole,) = holes("{{x != 3}}")
+    (hole,) = placeholders("{{x != 3}}")
     assert (hole.expression, hole.conversion, hole.spec) == ("x != 3", "", "")
 
 
@@ -42,5 +42,5 @@ def test_a_hole_is_taken_apart_like_an_f_string() -> None:
 def test_nothing_is_lost_or_read_twice(text: str) -> None:
     """Whatever the text, literal pieces and raw holes join back to it, and none is empty."""
     found = pieces(text)
-    assert "".join(piece.raw if isinstance(piece, Hole) else piece for piece in found) == text
+    assert "".join(piece.raw if isinstance(piece, Placeholder) else piece for piece in found) == text
     assert all(piece if isinstance(piece, str) else piece.source for piece in found)

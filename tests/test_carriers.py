@@ -13,7 +13,7 @@ from wire_server import Answer, WireServer
 from wire_transcripts import TRANSCRIPTS, Wire
 
 import helix_nb as hx
-from helix_nb.endpoints.transports import carrier_for
+from helix_nb.endpoints.transports import transport_for
 from helix_nb.runtime.loop import run_sync
 
 CARRIERS = ("aiohttp", "httpx")
@@ -75,7 +75,7 @@ def test_a_slow_reader_leaves_the_rest_on_the_socket() -> None:
         url = f"{server.url}/chat/completions"
 
         async def read() -> tuple[bool, bytes]:
-            carrier = carrier_for(connection, url)
+            carrier = transport_for(connection, url)
             response = await carrier.send("POST", url, {}, b"{}", first_byte_s=10)
             whole = await response.read(10)
             await _turns()
@@ -199,7 +199,7 @@ def test_a_host_that_needs_no_proxy_is_carried_directly(
 
     async def kinds() -> list[str]:
         urls = (f"http{s}://model.lab.example/v1/chat/completions" for s in ("", "s"))
-        return [type(carrier_for(connection, url)).__name__ for url in urls]
+        return [type(transport_for(connection, url)).__name__ for url in urls]
 
     expected = ["AiohttpCarrier" if exempt else "HttpxCarrier", "AiohttpCarrier"]
     assert run_sync(kinds()) == expected

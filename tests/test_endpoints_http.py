@@ -17,7 +17,7 @@ from wire_server import Answer, Got, WireServer
 from wire_transcripts import COUNT, PARIS, ROLE, STOP, body, say, sse
 
 import helix_nb as hx
-from helix_nb.chat.request import asked, preview
+from helix_nb.chat.request import build_request, preview
 from helix_nb.config.connection import Connection
 from helix_nb.endpoints.base import ModelInfo
 from helix_nb.endpoints.openai.errors import agent_key
@@ -487,6 +487,6 @@ def test_a_dry_run_shows_where_an_agent_is_asked() -> None:
     """The address of a dry run is the one that is sent to, `app_id` included."""
     with WireServer(Answer(PARIS)) as server:
         connect(server, app_id="app 9")
-        url = preview(asked("Where?", model="m"))["url"]
+        url = preview(build_request("Where?", model="m"))["url"]
         hx.ask("Where?", model="m")
         assert url.endswith(server.got[0].target) and url.endswith("?app_id=app%209")

@@ -115,7 +115,7 @@ def test_an_interrupt_keeps_the_partial_answer(kernel: KernelSession) -> None:
 
 START = (
     "from helix_nb.chat.ask import prepare\nrunning = prepare('count').begin()\n"
-    "while running.reply.text != 'Half a sentence':\n    running.changed(1)\n"
+    "while running.reply.text != 'Half a sentence':\n    running.wait_for_change(1)\n"
     "import threading\nthreading.Timer(0.3, print, ['sentence'], {'flush': True}).start()\n"
 )
 WAITS = {

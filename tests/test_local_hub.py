@@ -108,7 +108,7 @@ def test_a_model_is_downloaded_once_and_says_how_far_it_is(hub: Hub) -> None:
     """The first question fetches the model with progress; a new process finds it without the network."""
     running = prepare("Hi", endpoint="local", model="me/tiny", max_tokens=3).begin()
     while "downloading me/tiny" not in (doing() or ""):
-        assert not running.changed(0.05) or not running.done, running.reply.error
+        assert not running.wait_for_change(0.05) or not running.done, running.reply.error
     hub.may_send_weights.set()
     reply = running.result()
     assert (reply.status, reply.model) == ("ok", "me/tiny")

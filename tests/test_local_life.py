@@ -114,7 +114,7 @@ def test_a_long_prompt_that_is_stopped_frees_the_model_and_is_counted(tmp_path: 
     running = prepare("word " * 1500, endpoint="local", model=slow, max_tokens=5).begin()
     while not running.reply.usage.prompt_tokens:
         assert not running.done
-        running.changed(0.1)
+        running.wait_for_change(0.1)
     reply = running.cancel()
     assert (reply.status, reply.text) == ("interrupted", "")
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (7511, 0)
@@ -230,7 +230,7 @@ def test_the_interpreter_leaves_at_once_and_takes_its_worker_along(model: str) -
         from helix_nb.chat.ask import prepare
         running = prepare("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000).begin()
         while not running.reply.text:
-            running.changed(1)
+            running.wait_for_change(1)
         print(pid(), flush=True)
         import threading
         print(sorted(t.name for t in threading.enumerate() if not t.daemon))
@@ -249,7 +249,7 @@ def test_a_killed_kernel_leaves_no_orphan_even_if_a_forked_child_lives_on(model:
         from helix_nb.chat.ask import prepare
         running = prepare("Hello", endpoint="local", model=sys.argv[1], max_tokens=4000).begin()
         while not running.reply.text:
-            running.changed(1)
+            running.wait_for_change(1)
         child = os.fork()
         if child == 0:
             time.sleep(60)

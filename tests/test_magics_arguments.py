@@ -24,7 +24,7 @@ from helix_nb.notebook.cell.arguments import cell_options, split_prompt
 from helix_nb.notebook.cell.options import OPTIONS
 from helix_nb.notebook.commands.table import BY_NAME, COMMANDS
 from helix_nb.notebook.display.facts import quiet_line
-from helix_nb.notebook.display.render import Look, code_of, html
+from helix_nb.notebook.display.render import RenderOptions, code_of, html
 from helix_nb.notebook.offers import files
 from helix_nb.replies import Reply, Usage
 from helix_nb.schemas.json_text import read_json
@@ -273,7 +273,7 @@ def test_thinking_is_folded_and_nothing_a_model_writes_is_live() -> None:
     """Reasoning stands in a folded block, escaped; so do notes, calls and the model's name."""
     evil = "<img src=x onerror=alert(1)>"
     reply = Reply(text=evil, reasoning=evil, model=evil, endpoint="e", notes=(evil,), status="ok")
-    for look in (Look(), Look("text"), Look("code"), Look("json")):
+    for look in (RenderOptions(), RenderOptions("text"), RenderOptions("code"), RenderOptions("json")):
         shown = html(reply, look, [evil], last=True)
         assert "<details" in shown and "&lt;img" in shown
         assert not re.search(r"<img|onerror=(?![^<]*&gt;)", shown)

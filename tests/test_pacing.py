@@ -12,7 +12,7 @@ from batch_server import BatchServer
 
 import helix_nb as hx
 from helix_nb.exchange import rate_limits, retries
-from helix_nb.exchange.rate_limits import Auto
+from helix_nb.exchange.rate_limits import AdaptiveLimit
 
 
 class Clock:
@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def answers(auto: Auto, clock: Clock, for_s: float, per_s: float = 100.0) -> int:
+async def answers(auto: AdaptiveLimit, clock: Clock, for_s: float, per_s: float = 100.0) -> int:
     """Let a server that bears `per_s` requests a second answer for so long; how many it got."""
     until, count = clock.now + for_s, 0
     while clock.now < until:
@@ -52,7 +52,7 @@ async def answers(auto: Auto, clock: Clock, for_s: float, per_s: float = 100.0) 
     return count
 
 
-async def refuses(auto: Auto, clock: Clock, for_s: float, at_once: int = 8) -> int:
+async def refuses(auto: AdaptiveLimit, clock: Clock, for_s: float, at_once: int = 8) -> int:
     """Let a server that is down refuse for so long; how many requests it got."""
     until, count = clock.now + for_s, at_once
     for _ in range(at_once):
@@ -70,7 +70,7 @@ def test_an_outage_is_no_rate(clock: Clock) -> None:
     """A server down for ten seconds gets few requests meanwhile, and soon after as many as before."""
 
     async def run() -> tuple[int, int]:
-        auto = Auto()
+        auto = AdaptiveLimit()
         await answers(auto, clock, 5)
         probes = await refuses(auto, clock, 10)
         await answers(auto, clock, 5)
@@ -85,7 +85,7 @@ def test_a_learnt_rate_has_no_ceiling(clock: Clock) -> None:
     """A rate learnt too low is left behind within half a minute of answers."""
 
     async def run() -> int:
-        auto = Auto()
+        auto = AdaptiveLimit()
         await answers(auto, clock, 2, per_s=1)
         await refuses(auto, clock, 0.1)
         await answers(auto, clock, 30)
@@ -98,7 +98,7 @@ def test_a_long_wait_ends_when_answers_come(clock: Clock) -> None:
     """Who waits for a turn at the pace of an outage goes soon after the outage ended."""
 
     async def run() -> float:
-        auto = Auto()
+        auto = AdaptiveLimit()
         await answers(auto, clock, 5)
         await refuses(auto, clock, 20)
         clock.meanwhile = lambda: auto.first_token(0.05)

@@ -101,7 +101,7 @@ def test_exchange_reads_on_after_the_rest(server: PanelServer) -> None:
         return asyncio.ensure_future(asyncio.to_thread(going_on.wait))
 
     running = prepare("a word or two, " * 100, endpoint="lab")
-    running.rest_by(rest)
+    running.throttle_with(rest)
     running.begin()
     assert rested.wait(10)
     assert len(running.reply.text) == 40 and not running.done
@@ -120,7 +120,7 @@ def test_stop_ends_a_rest(server: PanelServer) -> None:
         return asyncio.get_running_loop().create_future()
 
     running = prepare("a word or two, " * 100, endpoint="lab")
-    running.rest_by(rest)
+    running.throttle_with(rest)
     running.begin()
     assert rested.wait(10)
     reply = running.cancel()

@@ -455,11 +455,11 @@ def test_where_locks_cannot_be_trusted_each_kernel_has_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a network file system kernels write side by side, and `all` reads all their files."""
-    from helix_nb.records.storage.location import Place
+    from helix_nb.records.storage.location import LogLocation
     from helix_nb.records.storage.log import Log
 
     path = tmp_path / "net" / "log.db"
-    one, two = Log(Place(path=path, alone=True)), Log(Place(path=path, alone=True))
+    one, two = Log(LogLocation(path=path, alone=True)), Log(LogLocation(path=path, alone=True))
     run_sync(record(one, request("one")))
     assert one.path is not None and one.path != path and one.path.parent == path.parent
     one.close()

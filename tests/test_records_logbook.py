@@ -15,7 +15,7 @@ from records_fixtures import begun, child, demo, ended, output, record, request
 import helix_nb as hx
 from helix_nb.origin import Origin
 from helix_nb.records.storage import log
-from helix_nb.records.storage.content import Keeping
+from helix_nb.records.storage.content import ContentPolicy
 from helix_nb.records.storage.log import current_log
 from helix_nb.runtime.loop import run_sync
 
@@ -26,7 +26,7 @@ PICTURE = "data:image/png;base64,UElDVFVSRS1CWVRFUy1DQU5BUlk="  # PICTURE-BYTES-
 def everything_kept() -> Iterator[None]:
     """Whatever a test says about keeping text ends with it."""
     yield
-    log.keep_as(Keeping())
+    log.keep_as(ContentPolicy())
 
 
 def bytes_on_disk() -> bytes:

@@ -128,8 +128,8 @@ def test_a_script_may_end_at_any_moment_of_an_ask(until: str) -> None:
             running.begin()
         if until == "connecting":
             connects.wait(30)
-        while until == "arriving" and not running.piece():
-            running.changed(0.1)
+        while until == "arriving" and not running.next_piece():
+            running.wait_for_change(0.1)
         """,
         UNTIL=until,
         PYTHONWARNINGS="error",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helix_nb.dataframes.rows import is_missing
-from helix_nb.dataframes.template import Unfit, compiled, names_of
+from helix_nb.dataframes.template import UnusableRow, compiled, names_of
 from helix_nb.errors import ConfigError
 
 ROW: dict[str, Any] = {
@@ -91,7 +91,7 @@ def test_of_two_names_that_differ_in_space_the_exact_one_wins() -> None:
 @pytest.mark.parametrize("template", ["{{tags[9]}}", "{{price:zzz}}", "{{review.upper}}", "{{meta['x']}}"])
 def test_a_row_that_does_not_fit_says_so_for_itself(template: str) -> None:
     """An index, key, method or format spec that one row cannot serve is that row's own problem."""
-    with pytest.raises(Unfit, match=r"^\{\{"):
+    with pytest.raises(UnusableRow, match=r"^\{\{"):
         filled(template)
 
 

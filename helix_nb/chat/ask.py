@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..origin import Origin
 from ..replies import Reply
-from .pending import Running
-from .request import Prompt, asked, with_first_note
+from .pending import PendingReply
+from .request import Prompt, build_request, with_first_note
 from .streams import AsyncStream, Stream
 
 if TYPE_CHECKING:
-    from ..exchange.rounds import Outcome
+    from ..exchange.rounds import RoundsResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 _last: Reply | None = None
@@ -30,7 +30,7 @@ def last() -> Reply | None:
 
 def _with_options(face: F) -> F:
     """Let a face show the options that `asked` takes: help and Tab know them then."""
-    of_ask = inspect.signature(asked).parameters.values()
+    of_ask = inspect.signature(build_request).parameters.values()
     options = [option for option in of_ask if option.kind is not option.POSITIONAL_ONLY]
     own = inspect.signature(face)
     face.__dict__["__signature__"] = own.replace(parameters=[own.parameters["prompt"], *options])
@@ -112,12 +112,12 @@ def astream(prompt: Prompt, **options: Any) -> AsyncStream:
     return AsyncStream(lambda: prepare(prompt, **options))
 
 
-def prepare(prompt: Prompt, origin: Origin | None = None, /, **options: Any) -> Running:
+def prepare(prompt: Prompt, origin: Origin | None = None, /, **options: Any) -> PendingReply:
     """Check an ask and return it ready to `begin()`; nothing is sent before."""
-    return Running(with_first_note(asked(prompt, origin, **options)), remember)
+    return PendingReply(with_first_note(build_request(prompt, origin, **options)), remember)
 
 
-def remember(_outcome: Outcome | None, reply: Reply) -> None:
+def remember(_outcome: RoundsResult | None, reply: Reply) -> None:
     """Keep the Reply that `hx.last` gives."""
     global _last
     _last = reply

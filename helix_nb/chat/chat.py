@@ -13,13 +13,13 @@ from ..errors import ChatBusy, ConfigError
 from ..origin import Origin, current_origin, new_id
 from ..replies import Reply
 from .ask import remember
-from .pending import Running
-from .request import Asked, Prompt, asked, system_message, with_first_note
+from .pending import PendingReply
+from .request import PreparedRequest, Prompt, build_request, system_message, with_first_note
 from .streams import AsyncStream, Stream
 from .turns import Turn, digest_of, held_by_log
 
 if TYPE_CHECKING:
-    from ..exchange.rounds import Outcome
+    from ..exchange.rounds import RoundsResult
 
 
 class Chat:
@@ -49,11 +49,11 @@ class Chat:
         self.thread_id = new_id()
         self.turns: list[Turn] = []
         self._lock = threading.Lock()
-        self._running: Running | None = None
+        self._running: PendingReply | None = None
         self._watchers: list[Callable[[], None]] = []
 
     @property
-    def running(self) -> Running | None:
+    def running(self) -> PendingReply | None:
         """The exchange under way, or the last one."""
         return self._running
 
@@ -93,29 +93,29 @@ class Chat:
 
     def start(
         self, prompt: Prompt, key: str | None = None, origin: Origin | None = None, /, **options: Any
-    ) -> Running:
+    ) -> PendingReply:
         """Start the next exchange and return it as a Running, without waiting; ChatBusy as below."""
         return self.prepare(prompt, key, origin, **options).begin()
 
     def prepare(
         self, prompt: Prompt, key: str | None = None, origin: Origin | None = None, /, **options: Any
-    ) -> Running:
+    ) -> PendingReply:
         """Check the next exchange and return it ready to `begin()`; ChatBusy when one is under way."""
         with self._lock:
             if self.busy:
                 raise ChatBusy("This chat is still answering; wait for it, stop it, or fork() the chat.")
-            made = with_first_note(self.asked(prompt, key, origin, options))
+            made = with_first_note(self.build_request(prompt, key, origin, options))
             prompted = made.request.messages[-1]
             upon = digest_of(self.turns[: self._index(key)])
 
-            def finished(outcome: Outcome | None, reply: Reply) -> None:
+            def finished(outcome: RoundsResult | None, reply: Reply) -> None:
                 remember(outcome, reply)
                 if outcome is not None:
                     messages = (prompted, *outcome.messages)
                     held = None if outcome.repaired else upon
                     self._join(Turn(messages, reply.exchange_id, key, reply, held))
 
-            running = self._running = Running(made, finished)
+            running = self._running = PendingReply(made, finished)
         self._tell()
         return running
 
@@ -171,7 +171,9 @@ class Chat:
         if self.busy:
             raise ChatBusy("This chat is still answering; stop it before changing what it remembers.")
 
-    def asked(self, prompt: Prompt, key: str | None, origin: Origin | None, options: dict[str, Any]) -> Asked:
+    def build_request(
+        self, prompt: Prompt, key: str | None, origin: Origin | None, options: dict[str, Any]
+    ) -> PreparedRequest:
         """The next request, checked: the conversation up to the turn of that key, and the prompt."""
         if not isinstance(prompt, str):
             raise ConfigError("A chat takes its prompts as text; it keeps the list of messages itself.")
@@ -186,7 +188,7 @@ class Chat:
             parent_id=held[-1].exchange_id if held else None,
             new_from=len(system_message(settings["system"])) + sum(len(turn.messages) for turn in held),
         )
-        return asked(prompt, origin, past, **settings)
+        return build_request(prompt, origin, past, **settings)
 
     def _index(self, key: str | None) -> int:
         keys: Sequence[str | None] = [turn.key for turn in self.turns]

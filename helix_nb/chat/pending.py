@@ -1,6 +1,6 @@
 """One ask under way on the background loop, and the three ways to watch it.
 
-`Running` is what a cell and a panel poll, `Stream` is `with hx.stream(...)`, `AsyncStream` the
+`PendingReply` is what a cell and a panel poll, `Stream` is `with hx.stream(...)`, `AsyncStream` the
 same for `async with`. Model-called tools run on the thread that waits, never on the loop.
 """
 
@@ -14,24 +14,24 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from ..errors import HelixError, stopped, told
-from ..exchange.reply_builder import Draft
-from ..exchange.rounds import MAX_ROUNDS, Outcome, rounds
+from ..exchange.reply_builder import ReplyBuilder
+from ..exchange.rounds import MAX_ROUNDS, RoundsResult, rounds
 from ..redaction import redact
 from ..replies import Delta, Reply, ToolCall
 from ..runtime.blocking import interruptible
 from ..runtime.interrupts import stopping
 from ..runtime.loop import WAKE_S, Task
-from .request import Asked
+from .request import PreparedRequest
 
-Finished = Callable[[Outcome | None, Reply], None]
+Finished = Callable[[RoundsResult | None, Reply], None]
 
 
-class Running:
+class PendingReply:
     """An ask under way: its Reply so far, its pieces, and the way to stop it."""
 
-    def __init__(self, asked: Asked, finished: Finished | None = None) -> None:
+    def __init__(self, asked: PreparedRequest, finished: Finished | None = None) -> None:
         self.lockstep = False  # read on only when somebody asks for more
-        self.asked = asked
+        self.prepared = asked
         self.tool_calls: list[tuple[ToolCall, str]] = []
         self._finished = finished
         self._changed = threading.Condition()
@@ -40,7 +40,7 @@ class Running:
         self._pieces: deque[str] = deque()
         self._sent = 0
         self._wanted: asyncio.Future[None] | None = None
-        self._draft: Draft | None = None
+        self._draft: ReplyBuilder | None = None
         self._reply: Reply | None = None
         self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()
         self._callbacks: list[Callable[[], None]] = []
@@ -58,13 +58,13 @@ class Running:
         if self._reply is not None:
             return self._reply
         draft = self._draft
-        return draft.reply() if draft is not None else Reply(model_requested=self.asked.request.model)
+        return draft.reply() if draft is not None else Reply(model_requested=self.prepared.request.model)
 
     @property
     def done(self) -> bool:
         return self._task.done
 
-    def changed(self, timeout_s: float) -> bool:
+    def wait_for_change(self, timeout_s: float) -> bool:
         """Wait, on any thread, until something new arrived or it is done; False when neither did."""
         with self._changed:
             if self._version == self._seen and not self.done and timeout_s > 0:
@@ -75,7 +75,7 @@ class Running:
             return new
 
     @interruptible()
-    def settled(self, timeout_s: float) -> None:
+    def wait_for_event(self, timeout_s: float) -> None:
         """Wait, on any thread, until it is done or wants a tool called; pieces of text wake nobody."""
         self._turn.clear()
         if not (self.done or self._calls):
@@ -85,18 +85,18 @@ class Running:
         """Have a callback run on the background loop after each change; it must not block."""
         self._callbacks.append(callback)
 
-    def rest_by(self, rest: Callable[[], asyncio.Future[None] | None]) -> None:
+    def throttle_with(self, rest: Callable[[], asyncio.Future[None] | None]) -> None:
         """Read on only when what this returns, on the background loop after each change, is done."""
         self._rest = rest
 
-    def piece(self) -> str:
+    def next_piece(self) -> str:
         """The next piece of the answer that nobody took yet, or an empty string."""
         try:
             return self._pieces.popleft()
         except IndexError:
             return ""
 
-    def more(self) -> None:
+    def request_more(self) -> None:
         """Let a lockstep exchange read on: its pieces are used up."""
         wanted = self._wanted
         if wanted is not None:
@@ -116,7 +116,7 @@ class Running:
                 )
             self._answered(call, answer, result)
 
-    async def aserve_calls(self) -> None:
+    async def serve_calls_async(self) -> None:
         """Run the tools the model asked for, on the caller's own loop."""
         while self._calls:
             call, answer = self._calls.popleft()
@@ -128,30 +128,30 @@ class Running:
         try:
             self.begin()
             while not self.done:
-                self.settled(0.1)
+                self.wait_for_event(0.1)
                 self.serve_calls()
         except BaseException as error:
             self.cancel()
             stopped(error)
             raise
-        return self.outcome()
+        return self.final_reply()
 
     async def aresult(self) -> Reply:
         """Await the final Reply from the caller's own loop, which it wakes every 50 ms."""
         try:
             self.begin()
             while not self.done:
-                await self.achanged()
-                await self.aserve_calls()
+                await self.await_change()
+                await self.serve_calls_async()
         except BaseException as error:
             self.cancel()
             stopped(error)
             raise
-        return self.outcome()
+        return self.final_reply()
 
-    async def achanged(self) -> bool:
+    async def await_change(self) -> bool:
         """Await a change for up to 50 ms; True when there was one."""
-        if self.changed(0):
+        if self.wait_for_change(0):
             return True
         loop = asyncio.get_running_loop()
         woken: asyncio.Future[None] = loop.create_future()
@@ -161,14 +161,14 @@ class Running:
 
         self._callbacks.append(wake)
         try:
-            if not self.changed(0):
+            if not self.wait_for_change(0):
                 with stopping(lambda: self.cancel(wait=False)):
                     await asyncio.wait({woken}, timeout=WAKE_S)  # wait_for can swallow a cancel (Python 3.11)
         finally:
             self._callbacks.remove(wake)
-        return self.changed(0)
+        return self.wait_for_change(0)
 
-    def outcome(self) -> Reply:
+    def final_reply(self) -> Reply:
         """The final Reply of something done (also when it was stopped), or what it failed with."""
         error = self._task.error()
         if error is not None and not self._task.future.cancelled():
@@ -182,7 +182,7 @@ class Running:
         return self.reply
 
     async def _run(self) -> None:
-        asked, outcome = self.asked, None
+        asked, outcome = self.prepared, None
         try:
             outcome = await rounds(
                 asked.request,
@@ -199,21 +199,21 @@ class Running:
         finally:
             self._end(outcome)
 
-    def _end(self, outcome: Outcome | None) -> None:
+    def _end(self, outcome: RoundsResult | None) -> None:
         reply = self._reply or self.reply
-        replayed = reply.replay_of is not None and reply.endpoint != self.asked.connection.name
-        if self.asked.notes and not replayed:  # who answered is then not who would have been asked
-            reply = reply.having(notes=(*self.asked.notes, *reply.notes))
+        replayed = reply.replay_of is not None and reply.endpoint != self.prepared.connection.name
+        if self.prepared.notes and not replayed:  # who answered is then not who would have been asked
+            reply = reply.having(notes=(*self.prepared.notes, *reply.notes))
         self._reply = reply
         if rest := reply.text[self._sent :]:
             self._pieces.append(rest)
         if self._finished is not None:
             self._finished(outcome, reply)
 
-    def _watch(self, delta: Delta, draft: Draft) -> asyncio.Future[None] | None:
+    def _watch(self, delta: Delta, draft: ReplyBuilder) -> asyncio.Future[None] | None:
         if draft is not self._draft:
             self._draft, self._sent = draft, 0
-        if delta.text and self.asked.schema is None:
+        if delta.text and self.prepared.schema is None:
             if self.lockstep:
                 self._wanted = asyncio.get_running_loop().create_future()
             self._pieces.append(delta.text)
@@ -237,7 +237,7 @@ class Running:
         return await answer
 
     def _called(self, call: ToolCall) -> Any:
-        tool = self.asked.tools.get(call.name)
+        tool = self.prepared.tools.get(call.name)
         if tool is None:
             return f"There is no tool called {call.name}."
         try:

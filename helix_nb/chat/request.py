@@ -26,7 +26,7 @@ Prompt = str | Sequence[Mapping[str, Any] | Message]
 
 
 @dataclass(frozen=True)
-class Asked:
+class PreparedRequest:
     """One question, ready to send: the request, where to, and what is to be done with the answer."""
 
     request: Request
@@ -38,7 +38,7 @@ class Asked:
     max_rounds: int | None = None
 
 
-def asked(
+def build_request(
     prompt: Prompt,
     origin: Origin | None = None,
     history: Sequence[Message] = (),
@@ -55,7 +55,7 @@ def asked(
     timeout: float | None = None,
     stream: bool = True,
     **params: Any,
-) -> Asked:
+) -> PreparedRequest:
     """Check the arguments and build the request; ConfigError says what is wrong in one sentence.
 
     What is not the caller's to choose stands before the `/`, so that any name is free for a parameter.
@@ -75,7 +75,7 @@ def asked(
         timeout_s=_timeout(timeout),
         origin=_with_thread(origin or current_origin()),
     )
-    return Asked(
+    return PreparedRequest(
         request,
         connection,
         _schema(schema),
@@ -85,13 +85,13 @@ def asked(
     )
 
 
-def with_first_note(made: Asked) -> Asked:
+def with_first_note(made: PreparedRequest) -> PreparedRequest:
     """Have the answer say once where answers come from when nothing is configured."""
     note = first_answer_note(made.connection, named=made.endpoint_named)
     return replace(made, notes=(note,)) if note else made
 
 
-def preview(made: Asked) -> dict[str, Any]:
+def preview(made: PreparedRequest) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
     from ..endpoints.openai.endpoint import asked_at
     from ..endpoints.registry import endpoint_for
@@ -120,8 +120,8 @@ def _messages(
         return _listed(prompt, system, (*texts, *images))
     if not prompt.strip() and not texts and not images:
         raise ConfigError("The prompt is empty; nothing was sent.")
-    asked = ({"type": "text", "text": prompt},) if prompt.strip() else ()
-    content = (*texts, *asked, *images) if texts or images else prompt
+    question = ({"type": "text", "text": prompt},) if prompt.strip() else ()
+    content = (*texts, *question, *images) if texts or images else prompt
     return (*system_message(system), *history, Message("user", content))
 
 

@@ -12,15 +12,15 @@ from typing import Self
 
 from ..errors import ConfigError, stopped
 from ..replies import Reply
-from .pending import Running
+from .pending import PendingReply
 
 
 class Stream:
     """`with hx.stream(prompt) as s: for piece in s: ...`; `s.reply` is the Reply so far."""
 
-    def __init__(self, make: Callable[[], Running]) -> None:
+    def __init__(self, make: Callable[[], PendingReply]) -> None:
         self._make = make
-        self._running: Running | None = None
+        self._running: PendingReply | None = None
 
     @property
     def reply(self) -> Reply:
@@ -35,14 +35,14 @@ class Stream:
         try:
             running.begin()
             while not running.done and not running._pieces:
-                running.changed(0.1)
+                running.wait_for_change(0.1)
                 running.serve_calls()
         except BaseException as error:
             running.cancel()
             stopped(error)
             raise
         if running.done and not running._pieces:
-            running.outcome()
+            running.final_reply()
         return self
 
     def __iter__(self) -> Iterator[str]:
@@ -52,14 +52,14 @@ class Stream:
                 yield from self
             return
         while True:
-            while piece := running.piece():
+            while piece := running.next_piece():
                 yield piece
             if running.done and not running._pieces:
                 break
-            running.more()
-            running.changed(0.1)
+            running.request_more()
+            running.wait_for_change(0.1)
             running.serve_calls()
-        running.outcome()
+        running.final_reply()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -73,9 +73,9 @@ class Stream:
 class AsyncStream:
     """`async with hx.astream(prompt) as s: async for piece in s: ...`"""
 
-    def __init__(self, make: Callable[[], Running]) -> None:
+    def __init__(self, make: Callable[[], PendingReply]) -> None:
         self._make = make
-        self._running: Running | None = None
+        self._running: PendingReply | None = None
 
     @property
     def reply(self) -> Reply:
@@ -90,14 +90,14 @@ class AsyncStream:
         try:
             running.begin()
             while not running.done and not running._pieces:
-                await running.achanged()
-                await running.aserve_calls()
+                await running.await_change()
+                await running.serve_calls_async()
         except BaseException as error:
             running.cancel()
             stopped(error)
             raise
         if running.done and not running._pieces:
-            running.outcome()
+            running.final_reply()
         return self
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -108,14 +108,14 @@ class AsyncStream:
                     yield piece
             return
         while True:
-            while piece := running.piece():
+            while piece := running.next_piece():
                 yield piece
             if running.done and not running._pieces:
                 break
-            running.more()
-            await running.achanged()
-            await running.aserve_calls()
-        running.outcome()
+            running.request_more()
+            await running.await_change()
+            await running.serve_calls_async()
+        running.final_reply()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -126,13 +126,13 @@ class AsyncStream:
             stopped(error)
 
 
-def _first(running: Running | None) -> None:
+def _first(running: PendingReply | None) -> None:
     """A stream is one exchange: entering it again would send, and pay for, another."""
     if running is not None:
         raise ConfigError("This stream was entered before; call hx.stream(...) again for another answer.")
 
 
-def _stop_when_forgotten(stream: Stream | AsyncStream, running: Running) -> None:
+def _stop_when_forgotten(stream: Stream | AsyncStream, running: PendingReply) -> None:
     """Stop the exchange of a stream that nobody can read on and nobody left."""
     forgotten = weakref.finalize(stream, running.cancel, wait=False)
     forgotten.atexit = False  # what runs then is stopped with the loop

@@ -26,7 +26,7 @@ SHOWN = ["endpoint", "model", "status", "prompt_tokens", "completion_tokens", "t
 
 
 @dataclass(frozen=True)
-class Command:
+class Subcommand:
     """One subcommand: its help line, its arguments, and what it does (returns the exit code)."""
 
     help: str
@@ -206,9 +206,9 @@ def _tiny(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "demo": Command("one answer, its row in the log, then JupyterLab", _demo_arguments, _demo),
-    "ask": Command("stream one answer to standard output", _ask_arguments, _ask),
-    "serve": Command("run the demo endpoint and print its URL", _serve_arguments, _serve),
-    "doctor": Command("what is configured, reachable and installed", _doctor_arguments, _doctor),
-    "tiny-model": Command("build a tiny local model with random weights", _tiny_arguments, _tiny),
+    "demo": Subcommand("one answer, its row in the log, then JupyterLab", _demo_arguments, _demo),
+    "ask": Subcommand("stream one answer to standard output", _ask_arguments, _ask),
+    "serve": Subcommand("run the demo endpoint and print its URL", _serve_arguments, _serve),
+    "doctor": Subcommand("what is configured, reachable and installed", _doctor_arguments, _doctor),
+    "tiny-model": Subcommand("build a tiny local model with random weights", _tiny_arguments, _tiny),
 }

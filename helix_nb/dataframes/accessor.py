@@ -10,10 +10,10 @@ import pandas as pd
 from pandas.api.extensions import register_dataframe_accessor, register_series_accessor
 
 from ..config.connection import Connection
-from .batch import Job
+from .batch import Batch
 from .columns import names
 from .limits import Limits
-from .row_requests import VALUE, Recipe
+from .row_requests import VALUE, BatchSpec
 
 Concurrency = int | Literal["auto"]
 
@@ -43,14 +43,14 @@ def job(
     stream: bool = True,
     single: bool = False,
     **params: Any,
-) -> Job:
+) -> Batch:
     """Make a Job of the keywords of `ask`: a function from frame to frame that can be pickled."""
     from ..schemas import Schema
 
     spec = None if schema is None else replace(Schema.of(schema), tabular=True)
-    recipe = Recipe(template, system, images, model, spec, params, stream, timeout, missing, single)
+    recipe = BatchSpec(template, system, images, model, spec, params, stream, timeout, missing, single)
     limits = Limits(concurrency, rpm, tpm, max_cost, max_total_tokens)
-    return Job(recipe, into, endpoint, name, limits, dedupe, fresh, reuse_cut, errors, progress)
+    return Batch(recipe, into, endpoint, name, limits, dedupe, fresh, reuse_cut, errors, progress)
 
 
 @register_dataframe_accessor("helix")
@@ -187,7 +187,7 @@ class SeriesAccessor:
         frame.attrs = {}
         return frame
 
-    def _result(self, done: pd.DataFrame, made: Job) -> pd.Series | pd.DataFrame:
+    def _result(self, done: pd.DataFrame, made: Batch) -> pd.Series | pd.DataFrame:
         schema = made.recipe.schema
         result = done[made.into] if schema is None else done[names(made.into, schema)]
         result.attrs = {**self._series.attrs, **done.attrs}

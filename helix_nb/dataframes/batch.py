@@ -16,13 +16,13 @@ from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin
 from ..records.storage.log import current_log
 from ..runtime.loop import run_here, run_sync
-from .batch_log import Memory
+from .batch_log import BatchLog
 from .columns import columns, names
 from .limits import Limits
 from .plan import planned
 from .progress import Progress, summary
 from .report import batch_columns, report
-from .row_requests import Recipe
+from .row_requests import BatchSpec
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Job:
+class Batch:
     """Everything `df.helix.ask` was told. Frame in, frame out: `job(frame)` also works on a chunk.
 
     It pickles as long as its callables and its schema do, so that an engine can carry it.
     """
 
-    recipe: Recipe
+    recipe: BatchSpec
     into: str = "answer"
     endpoint: str | Connection | None = None
     name: str | None = None
@@ -104,7 +104,7 @@ class Job:
         batch_id = self.name or f"batch-{self.recipe.digest(identity)}"
         origin = replace(current_origin(), source="batch", batch_id=batch_id)
         plan = planned(bound.of(origin), identity, dedupe=self.dedupe, whole=self.offset is None)
-        memory = Memory(
+        memory = BatchLog(
             log,
             batch_id,
             self.recipe.schema,

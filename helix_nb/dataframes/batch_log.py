@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..records.storage.log import Log, keeping
 from ..replies import Reply
 from .plan import NOT_ASKED, Plan
-from .results import Outcome, answered
+from .results import RowResult, answered
 
 if TYPE_CHECKING:
     from ..schemas import Schema
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 PORTION = 500  # replies read at once
 WRITE_EVERY_S = 0.25
 Link = tuple[int, str, str | None, str | None, str | None]
-Claim = tuple[list[int], dict[int, Outcome]]  # the slots to send now, and those answered meanwhile
+Claim = tuple[list[int], dict[int, RowResult]]  # the slots to send now, and those answered meanwhile
 
 
 @dataclass(eq=False)
-class Memory:
+class BatchLog:
     """What one run reads from and writes to the log about its batch.
 
     `fresh` reuses nothing, `reuse_cut` reuses answers that were cut at their token limit too.
@@ -40,7 +40,7 @@ class Memory:
     offset: int = 0
     looking: bool = False
     _held: set[str] = field(default_factory=set)
-    _finished: list[tuple[int, Outcome]] = field(default_factory=list)
+    _finished: list[tuple[int, RowResult]] = field(default_factory=list)
     _used: set[str] = field(default_factory=set)  # exchanges of equal rows: each answers one of them
     _done: Counter[str] = field(default_factory=Counter)  # of equal rows
     _written_s: float = 0.0
@@ -64,7 +64,7 @@ class Memory:
         problem = error or plan.problems.get(position)
         return self.offset + position, plan.row_key(position), exchange_id, identity, problem
 
-    async def answers(self, plan: Plan) -> AsyncIterator[tuple[int, Outcome]]:
+    async def answers(self, plan: Plan) -> AsyncIterator[tuple[int, RowResult]]:
         """The slots that this batch has answered already, with their answers."""
         if self.fresh:
             return
@@ -104,7 +104,7 @@ class Memory:
 
     async def _taken_over(
         self, slots: Iterable[int], known: Mapping[str, list[str]], plan: Plan
-    ) -> dict[int, Outcome]:
+    ) -> dict[int, RowResult]:
         """Pair slots with recorded answers; of several to one request each is used once, the best first."""
         left = {identity: [id_ for id_ in ids if id_ not in self._used] for identity, ids in known.items()}
         wanted = [slot for slot in slots if left.get(plan.identities[slot])]
@@ -118,14 +118,14 @@ class Memory:
             self._count(slot, outcome, plan)
         return taken
 
-    def _count(self, slot: int, outcome: Outcome, plan: Plan) -> None:
+    def _count(self, slot: int, outcome: RowResult, plan: Plan) -> None:
         """Note that one of several equal rows is done, and that its answer is no other's."""
         if (identity := plan.identities[slot]) in plan.equals:
             self._done[identity] += 1
             if outcome.exchange_id is not None:
                 self._used.add(outcome.exchange_id)
 
-    def _first_usable(self, ids: list[str], replies: Mapping[str, Reply]) -> Outcome | None:
+    def _first_usable(self, ids: list[str], replies: Mapping[str, Reply]) -> RowResult | None:
         while ids:
             reply = replies.get(ids.pop())
             if reply is None or (reply.finish_reason == "length" and not self.reuse_cut):
@@ -137,11 +137,11 @@ class Memory:
             return answered(reply.having(parsed=parsed), reused=True)
         return None
 
-    def _links(self, plan: Plan, slot: int, outcome: Outcome) -> list[Link]:
+    def _links(self, plan: Plan, slot: int, outcome: RowResult) -> list[Link]:
         error = _kept(outcome.error) if outcome.status == "error" else None
         return [self._link(plan, position, outcome.exchange_id, error) for position in plan.positions(slot)]
 
-    def finished(self, slot: int, outcome: Outcome, plan: Plan) -> None:
+    def finished(self, slot: int, outcome: RowResult, plan: Plan) -> None:
         """Note which exchange answers the rows of a request, and give it up; returns at once."""
         self._finished.append((slot, outcome))
         self._count(slot, outcome, plan)
@@ -182,4 +182,4 @@ def _kept(error: str | None) -> str | None:
     return error and (keeping().clean(error) or error.partition(":")[0])
 
 
-_running: weakref.WeakSet[Memory] = weakref.WeakSet()  # only the background loop looks at it
+_running: weakref.WeakSet[BatchLog] = weakref.WeakSet()  # only the background loop looks at it

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from .plan import NOT_ASKED, Plan
-from .results import Outcome
+from .results import RowResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def names(into: str, schema: Schema | None) -> list[str]:
 
 def columns(
     plan: Plan,
-    outcomes: Sequence[Outcome | None],
+    outcomes: Sequence[RowResult | None],
     texts: pd.Series,
     *,
     stopped: str | None,
@@ -47,7 +47,7 @@ def columns(
     schema: Schema | None,
 ) -> dict[str, pd.Series]:
     """The columns of a finished batch by name, on the frame's own index; `texts` are its answers."""
-    left = Outcome("skipped", error=f"Not asked: {stopped}" if stopped else None)
+    left = RowResult("skipped", error=f"Not asked: {stopped}" if stopped else None)
     rows = [
         _unasked(plan.problems[position]) if slot == NOT_ASKED else outcomes[slot] or left
         for position, slot in enumerate(plan.slot_of)
@@ -64,7 +64,7 @@ def columns(
     return made
 
 
-_GETTERS: dict[str, Callable[[Outcome], Any]] = {
+_GETTERS: dict[str, Callable[[RowResult], Any]] = {
     "_status": lambda row: row.status,
     "_error": lambda row: row.error,
     "_finish_reason": lambda row: row.finish_reason,
@@ -73,8 +73,8 @@ _GETTERS: dict[str, Callable[[Outcome], Any]] = {
 }
 
 
-def _unasked(problem: str) -> Outcome:
-    return Outcome("error", error=problem) if problem else Outcome("skipped")
+def _unasked(problem: str) -> RowResult:
+    return RowResult("error", error=problem) if problem else RowResult("skipped")
 
 
 def _series(values: list[Any], index: pd.Index, dtype: str, choices: Sequence[Any] = ()) -> pd.Series:

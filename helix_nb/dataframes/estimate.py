@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..records.storage.batches import recent
 from ..records.storage.log import current_log
 from ..runtime.loop import run_sync
-from .batch import Job
+from .batch import Batch
 from .limits import Limits, is_whole
 from .runner import Runner
 
@@ -37,7 +37,7 @@ class Sample:
     duration_s: float | None
 
 
-def estimate(job: Job, frame: pd.DataFrame, pilot: int) -> pd.DataFrame:
+def estimate(job: Batch, frame: pd.DataFrame, pilot: int) -> pd.DataFrame:
     """See `DataFrame.helix.estimate`."""
     import pandas as pd
 

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import Any, Literal
 
 from ..errors import ConfigError
-from .results import Outcome
+from .results import RowResult
 
 
 def is_whole(value: Any, *, least: int) -> bool:
@@ -57,14 +57,14 @@ class Spending:
         limited = self.limits.max_cost is not None or self.limits.max_total_tokens is not None
         return 4 if limited and not self.answers else float("inf")
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: RowResult) -> None:
         """Count a finished request; one that failed without usage counts as nothing."""
         if outcome.status != "ok" and outcome.tokens is None:
             return
         self.answers += 1
         self.use(outcome)
 
-    def use(self, outcome: Outcome) -> None:
+    def use(self, outcome: RowResult) -> None:
         """Count what one exchange took; a row can have several."""
         self.cost += outcome.cost or 0.0
         self.tokens += outcome.tokens or 0

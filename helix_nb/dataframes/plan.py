@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError
 from ..messages import Request
-from .row_requests import EMPTY, Bound, Skip
+from .row_requests import EMPTY, RowRequests, Skip
 from .rows import row_key
 
 NOT_ASKED = -1
@@ -44,7 +44,7 @@ class Plan:
     counts the slots of an identity that has several, where each row is to have its own answer.
     """
 
-    bound: Bound
+    bound: RowRequests
     slot_of: array[int] = field(default_factory=lambda: array("q"))
     firsts: array[int] = field(default_factory=lambda: array("q"))
     identities: Identities = field(default_factory=Identities)
@@ -87,7 +87,7 @@ class Plan:
             yield slot, request
 
 
-def planned(bound: Bound, endpoint_identity: str, *, dedupe: bool, whole: bool = True) -> Plan:
+def planned(bound: RowRequests, endpoint_identity: str, *, dedupe: bool, whole: bool = True) -> Plan:
     """Go through the rows once and note what each one asks.
 
     Raises:

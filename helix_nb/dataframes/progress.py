@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .plan import Plan
-from .results import Outcome
+from .results import RowResult
 
 BEHIND = 0.2  # seconds between two redraws
 
@@ -42,7 +42,7 @@ class Progress:
 
             self._bar = tqdm(total=plan.asked, initial=self.rows, unit="row", mininterval=BEHIND)
 
-    def done(self, outcome: Outcome, rows: int, in_flight: int) -> None:
+    def done(self, outcome: RowResult, rows: int, in_flight: int) -> None:
         """Count a finished request and the rows that it answers."""
         self.rows += rows
         self.failed += rows * (outcome.status != "ok")
@@ -54,7 +54,7 @@ class Progress:
             self._bar.set_postfix_str(self._facts(in_flight), refresh=False)
             self._bar.update(rows)
 
-    def use(self, outcome: Outcome) -> None:
+    def use(self, outcome: RowResult) -> None:
         """Count what an answer took."""
         self.tokens += outcome.tokens or 0
         self.cost = self.cost if outcome.cost is None else (self.cost or 0.0) + outcome.cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .results import Outcome
+from .results import RowResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,5 +47,5 @@ def _sum(values: Iterable[float | None]) -> Any:
     return sum(known) if known else None
 
 
-def _ok_without_usage(outcome: Outcome) -> bool:
+def _ok_without_usage(outcome: RowResult) -> bool:
     return outcome.status == "ok" and outcome.tokens is None

@@ -11,7 +11,7 @@ from ..replies import Reply
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RowResult:
     """The part of a Reply that a frame keeps; None is unknown. `reused` came out of the log."""
 
     status: str
@@ -34,20 +34,20 @@ class Outcome:
         return sum(known) if known else None
 
 
-def answered(reply: Reply, *, reused: bool = False) -> Outcome:
+def answered(reply: Reply, *, reused: bool = False) -> RowResult:
     """An exchange that ended well; `reply.parsed` is its validated object."""
     return _of(reply, status=reply.status, text=reply.text, parsed=reply.parsed, reused=reused)
 
 
-def failed(error: HelixError) -> Outcome:
+def failed(error: HelixError) -> RowResult:
     """An exchange that did not; whatever text arrived stays."""
     reply = error.reply or Reply()
     status = "truncated" if reply.status == "truncated" else "error"
     return _of(reply, status=status, text=reply.text or None, error=f"{type(error).__name__}: {error}")
 
 
-def _of(reply: Reply, **facts: Any) -> Outcome:
-    return Outcome(
+def _of(reply: Reply, **facts: Any) -> RowResult:
+    return RowResult(
         finish_reason=reply.finish_reason and sys.intern(reply.finish_reason),
         prompt_tokens=reply.usage.prompt_tokens,
         completion_tokens=reply.usage.completion_tokens,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..chat.request import ask_something, asked, system_message
+from ..chat.request import ask_something, build_request, system_message
 from ..config.connection import Connection
 from ..config.session import aliases
 from ..endpoints.registry import endpoint_for
@@ -19,7 +19,7 @@ from ..messages import Message, Request
 from ..origin import Origin
 from ..redaction import redact_data
 from .rows import WHOLE, Rows, is_missing
-from .template import Template, Unfit, compiled, names_of
+from .template import Template, UnusableRow, compiled, names_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ class Skip(Exception):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BatchSpec:
     """The settings of a batch; picklable as long as its callables are.
 
     `missing` is "skip" (a row with NA in a used column is left out) or "blank" (NA becomes an
@@ -67,7 +67,7 @@ class Recipe:
         text = json.dumps(facts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    def bound(self, frame: pd.DataFrame, connection: Connection, model: str | None) -> Bound:
+    def bound(self, frame: pd.DataFrame, connection: Connection, model: str | None) -> RowRequests:
         """Check everything against a frame's columns, before anything is sent.
 
         `model` is what is asked for where no column names one.
@@ -86,14 +86,14 @@ class Recipe:
         whole = any(callable(part) for part in (prompt, system, self.images))
         rows = Rows(frame, {name: known[name] for name in names if name in known}, whole, self.single)
         base = self._base(connection, None if models else model)
-        return Bound(self, rows, prompt, system, images, bool(models), base)
+        return RowRequests(self, rows, prompt, system, images, bool(models), base)
 
     def _base(self, connection: Connection, model: str | None) -> Request:
         """The request that all rows share, checked as `ask` checks it."""
         for name in ("attachments", "max_rounds"):
             if name in self.params:
                 raise ConfigError(f"{name}= is for ask; a row is one prompt and one answer.")
-        made = asked(
+        made = build_request(
             "row",
             Origin(source="batch"),
             model=model,
@@ -112,10 +112,10 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Bound:
+class RowRequests:
     """A recipe over one frame: position -> request."""
 
-    recipe: Recipe
+    recipe: BatchSpec
     rows: Rows
     prompt: Template | Callable[[Any], Any]
     system: Template | Callable[[Any], Any] | None
@@ -123,7 +123,7 @@ class Bound:
     model_is_column: bool
     base: Request
 
-    def of(self, origin: Origin) -> Bound:
+    def of(self, origin: Origin) -> RowRequests:
         """The same, on behalf of somebody."""
         return replace(self, base=replace(self.base, origin=origin))
 
@@ -132,10 +132,10 @@ class Bound:
         for position, row in self.rows.at(positions):
             try:
                 yield position, self._request(row)
-            except (Skip, Unfit) as reason:
+            except (Skip, UnusableRow) as reason:
                 yield position, reason
             except HelixError as error:
-                yield position, Unfit(str(error))
+                yield position, UnusableRow(str(error))
 
     def _request(self, row: Mapping[str, Any]) -> Request:
         messages = tuple(_redacted(message) for message in self._messages(row))
@@ -156,7 +156,7 @@ class Bound:
         if callable(self.recipe.images):
             parts += _parts(_called(self.recipe.images, row))
         if not content.strip() and not parts:
-            raise Unfit(EMPTY)
+            raise UnusableRow(EMPTY)
         user = Message("user", ({"type": "text", "text": content}, *parts) if parts else content)
         return (*system_message(system), user)
 
@@ -164,10 +164,12 @@ class Bound:
         """A prompt that is a list of messages, which holds everything itself."""
         for name, given in {"system": self.system, "images": self.recipe.images}.items():
             if given is not None:
-                raise Unfit(f"A prompt that is a list of messages takes no {name}=; put it into the list.")
+                raise UnusableRow(
+                    f"A prompt that is a list of messages takes no {name}=; put it into the list."
+                )
         messages = tuple(Message.of(item) for item in content)
         if not ask_something(messages):
-            raise Unfit(EMPTY)
+            raise UnusableRow(EMPTY)
         return messages
 
     def _filled(self, part: Template | Callable[[Any], Any], row: Mapping[str, Any]) -> Any:
@@ -180,7 +182,7 @@ class Bound:
             raise Skip("a value that it uses is missing")
         if not isinstance(text, str | list | tuple):
             what = "callable's result" if callable(part) else "prompt"
-            raise Unfit(f"The {what} is {type(text).__name__}, not text or a list of messages.")
+            raise UnusableRow(f"The {what} is {type(text).__name__}, not text or a list of messages.")
         return text
 
     def _model(self, row: Mapping[str, Any]) -> str | None:
@@ -230,7 +232,7 @@ def _called(function: Callable[[Any], Any], row: Mapping[str, Any]) -> Any:
     try:
         return function(row[WHOLE])
     except Exception as error:
-        raise Unfit(f"The callable fails: {type(error).__name__}: {error}") from error
+        raise UnusableRow(f"The callable fails: {type(error).__name__}: {error}") from error
 
 
 def _stable(part: Any) -> Any:

@@ -14,13 +14,13 @@ from ..exchange.retries import BATCH, OVERLOADED
 from ..exchange.rounds import rounds
 from ..messages import Request
 from ..replies import Reply
-from .batch_log import Claim, Memory
+from .batch_log import BatchLog, Claim
 from .garbage import set_aside
 from .limits import Limits, Spending
 from .plan import Plan
 from .progress import Progress
-from .results import Outcome, answered, failed
-from .text_column import Texts
+from .results import RowResult, answered, failed
+from .text_column import TextColumn
 
 if TYPE_CHECKING:
     from ..schemas import Schema
@@ -37,14 +37,14 @@ class Runner:
 
     plan: Plan
     connection: Connection
-    memory: Memory
+    memory: BatchLog
     limits: Limits
     progress: Progress
     schema: Schema | None = None
-    outcomes: list[Outcome | None] = field(default_factory=list)
+    outcomes: list[RowResult | None] = field(default_factory=list)
     stopped: str | None = None
     sent: int = 0
-    unfit: list[Outcome] = field(default_factory=list)  # answers whose repair was sent
+    unfit: list[RowResult] = field(default_factory=list)  # answers whose repair was sent
     _active: set[asyncio.Task[None]] = field(default_factory=set)
     _claiming: set[asyncio.Task[Claim]] = field(default_factory=set)
     _unreachable: int = 0
@@ -52,7 +52,7 @@ class Runner:
     async def reuse(self) -> None:
         """Take over what the batch has answered before, and note every row in the log."""
         self.outcomes = [None] * len(self.plan.firsts)
-        self.texts = Texts(self.plan, self.outcomes)
+        self.texts = TextColumn(self.plan, self.outcomes)
         ids: list[str | None] = [None] * len(self.outcomes)  # what `_set` may drop
         async for slot, outcome in self.memory.answers(self.plan):
             ids[slot] = outcome.exchange_id
@@ -74,7 +74,7 @@ class Runner:
         """The slots without an outcome."""
         return [slot for slot, outcome in enumerate(self.outcomes) if outcome is None]
 
-    def _set(self, slot: int, outcome: Outcome) -> None:
+    def _set(self, slot: int, outcome: RowResult) -> None:
         self.outcomes[slot] = outcome
         self.texts.done(slot)
         self.progress.done(outcome, len(self.plan.positions(slot)), len(self._active))
@@ -104,7 +104,7 @@ class Runner:
         claiming.add_done_callback(self._claiming.discard)
         return claiming
 
-    async def _send_group(self, mine: Sequence[int], done: Mapping[int, Outcome], gate: Gate) -> None:
+    async def _send_group(self, mine: Sequence[int], done: Mapping[int, RowResult], gate: Gate) -> None:
         """Take over what is answered, and start the requests that are ours."""
         for slot, outcome in done.items():
             self._set(slot, outcome)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, told
-from ..prompts.placeholders import Hole, pieces
+from ..prompts.placeholders import Placeholder, pieces
 
 INDEX = "index"
 ALLOWED = "a column, its attributes, items and slices, and a format spec"
@@ -24,7 +24,7 @@ CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
 Row = Mapping[str, Any]  # a row's used values by name: the column's label as text, or "index"
 
 
-class Unfit(Exception):
+class UnusableRow(Exception):
     """One row's values do not fit the template; the text says how."""
 
 
@@ -47,14 +47,14 @@ class Field:
             if missing(value):
                 return None
             if callable(value):
-                raise Unfit(f"{self.raw} is a method, and a template makes no calls.")
+                raise UnusableRow(f"{self.raw} is a method, and a template makes no calls.")
             if self.conversion:
                 value = CONVERSIONS[self.conversion](value)
             return format(value, self.spec) if self.spec else str(value)
-        except Unfit:
+        except UnusableRow:
             raise
         except Exception as error:
-            raise Unfit(f"{self.raw} fails: {told(error)}") from error
+            raise UnusableRow(f"{self.raw} fails: {told(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def evaluate(node: ast.AST | None, row: Row) -> Any:
     return value
 
 
-def _field(hole: Hole, known: Mapping[str, Hashable], columns: Sequence[Hashable]) -> Field:
+def _field(hole: Placeholder, known: Mapping[str, Hashable], columns: Sequence[Hashable]) -> Field:
     for name, spec in _spellings(hole.source):
         if name in known:
             return Field(hole.raw, ast.Name(id=name), "", spec, (name,))
@@ -151,7 +151,9 @@ def _spellings(source: str) -> list[tuple[str, str]]:
     return [(source, ""), *((source[:at].strip(), source[at + 1 :]) for at in reversed(colons))]
 
 
-def _check(node: ast.AST, hole: Hole, known: Mapping[str, Hashable], columns: Sequence[Hashable]) -> None:
+def _check(
+    node: ast.AST, hole: Placeholder, known: Mapping[str, Hashable], columns: Sequence[Hashable]
+) -> None:
     match node:
         case ast.Name(id=name):
             if name not in known and name != INDEX:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .plan import NOT_ASKED, Plan
-from .results import Outcome
+from .results import RowResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +20,10 @@ STRETCHES = 16
 LEAST_ROWS = 1024
 
 
-class Texts:
+class TextColumn:
     """The texts of a plan's rows. Takes each one out of `outcomes` when its stretch is packed."""
 
-    def __init__(self, plan: Plan, outcomes: list[Outcome | None]) -> None:
+    def __init__(self, plan: Plan, outcomes: list[RowResult | None]) -> None:
         self._plan, self._outcomes = plan, outcomes
         self._size = max(plan.rows // STRETCHES + 1, LEAST_ROWS)
         starts = range(0, plan.rows, self._size)

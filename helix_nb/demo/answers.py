@@ -16,11 +16,11 @@ from .canned import FALLBACK, REASONING
 from .prompts import Messages, last_prompt, material, text_of
 from .schema_fill import fill
 from .skills import SKILLS
-from .validation import Refused
+from .validation import InvalidRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CannedAnswer:
     """What to send: text, or one call of a tool as (name, JSON arguments); perhaps reasoning before it."""
 
     text: str = ""
@@ -28,7 +28,7 @@ class Answer:
     reasoning: str = ""
 
 
-def answer(body: Mapping[str, Any]) -> Answer:
+def answer(body: Mapping[str, Any]) -> CannedAnswer:
     """Answer a checked request body, the same way every time.
 
     >>> answer({"messages": [{"role": "user", "content": "What is the capital of France?"}]}).text
@@ -38,17 +38,17 @@ def answer(body: Mapping[str, Any]) -> Answer:
     prompt = last_prompt(messages)
     if tool := _tool(body, prompt):
         arguments = _filled(tool.get("parameters") or {"type": "object"}, prompt)
-        return Answer(call=(tool["name"], json.dumps(arguments)))
+        return CannedAnswer(call=(tool["name"], json.dumps(arguments)))
     reasoning = REASONING if body.get("reasoning_effort") not in (None, "none") else ""
     if messages[-1]["role"] == "tool":
-        return Answer(_after_tool(messages), reasoning=reasoning)
+        return CannedAnswer(_after_tool(messages), reasoning=reasoning)
     if schema := _schema(body):
         filled = _filled(schema, material(prompt))
-        return Answer(json.dumps(filled, ensure_ascii=False), reasoning=reasoning)
+        return CannedAnswer(json.dumps(filled, ensure_ascii=False), reasoning=reasoning)
     for skill in SKILLS:
         if (text := skill(prompt, messages)) is not None:
-            return Answer(text, reasoning=reasoning)
-    return Answer(FALLBACK, reasoning=reasoning)
+            return CannedAnswer(text, reasoning=reasoning)
+    return CannedAnswer(FALLBACK, reasoning=reasoning)
 
 
 def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -65,7 +65,7 @@ def _filled(schema: Mapping[str, Any], text: str) -> Any:
     try:
         return fill(schema, text)
     except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
-        raise Refused(
+        raise InvalidRequest(
             f"the demo endpoint cannot follow this schema: {type(error).__name__}, {error}"
         ) from None
 

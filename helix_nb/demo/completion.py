@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .answers import Answer, answer
+from .answers import CannedAnswer, answer
 from .counting import pieces, prompt_tokens
 from .faults import MODELS
 
@@ -20,7 +20,7 @@ class Completion:
     """One answer with all that is said about it."""
 
     model: str
-    answer: Answer
+    answer: CannedAnswer
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
@@ -42,7 +42,7 @@ class Completion:
         if limit and len(thought) + len(tokens) + ending > limit:
             thought = thought[:limit]
             tokens, reason, ending = tokens[: limit - len(thought)], "length", 0
-            found = Answer("" if found.call else "".join(tokens), reasoning="".join(thought))
+            found = CannedAnswer("" if found.call else "".join(tokens), reasoning="".join(thought))
         spent = len(thought) + len(tokens) + ending
         asked = prompt_tokens(body["messages"], body.get("tools") or ())
         name = body.get("model") if body.get("model") in MODELS else "demo"

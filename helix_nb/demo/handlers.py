@@ -12,7 +12,7 @@ from tornado.web import Application, RequestHandler
 
 from .completion import Completion, model, models
 from .faults import BUSY, FAILS, PASSING, Fault, Faults
-from .validation import Refused, checked
+from .validation import InvalidRequest, checked
 
 FIRST_TOKEN_S, PER_TOKEN_S = 0.03, 0.005
 
@@ -20,7 +20,7 @@ FIRST_TOKEN_S, PER_TOKEN_S = 0.03, 0.005
 def application() -> Application:
     """A fresh server's routes, with its own memory of faults."""
     routes: list[Any] = [
-        (r"/v1/chat/completions", Completions, {"faults": Faults()}),
+        (r"/v1/chat/completions", CompletionsHandler, {"faults": Faults()}),
         (r"/v1/models(?:/(.+))?", Models),
     ]
     return Application(routes, default_handler_class=Missing, log_function=lambda handler: None)
@@ -71,7 +71,7 @@ class Models(Handler):
         self.finish(models() if name is None else model(name))
 
 
-class Completions(Handler):
+class CompletionsHandler(Handler):
     def initialize(self, faults: Faults) -> None:
         self.faults = faults
 
@@ -79,7 +79,7 @@ class Completions(Handler):
         try:
             body = checked(self.request.body)
             completion = Completion.of(body)
-        except Refused as refused:
+        except InvalidRequest as refused:
             return self.fail(400, str(refused), refused.param)
         fault = self.faults.of(body)
         if fault in ("429", "fails", "502"):

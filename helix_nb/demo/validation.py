@@ -9,7 +9,7 @@ from typing import Any
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-class Refused(Exception):
+class InvalidRequest(Exception):
     """The request is malformed; `param` names the field."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
@@ -22,11 +22,11 @@ def checked(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except ValueError as error:
-        raise Refused(f"the body is not JSON: {error}") from None
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise Refused("the body is nested too deeply") from None
+        raise InvalidRequest("the body is nested too deeply") from None
     if not isinstance(body, dict):
-        raise Refused(f"the body is a JSON object, not {_kind(body)}")
+        raise InvalidRequest(f"the body is a JSON object, not {_kind(body)}")
     for name, kinds in _TYPES.items():
         _check_type(body, name, kinds)
     _check_limits(body)
@@ -80,44 +80,48 @@ def _check_type(body: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> 
     wrong = isinstance(value, bool) != (bool in kinds) if isinstance(value, bool | int) else False
     if value is not None and (wrong or not isinstance(value, kinds)):
         wanted = " or ".join(_NAMES[kind] for kind in kinds)
-        raise Refused(f"json: cannot unmarshal {_kind(value)} into field {name} of type {wanted}", name)
+        raise InvalidRequest(
+            f"json: cannot unmarshal {_kind(value)} into field {name} of type {wanted}", name
+        )
 
 
 def _check_limits(body: Mapping[str, Any]) -> None:
     for name, (low, high) in _LIMITS.items():
         value = body.get(name)
         if value is not None and (value < low or (high is not None and value > high)):
-            raise Refused(
+            raise InvalidRequest(
                 f"{name} must be between {low} and {high if high is not None else 'any number'}", name
             )
     if not all(isinstance(text, str) for text in body.get("stop") or ()):
-        raise Refused("json: cannot unmarshal into field stop of type []string", "stop")
+        raise InvalidRequest("json: cannot unmarshal into field stop of type []string", "stop")
     if not all(isinstance(text, str) for text in (body.get("metadata") or {}).values()):
-        raise Refused("json: cannot unmarshal into field metadata of type map[string]string", "metadata")
+        raise InvalidRequest(
+            "json: cannot unmarshal into field metadata of type map[string]string", "metadata"
+        )
 
 
 def _messages(body: Mapping[str, Any]) -> list[Any]:
     messages: list[Any] = body.get("messages") or []
     if not messages:
-        raise Refused("messages must hold at least one message", "messages")
+        raise InvalidRequest("messages must hold at least one message", "messages")
     return messages
 
 
 def _check_message(message: Any, place: str) -> None:
     if not isinstance(message, dict) or message.get("role") not in ROLES:
-        raise Refused(f"{place} needs a role out of {', '.join(ROLES)}", place)
+        raise InvalidRequest(f"{place} needs a role out of {', '.join(ROLES)}", place)
     content, calls = message.get("content"), message.get("tool_calls") or []
     if content is None and not calls:
-        raise Refused(f"{place} has no content", place)
+        raise InvalidRequest(f"{place} has no content", place)
     if not (isinstance(calls, list) and all(map(_is_call, calls))):
-        raise Refused(f"{place}.tool_calls is a list of functions with a name and arguments", place)
+        raise InvalidRequest(f"{place}.tool_calls is a list of functions with a name and arguments", place)
     if not isinstance(message.get("tool_call_id"), str | None):
-        raise Refused(f"{place}.tool_call_id is the id of a call", place)
+        raise InvalidRequest(f"{place}.tool_call_id is the id of a call", place)
     if isinstance(content, list):
         for part in content:
             _check_part(part, place)
     elif content is not None and not isinstance(content, str):
-        raise Refused(
+        raise InvalidRequest(
             f"json: cannot unmarshal {_kind(content)} into field {place}.content of type string", place
         )
 
@@ -128,7 +132,7 @@ def _check_part(part: Any, place: str) -> None:
         return
     if kind == "image_url" and isinstance(part.get("image_url"), dict) and "url" in part["image_url"]:
         return
-    raise Refused(f"{place}.content: a part is {{type: text}} or {{type: image_url}}", place)
+    raise InvalidRequest(f"{place}.content: a part is {{type: text}} or {{type: image_url}}", place)
 
 
 def _is_call(call: Any) -> bool:
@@ -150,19 +154,21 @@ def _check_tools(body: Mapping[str, Any]) -> None:
     if not all(isinstance(tool, dict) and _is_function(tool.get("function")) for tool in tools) or not all(
         isinstance(tool["function"].get("description"), str | None) for tool in tools
     ):
-        raise Refused(
+        raise InvalidRequest(
             "tools is a list of {type: function, function: {name, description, parameters}}", "tools"
         )
     choice = body.get("tool_choice")
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
-        raise Refused("tool_choice is none, auto, required or one function", "tool_choice")
+        raise InvalidRequest("tool_choice is none, auto, required or one function", "tool_choice")
     if isinstance(choice, dict):
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else None
         if name not in [tool["function"]["name"] for tool in tools]:
-            raise Refused(f"tool_choice names a function that is not offered: {name}", "tool_choice")
+            raise InvalidRequest(f"tool_choice names a function that is not offered: {name}", "tool_choice")
     wanted = body.get("response_format") or {}
     if wanted.get("type", "text") not in ("text", "json_object", "json_schema"):
-        raise Refused("response_format.type is text, json_object or json_schema", "response_format")
+        raise InvalidRequest("response_format.type is text, json_object or json_schema", "response_format")
     if wanted.get("type") == "json_schema" and not isinstance(wanted.get("json_schema"), dict):
-        raise Refused("response_format.json_schema is an object with a name and a schema", "response_format")
+        raise InvalidRequest(
+            "response_format.json_schema is an object with a name and a schema", "response_format"
+        )

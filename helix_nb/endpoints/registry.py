@@ -35,9 +35,9 @@ def _make(connection: Connection) -> Endpoint:
         from .local.endpoint import LocalEndpoint
 
         return LocalEndpoint(connection)
-    from .openai.endpoint import Completions
+    from .openai.endpoint import OpenAIEndpoint
 
-    return Completions(connection)
+    return OpenAIEndpoint(connection)
 
 
 async def _close_all() -> None:

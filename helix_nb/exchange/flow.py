@@ -16,15 +16,15 @@ from ..messages import Request
 from ..records.storage.log import Log
 from ..replies import Delta, Reply
 from .gate import gate_for
-from .reply_builder import Draft
+from .reply_builder import ReplyBuilder
 
 # What it returns is awaited: a slow reader slows the server, never the loop.
-Watch = Callable[[Delta, Draft], Awaitable[None] | None]
+Watch = Callable[[Delta, ReplyBuilder], Awaitable[None] | None]
 
 
 async def exchange(request: Request, endpoint: Endpoint, log: Log, watch: Watch | None = None) -> Reply:
     """Send one request, record it, and return the finished Reply or raise a HelixError holding it."""
-    draft = Draft(request, endpoint.connection)
+    draft = ReplyBuilder(request, endpoint.connection)
     if watch is not None:
         watch(Delta(), draft)
     try:

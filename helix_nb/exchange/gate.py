@@ -19,8 +19,8 @@ from ..endpoints.base import Endpoint
 from ..errors import HelixError, RateLimited
 from ..messages import Request
 from ..replies import Delta
-from .rate_limits import Auto, Minute
-from .reply_builder import Draft
+from .rate_limits import AdaptiveLimit, PerMinuteLimit
+from .reply_builder import ReplyBuilder
 from .retries import Attempts, is_refusal
 
 _gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Gate]] = weakref.WeakKeyDictionary()
@@ -51,12 +51,12 @@ class Gate:
     def __init__(self) -> None:
         self.in_flight = self.resting = 0
         self.concurrency: float = float("inf")
-        self.auto = Auto()
+        self.auto = AdaptiveLimit()
         self._paused_until = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._settings: object = None
-        self._own = Minute()
-        self._minutes: list[Minute] = []
+        self._own = PerMinuteLimit()
+        self._minutes: list[PerMinuteLimit] = []
 
     def configure(self, connection: Connection) -> None:
         """Take over the limits set with `connect`, if they changed."""
@@ -64,12 +64,12 @@ class Gate:
             return
         self._settings = connection.settings
         self.concurrency = connection.settings.get("concurrency") or float("inf")
-        self._own = Minute(connection.settings.get("rpm"), connection.settings.get("tpm"))
+        self._own = PerMinuteLimit(connection.settings.get("rpm"), connection.settings.get("tpm"))
 
     @contextmanager
     def limited(self, *, rpm: float | None, tpm: float | None) -> Iterator[None]:
         """Keep to these limits too while inside."""
-        minute = Minute(rpm, tpm)
+        minute = PerMinuteLimit(rpm, tpm)
         self._minutes.append(minute)
         try:
             yield
@@ -77,7 +77,7 @@ class Gate:
             self._minutes.remove(minute)
 
     async def deltas(
-        self, endpoint: Endpoint, request: Request, draft: Draft, clock: asyncio.Timeout
+        self, endpoint: Endpoint, request: Request, draft: ReplyBuilder, clock: asyncio.Timeout
     ) -> AsyncGenerator[Delta]:
         """Yield the deltas of an answer, trying again while nothing of it has arrived."""
         attempts = Attempts(request.retry_policy, endpoint.connection.retries)
@@ -98,7 +98,9 @@ class Gate:
             await self._wait_to_retry(delay_s, request)
 
     @asynccontextmanager
-    async def _slot(self, request: Request, draft: Draft, clock: asyncio.Timeout) -> AsyncIterator[None]:
+    async def _slot(
+        self, request: Request, draft: ReplyBuilder, clock: asyncio.Timeout
+    ) -> AsyncIterator[None]:
         """Hold a place in flight for one try, and run the clock of a request whose time counts only there."""
         booked = await self._enter(request)
         draft.attempt()
@@ -149,7 +151,7 @@ class Gate:
         """Let nobody start for that long; later pauses only ever extend it."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
-    async def _enter(self, request: Request) -> list[tuple[Minute, float]]:
+    async def _enter(self, request: Request) -> list[tuple[PerMinuteLimit, float]]:
         """Wait for a place and the right moment; what it returns goes to `_leave`, once."""
         await self._admitted()
         booked = self._book(request)
@@ -161,7 +163,7 @@ class Gate:
         self.auto.started()
         return booked
 
-    def _leave(self, booked: list[tuple[Minute, float]], draft: Draft | None) -> None:
+    def _leave(self, booked: list[tuple[PerMinuteLimit, float]], draft: ReplyBuilder | None) -> None:
         self.in_flight -= 1
         self._wake()
         for minute, reserved in booked:
@@ -202,7 +204,7 @@ class Gate:
                 )
             await asyncio.sleep(rest_s)
 
-    def _book(self, request: Request) -> list[tuple[Minute, float]]:
+    def _book(self, request: Request) -> list[tuple[PerMinuteLimit, float]]:
         counted = [minute for minute in (self._own, *self._minutes) if minute.tpm]
         if not counted:
             return []
@@ -217,7 +219,7 @@ def _run_clock(clock: asyncio.Timeout, request: Request, *, running: bool) -> No
         clock.reschedule(asyncio.get_running_loop().time() + timeout_s if running else None)
 
 
-def _used(draft: Draft) -> int | None:
+def _used(draft: ReplyBuilder) -> int | None:
     """The tokens of a try: what was reported, nothing where nothing arrived, else unknown."""
     nothing = not (draft.has_content or draft.finished)
     return 0 if nothing else draft.reply().usage.total_tokens

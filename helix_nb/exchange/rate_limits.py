@@ -27,7 +27,7 @@ LATE_S = 0.02  # what timers may be late by and catch up
 CHARACTERS_PER_TOKEN = 4
 
 
-class Auto:
+class AdaptiveLimit:
     """The requests a server bears: `limit` in flight, and a rate once it refused some.
 
     The limit grows with each answer while the time to the first token holds, and halves when the
@@ -154,7 +154,7 @@ class Auto:
 
 
 @dataclass
-class Minute:
+class PerMinuteLimit:
     """What the user allows per minute: requests, tokens, or both; None is no limit."""
 
     rpm: float | None = None

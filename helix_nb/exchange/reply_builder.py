@@ -25,7 +25,7 @@ _facts_of = attrgetter(*_FACTS)
 _NO_FACTS = _facts_of(Delta())
 
 
-class Draft:
+class ReplyBuilder:
     """The Reply so far of one exchange. Only the background loop writes to it; anyone may read `reply()`."""
 
     def __init__(self, request: Request, connection: Connection) -> None:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ..schemas import Schema
 
 Call = Callable[[ToolCall], Awaitable[str]]
-Unfit = Callable[[Reply], None]
+OnMismatch = Callable[[Reply], None]
 MAX_ROUNDS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RoundsResult:
     """The last Reply, and the messages that the whole thing adds to a conversation after its prompt.
 
     The row of a `repaired` answer and its parents hold more: the answer that did not fit.
@@ -48,8 +48,8 @@ async def rounds(
     schema: Schema | None = None,
     call: Call | None = None,
     max_rounds: int = MAX_ROUNDS,
-    unfit: Unfit | None = None,
-) -> Outcome:
+    unfit: OnMismatch | None = None,
+) -> RoundsResult:
     """Send a request, answer the model's tool calls with `call`, and validate the last answer.
 
     `unfit` is shown an answer off its schema before its repair is sent.
@@ -66,14 +66,16 @@ async def rounds(
 
 async def _with_tools(
     request: Request, connection: Connection, watch: Watch | None, call: Call | None, max_rounds: int
-) -> Outcome:
+) -> RoundsResult:
     log = current_log()
     endpoint = replaying(endpoint_for(connection), log)
     added: tuple[Message, ...] = ()
     for finished_rounds in range(max_rounds + 1):
         reply = await exchange(request, endpoint, log, watch)
         if call is None or not reply.tool_calls:
-            return Outcome(reply, (*added, Message("assistant", reply.text, tool_calls=reply.tool_calls)))
+            return RoundsResult(
+                reply, (*added, Message("assistant", reply.text, tool_calls=reply.tool_calls))
+            )
         if finished_rounds == max_rounds:
             break
         results = [Message("tool", await call(c), name=c.name, tool_call_id=c.id) for c in reply.tool_calls]
@@ -87,14 +89,14 @@ async def _with_tools(
 
 
 async def _validated(
-    outcome: Outcome,
+    outcome: RoundsResult,
     request: Request,
     connection: Connection,
     watch: Watch | None,
     schema: Schema,
     *,
-    unfit: Unfit | None,
-) -> Outcome:
+    unfit: OnMismatch | None,
+) -> RoundsResult:
     try:
         return _parsed(outcome, schema)
     except ValueError as problem:
@@ -114,7 +116,7 @@ async def _validated(
         ) from None
 
 
-def _parsed(outcome: Outcome, schema: Schema) -> Outcome:
+def _parsed(outcome: RoundsResult, schema: Schema) -> RoundsResult:
     reply = outcome.reply
     if reply.cut:
         raise ValueError(f"it was cut ({reply.finish_reason}).")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ..text import printable
 
 if TYPE_CHECKING:
-    from .incremental import Block, Growing
+    from .incremental import Block, IncrementalRenderer
 
-__all__ = ["Block", "Growing", "blocks", "fences", "to_html"]
+__all__ = ["Block", "IncrementalRenderer", "blocks", "fences", "to_html"]
 
 
 def to_html(text: str, *, highlight: bool = True) -> str:
@@ -44,9 +44,9 @@ def blocks(text: str, *, highlight: bool = True) -> list[Block]:
     >>> [block.html for block in blocks("# Title\\n\\ntext")]
     ['<h1>Title</h1>', '<p>text</p>']
     """
-    from .incremental import Growing
+    from .incremental import IncrementalRenderer
 
-    incremental = Growing(highlight=highlight)
+    incremental = IncrementalRenderer(highlight=highlight)
     incremental.feed(text)
     incremental.finish()
     return incremental.blocks
@@ -65,7 +65,7 @@ def fences(text: str) -> list[tuple[str, str]]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Block", "Growing"):
+    if name in ("Block", "IncrementalRenderer"):
         from . import incremental
 
         return getattr(incremental, name)

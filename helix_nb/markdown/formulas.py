@@ -98,13 +98,13 @@ def mathml(tex: str, markup: str) -> str | None:
         return None
     from latex2mathml.converter import convert
 
-    from .sanitize import wash_mathml
+    from .sanitize import sanitize_mathml
 
     try:
         made = convert(_LABEL.sub("", tex), display="block" if _is_display(markup) else "inline")
     except Exception:  # noqa: BLE001 - a parser of hostile text: whatever it raises, the source is shown
         return None
-    return wash_mathml(made)
+    return sanitize_mathml(made)
 
 
 def _around(markup: str) -> tuple[str, str]:

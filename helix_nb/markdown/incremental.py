@@ -35,7 +35,7 @@ class _Piece:
     start: int | None = None
 
 
-class Growing:
+class IncrementalRenderer:
     """A Markdown text that grows.
 
     >>> from helix_nb.markdown import Growing

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 
-from .sanitize import wash
+from .sanitize import sanitize
 
 if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
@@ -39,10 +39,12 @@ def acceptable(url: str) -> bool:
             return False
     except ValueError:
         return False  # no such port, or half an IPv6 address
-    return " href=" in wash(f'<a href="{escapeHtml(url)}">')  # a host that is none loses its address there
+    return " href=" in sanitize(
+        f'<a href="{escapeHtml(url)}">'
+    )  # a host that is none loses its address there
 
 
-def honest(state: StateCore) -> None:
+def defuse_links(state: StateCore) -> None:
     """Take images out, and take apart links whose text names another host than they lead to."""
     for token in state.tokens:
         if token.children and any(child.type in ("image", "link_open") for child in token.children):

@@ -12,8 +12,8 @@ from markdown_it.common.utils import escapeHtml
 
 from . import formulas
 from .highlight import highlighted, language_of
-from .links import acceptable, honest
-from .sanitize import wash
+from .links import acceptable, defuse_links
+from .sanitize import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def render(text: str, *, highlight: bool = True) -> str:
     html: str = parser().render(text, {"highlight": highlight})
     if rest:
         html += f"<pre><code>{escapeHtml(rest)}</code></pre>"
-    return wash(html).strip()
+    return sanitize(html).strip()
 
 
 def render_block(source: str, *, highlight: bool = True, start: int | None = None) -> str:
@@ -39,7 +39,7 @@ def render_block(source: str, *, highlight: bool = True, start: int | None = Non
         return render(source, highlight=highlight)
     made: dict[str, str] = {}
     env = {"highlight": highlight, "mathml": made, "mark": secrets.token_hex(12), "start": start}
-    html = wash(parser(references=False).render(source, env)).strip()
+    html = sanitize(parser(references=False).render(source, env)).strip()
     return _MARK.sub(lambda match: made.get(match[0], match[0]), html) if made else html
 
 
@@ -73,7 +73,7 @@ def _parser(references: bool) -> MarkdownIt:
     made.disable(["html_block", "html_inline"] if references else ["html_block", "html_inline", "reference"])
     formulas.add_rules(made)
     made.validateLink = acceptable  # type: ignore[method-assign]  # the parser's own hook
-    made.core.ruler.push("honest_links", honest)
+    made.core.ruler.push("honest_links", defuse_links)
     for name, rule in (("text", _text), ("fence", _fence), ("code_block", _fence), ("math_inline", _math)):
         made.add_render_rule(name, rule)
     for name, rule in (

@@ -78,11 +78,11 @@ def _math() -> nh3.Cleaner:
     )
 
 
-def wash(html: str) -> str:
+def sanitize(html: str) -> str:
     """Keep only what text needs; the result loads nothing, runs nothing and names nothing."""
     return _text().clean(html)
 
 
-def wash_mathml(html: str) -> str:
+def sanitize_mathml(html: str) -> str:
     """Keep only what a formula needs: no link, no style, no HTML inside `mtext`."""
     return _math().clean(html)

@@ -57,13 +57,13 @@ class HelixMagics(Magics):
         undefined name is an error, and nothing is sent. Errors are one red line and stop Run All.
         The answer is a row of `hx.log()`.
         """
-        from .cell.request import question
+        from .cell.request import build_cell_request
         from .cell.run import answer, dry_run
         from .cell.side_by_side import answers
         from .failures import one_line
 
         with one_line():
-            asked = question(self.session, line, cell, "%%helix")
+            asked = build_cell_request(self.session, line, cell, "%%helix")
             if asked.options.dry_run:
                 dry_run(asked)
             elif len(asked.options.models) > 1:

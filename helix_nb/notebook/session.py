@@ -43,7 +43,7 @@ class CellDefaults:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class CellFailure:
     """A cell that failed: its source, and the exception it ended with."""
 
     source: str
@@ -55,7 +55,7 @@ class RunningCell:
 
     def __init__(self) -> None:
         self.cell_id: str | None = None
-        self.failure: Failure | None = None
+        self.failure: CellFailure | None = None
         self._asked = 0
 
     def pre_run_cell(self, info: Any) -> None:
@@ -69,7 +69,7 @@ class RunningCell:
         if error is None or hasattr(error, "_render_traceback_"):
             return  # nothing failed, or it was a magic's own red line
         if isinstance(error, Exception) and getattr(result.info, "raw_cell", None):
-            self.failure = Failure(result.info.raw_cell, error)
+            self.failure = CellFailure(result.info.raw_cell, error)
 
     def turn_key(self, what: str) -> str | None:
         """A name for the chat turn of this cell; several asks in one cell are numbered."""

@@ -16,7 +16,7 @@ CONVERSION = re.compile(r"!([rsa])\s*$")
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class Placeholder:
     """One `{{...}}`: `raw` with its braces, `source` what stands between them, trimmed.
 
     `expression`, `conversion` ("r", "s", "a" or "") and `spec` are `source` taken apart as an
@@ -30,7 +30,7 @@ class Hole:
     spec: str
 
 
-def pieces(text: str) -> list[str | Hole]:
+def pieces(text: str) -> list[str | Placeholder]:
     """Split a template into literal text and holes, left to right, each character read once.
 
     Quotes and brackets inside a hole are respected, so `{{d["}}"]}}` is one hole. An empty `{{}}`
@@ -40,7 +40,7 @@ def pieces(text: str) -> list[str | Hole]:
     >>> pieces("Dear {{name}}, you owe {{due[0]:.2f}}.")[1].expression
     'name'
     """
-    found: list[str | Hole] = []
+    found: list[str | Placeholder] = []
     literal = position = 0
     while (start := text.find("{{", position)) >= 0:
         end = closing(text, start + 2)
@@ -52,16 +52,16 @@ def pieces(text: str) -> list[str | Hole]:
         if source:
             if start > literal:
                 found.append(text[literal:start])
-            found.append(Hole(text[start:position], source, *parts(source)))
+            found.append(Placeholder(text[start:position], source, *parts(source)))
             literal = position
     if literal < len(text):
         found.append(text[literal:])
     return found
 
 
-def holes(text: str) -> list[Hole]:
+def placeholders(text: str) -> list[Placeholder]:
     """The holes of a template alone, in order."""
-    return [piece for piece in pieces(text) if isinstance(piece, Hole)]
+    return [piece for piece in pieces(text) if isinstance(piece, Placeholder)]
 
 
 def closing(text: str, start: int) -> int:

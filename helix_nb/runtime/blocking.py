@@ -39,7 +39,7 @@ def _in_a_loop() -> bool:
     return True
 
 
-class Daemons(concurrent.futures.ThreadPoolExecutor):
+class DaemonThreadExecutor(concurrent.futures.ThreadPoolExecutor):
     """Runs each blocking call of the loop on a daemon thread: looking up a host may hang half a minute.
 
     An executor's own threads are waited for at exit.

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from ..errors import HelixError, stopped
-from .blocking import Daemons, interruptible
+from .blocking import DaemonThreadExecutor, interruptible
 from .interrupts import stopping
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
 
 def _serve(current: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(current)
-    current.set_default_executor(Daemons())
+    current.set_default_executor(DaemonThreadExecutor())
     try:
         current.run_forever()
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError, RowsFailed
-from ..batch import Job
+from ..batch import Batch
 from ..columns import names
 from ..limits import is_whole
 from .dataset import chunks
@@ -100,7 +100,7 @@ def _folder(source: Path, destination: Path) -> Path:
     return destination
 
 
-def _rest(each: Job, done: list[dict[str, Any]]) -> Job:
+def _rest(each: Batch, done: list[dict[str, Any]]) -> Batch:
     """The job with what the chunks so far have left of its limits."""
     limits = each.limits
     cost = sum(part["cost"] or 0.0 for part in done)

@@ -12,7 +12,7 @@ from ...config.connection import Connection
 from ...errors import StreamFailed
 from ...replies import Delta
 from .chunks import choice_of, cost_of, pieces_of, usage_of
-from .error_body import Complaint
+from .error_body import ErrorBody
 from .errors import failure_inside, unreadable, web_page
 from .sse import MAX_EVENT_BYTES, Event, Stray
 from .thinking import ThinkSplitter
@@ -93,7 +93,7 @@ class AnswerReader:
     def _read_object(self, data: Mapping[str, Any], *, failed: bool) -> Iterable[Delta]:
         says_error = bool(data.get("error")) or "error" in (data.get("object"), data.get("type"))
         if failed or says_error or ("choices" not in data and any(key in data for key in _ERROR_KEYS)):
-            return self._raise(Complaint.from_json(data))
+            return self._raise(ErrorBody.from_json(data))
         choice = choice_of(data)
         reason = choice.get("finish_reason") or None
         whole = isinstance(choice.get("message"), dict) and not isinstance(choice.get("delta"), dict)
@@ -102,7 +102,7 @@ class AnswerReader:
         delta = self._delta(data, choice, reason, ends=ends)
         if reason != "error":
             return (delta,)
-        complaint = Complaint.from_json(choice.get("error") or {"message": "finish_reason: error"})
+        complaint = ErrorBody.from_json(choice.get("error") or {"message": "finish_reason: error"})
         return chain((delta,), self._raise(complaint))
 
     def _delta(self, data: Mapping[str, Any], choice: Mapping[str, Any], reason: Any, *, ends: bool) -> Delta:
@@ -138,12 +138,12 @@ class AnswerReader:
     def _fail(self, text: str) -> Iterator[Delta]:
         """Yield held back text, then raise what words outside any JSON answer mean."""
         yield from self._rest()
-        error = failure_inside(self._connection, Complaint.of(text), self._model, begun=self._begun)
+        error = failure_inside(self._connection, ErrorBody.of(text), self._model, begun=self._begun)
         if isinstance(error, StreamFailed) and error.status_code is None and not _sounds_like_error(text):
             error = unreadable(self._connection, text)
         raise error
 
-    def _raise(self, complaint: Complaint) -> Iterator[Delta]:
+    def _raise(self, complaint: ErrorBody) -> Iterator[Delta]:
         """Yield held back text, then raise what the server reported."""
         yield from self._rest()
         raise failure_inside(self._connection, complaint, self._model, begun=self._begun)

@@ -14,8 +14,8 @@ from ...errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, U
 from ...messages import Request
 from ...replies import Delta
 from ..base import ModelInfo
-from ..transports import carrier_for
-from ..transports.base import Carrier, Response, silent
+from ..transports import transport_for
+from ..transports.base import Response, Transport, silent
 from .answer_reader import AnswerReader
 from .errors import agent_key, failure, list_models, web_page
 from .model_list import models_in, standing_in
@@ -43,13 +43,13 @@ class _Answered:
     body: bytes = b""
 
 
-class Completions:
+class OpenAIEndpoint:
     """`POST /chat/completions` and `GET /models` of one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self._profile = profile_named(connection.profile)
-        self._carrier: Carrier | None = None
+        self._carrier: Transport | None = None
         self._answers_as_agent = False
         self._served: list[str] = []  # as far as somebody asked for the list
         self._closed = False
@@ -106,10 +106,10 @@ class Completions:
         if self._carrier is not None:
             await self._carrier.aclose()
 
-    async def _carried(self, url: str) -> Carrier:
+    async def _carried(self, url: str) -> Transport:
         """The carrier, made when the first request goes out."""
         if self._carrier is None:
-            self._carrier = carrier_for(self.connection, url)
+            self._carrier = transport_for(self.connection, url)
             if self._closed:
                 await self._carrier.aclose()
         return self._carrier

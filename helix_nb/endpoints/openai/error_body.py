@@ -19,7 +19,7 @@ _TAGS = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORE
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class ErrorBody:
     """An error as a server worded it: its `text`, its error `code` and its own idea of a status."""
 
     text: str
@@ -27,7 +27,7 @@ class Complaint:
     status: int | None = None
 
     @classmethod
-    def of(cls, text: str) -> Complaint:
+    def of(cls, text: str) -> ErrorBody:
         """Read an error body: JSON of any known shape, an event, a page of HTML, plain text."""
         text = text.strip().removeprefix("\ufeff")
         for line in (text, *text.split("\n")):
@@ -40,7 +40,7 @@ class Complaint:
         return cls(_page(text) if _PAGE.match(text) else text)
 
     @classmethod
-    def from_json(cls, data: Any) -> Complaint:
+    def from_json(cls, data: Any) -> ErrorBody:
         """Read a decoded error: `{"error": ...}`, `{"detail": ...}`, `{"message": ...}`, nested or not."""
         if isinstance(data, list) and data:
             data = data[0]

@@ -26,7 +26,7 @@ from ...errors import (
     UnknownModel,
 )
 from ...redaction import redact
-from .error_body import Complaint
+from .error_body import ErrorBody
 from .waiting import retry_after_s
 
 _UNLISTED = "; hx.models() lists what it does."
@@ -63,7 +63,7 @@ def failure(
     """The error that an answer with a status other than 2xx means."""
     if 300 <= status < 400:
         return _redirected(connection, status, headers)
-    complaint = Complaint.of(body.decode("utf-8", "replace"))
+    complaint = ErrorBody.of(body.decode("utf-8", "replace"))
     true_status = _quoted(complaint.text) if status >= 500 else None
     error = _meant(_Case(connection, true_status or status, complaint, model, quoted=true_status is not None))
     if error is None:
@@ -74,7 +74,7 @@ def failure(
 
 
 def failure_inside(
-    connection: Connection, complaint: Complaint, model: str | None, *, begun: bool
+    connection: Connection, complaint: ErrorBody, model: str | None, *, begun: bool
 ) -> HelixError:
     """The error that was reported inside a 200 answer; StreamFailed once the answer has begun."""
     status = _quoted(complaint.text) or complaint.status
@@ -88,7 +88,7 @@ def failure_inside(
 
 def unreadable(connection: Connection, text: str) -> StreamFailed:
     """The error for a frame nobody can read."""
-    excerpt = Complaint(text).excerpt or "nothing"
+    excerpt = ErrorBody(text).excerpt or "nothing"
     return StreamFailed(f"{connection.name} sent something that is not part of an answer: {excerpt}")
 
 
@@ -120,7 +120,7 @@ class _Case:
 
     connection: Connection
     status: int | None
-    complaint: Complaint
+    complaint: ErrorBody
     model: str | None
     quoted: bool  # the status is not the server's own, it stood in the text
 
@@ -196,12 +196,12 @@ def _list_of(served: Sequence[str], model: str | None) -> str:
     close = difflib.get_close_matches(model or "", served, 1)
     guess = f" Did you mean {close[0]!r}?" if close else ""
     shown = ", ".join(served[:20]) + (f" and {len(served) - 20} more" if len(served) > 20 else "")
-    return f".{guess} It serves: {Complaint(shown).excerpt}."
+    return f".{guess} It serves: {ErrorBody(shown).excerpt}."
 
 
 def _redirected(connection: Connection, status: int, headers: Mapping[str, str]) -> ConfigError:
     target = re.sub(r"//[^/@]*@", "//", headers.get("location", "").partition("?")[0])
-    place = Complaint(target).excerpt or "nowhere"
+    place = ErrorBody(target).excerpt or "nowhere"
     return ConfigError(
         f"{connection.name} redirects to {place}, and a key never follows a redirect to another place. "
         "If you trust that address, connect to it with hx.connect(url).",

@@ -7,20 +7,20 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ...config.connection import Connection
-from .base import Carrier
+from .base import Transport
 
 
-def carrier_for(connection: Connection, url: str) -> Carrier:
+def transport_for(connection: Connection, url: str) -> Transport:
     """What will carry the requests of a connection; `url` is where they go."""
     direct = _direct(url)
     wanted = connection.settings.get("carrier") or ("aiohttp" if direct else "httpx")
     if wanted == "aiohttp" and find_spec("aiohttp") is not None:
-        from .aiohttp import AiohttpCarrier
+        from .aiohttp import AiohttpTransport
 
-        return AiohttpCarrier(connection)
-    from .httpx import HttpxCarrier
+        return AiohttpTransport(connection)
+    from .httpx import HttpxTransport
 
-    return HttpxCarrier(connection, proxied=not direct)
+    return HttpxTransport(connection, proxied=not direct)
 
 
 def _direct(url: str) -> bool:

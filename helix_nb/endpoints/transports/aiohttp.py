@@ -39,7 +39,7 @@ _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 class AiohttpResponse:
     """See `carrier.Response`."""
 
-    def __init__(self, response: aiohttp.ClientResponse, transport: Any, carrier: AiohttpCarrier) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, transport: Any, carrier: AiohttpTransport) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.cut = False
@@ -109,7 +109,7 @@ class AiohttpResponse:
         await self._carrier.left()
 
 
-class AiohttpCarrier:
+class AiohttpTransport:
     """See `carrier.Carrier`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -243,7 +243,7 @@ def _undecodable(error: BaseException) -> str | None:
     return None
 
 
-_carriers: weakref.WeakSet[AiohttpCarrier] = weakref.WeakSet()
+_carriers: weakref.WeakSet[AiohttpTransport] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

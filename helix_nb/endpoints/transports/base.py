@@ -43,7 +43,7 @@ class Response(Protocol):
         ...
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     """Carries the requests of one connection, on one event loop."""
 
     async def send(

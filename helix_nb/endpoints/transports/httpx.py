@@ -43,7 +43,7 @@ _UNUSABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidU
 class HttpxResponse:
     """See `carrier.Response`."""
 
-    def __init__(self, response: httpx.Response, client: httpx.AsyncClient, carrier: HttpxCarrier) -> None:
+    def __init__(self, response: httpx.Response, client: httpx.AsyncClient, carrier: HttpxTransport) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.cut = False
@@ -82,7 +82,7 @@ class HttpxResponse:
         await asyncio.shield(asyncio.ensure_future(_closed(self._client, self._response)))
 
 
-class HttpxCarrier:
+class HttpxTransport:
     """See `carrier.Carrier`. `proxied` heeds the proxies that the environment names."""
 
     def __init__(self, connection: Connection, *, proxied: bool) -> None:

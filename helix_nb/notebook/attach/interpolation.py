@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import ConfigError, told
-from ...prompts.placeholders import Hole, pieces
+from ...prompts.placeholders import Placeholder, pieces
 
 CONVERSIONS: dict[str, Callable[[Any], Any]] = {"": lambda value: value, "r": repr, "s": str, "a": ascii}
 
@@ -27,7 +27,7 @@ def interpolate(text: str, names: Mapping[str, Any]) -> str:
     return "".join(piece if isinstance(piece, str) else _value(piece, names) for piece in pieces(text))
 
 
-def _value(hole: Hole, names: Mapping[str, Any]) -> str:
+def _value(hole: Placeholder, names: Mapping[str, Any]) -> str:
     try:
         code = compile(hole.expression, "{{...}}", "eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -41,14 +41,14 @@ def _value(hole: Hole, names: Mapping[str, Any]) -> str:
         raise _refused(hole, f"failed with {told(error)}") from None
 
 
-def _undefined(hole: Hole, name: str, names: Mapping[str, Any]) -> ConfigError:
+def _undefined(hole: Placeholder, name: str, names: Mapping[str, Any]) -> ConfigError:
     known = [known for known in names if not known.startswith("_")]
     close = difflib.get_close_matches(name, known, 1)
     guess = f", did you mean {close[0]!r}?" if close else ";"
     return _refused(hole, f"needs {name!r}, which is not defined{guess}", end="")
 
 
-def _refused(hole: Hole, why: str, end: str = ";") -> ConfigError:
+def _refused(hole: Placeholder, why: str, end: str = ";") -> ConfigError:
     shown = " ".join(hole.raw.split())
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return ConfigError(f"{shown} {why}{end} nothing was sent (--raw sends braces as they are).")

@@ -17,7 +17,7 @@ NO_PATH = (OSError, RuntimeError, ValueError)  # a closed folder, a name too lon
 GIVEN = ("In", "Out", "exit", "get_ipython", "open", "quit")  # IPython's own, which nobody means
 
 
-class Missing(LookupError):
+class UnknownName(LookupError):
     """The word stands for nothing in the notebook."""
 
 
@@ -30,16 +30,16 @@ def value_of(word: str, names: Mapping[str, Any]) -> Any:
     if found := HISTORY.fullmatch(word):
         return _history(names, found[1], int(found[2]))
     if not DOTTED.fullmatch(word):
-        raise Missing(word)
+        raise UnknownName(word)
     first, *rest = word.removeprefix("@").split(".")
     if first not in names:
-        raise Missing(word)
+        raise UnknownName(word)
     value = names[first]
     for attribute in rest:
         try:
             value = getattr(value, attribute)
         except AttributeError:
-            raise Missing(word) from None
+            raise UnknownName(word) from None
         except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
             raise ConfigError(f"{word} cannot be read: {told(error)}") from None
     return value
@@ -49,7 +49,7 @@ def needed(word: str, names: Mapping[str, Any], flag: str) -> Any:
     """The object a word must stand for; ConfigError with a guess when it stands for none."""
     try:
         return value_of(word, names)
-    except Missing:
+    except UnknownName:
         raise ConfigError(f"{flag}: no variable is called {word!r}.{_guess(word, names)}") from None
 
 
@@ -57,7 +57,7 @@ def value_or_path(word: str, names: Mapping[str, Any], flag: str) -> Any:
     """The object a word stands for, else the URL, else the Path of a file that exists."""
     try:
         return value_of(word, names)
-    except Missing:
+    except UnknownName:
         pass
     if URL.match(word):
         return word

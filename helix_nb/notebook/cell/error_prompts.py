@@ -12,7 +12,7 @@ from ...errors import ConfigError
 from ...text import printable
 from ..attach.budget import cut
 from ..attach.source_code import in_cell
-from ..session import Failure, RunningCell
+from ..session import CellFailure, RunningCell
 
 TRACEBACK_TOKENS = 1_500
 CELL_TOKENS = 6_000
@@ -62,7 +62,7 @@ def trimmed(error: BaseException) -> str:
     return cut(printable("\n".join(lines)), TRACEBACK_TOKENS)
 
 
-def _failure(cells: RunningCell, names: Mapping[str, Any], what: str) -> Failure:
+def _failure(cells: RunningCell, names: Mapping[str, Any], what: str) -> CellFailure:
     if cells.failure is not None:
         return cells.failure
     error = getattr(sys, "last_value", None)
@@ -70,10 +70,10 @@ def _failure(cells: RunningCell, names: Mapping[str, Any], what: str) -> Failure
     magics_own = hasattr(error, "_render_traceback_")
     if not isinstance(error, Exception) or magics_own or len(sources) < 2:
         raise ConfigError(NOTHING.format(what=what))
-    return Failure(sources[-2], error)
+    return CellFailure(sources[-2], error)
 
 
-def _prompt(what: str, failure: Failure, words: str) -> str:
+def _prompt(what: str, failure: CellFailure, words: str) -> str:
     parts = [
         what,
         _block("python", cut(failure.source, CELL_TOKENS)),

@@ -19,7 +19,7 @@ JSON_ONLY = "Answer with JSON only."
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CellRequest:
     """Everything that `chat.start` needs for one cell, and what the output says was sent along."""
 
     options: Options
@@ -38,7 +38,7 @@ class Question:
         return self.format == "json" or self.options.schema is not None
 
 
-def question(session: NotebookSession, line: str, text: str, what: str) -> Question:
+def build_cell_request(session: NotebookSession, line: str, text: str, what: str) -> CellRequest:
     """Read the options and the text of one ask; ConfigError says what is wrong, and nothing was sent."""
     options, names, defaults, chats = cell_options(line, what), session.names, session.defaults, session.chats
     if not text.strip() and not options.images and not options.attach:
@@ -49,7 +49,7 @@ def question(session: NotebookSession, line: str, text: str, what: str) -> Quest
     attached += [_picture(word, names) for word in options.images]
     chat = chats.found(options.chat) if options.chat else None
     prompt = text if options.raw else interpolate(text, names)
-    made = Question(
+    made = CellRequest(
         options=options,
         format=options.format or defaults.format,
         quiet=options.quiet or defaults.quiet,
@@ -120,7 +120,7 @@ def _picture(word: str, names: Mapping[str, Any]) -> Attached:
     return Attached(word, "picture", picture=value)
 
 
-def _asking_for_json(made: Question) -> Question:
+def _asking_for_json(made: CellRequest) -> CellRequest:
     """Ask for JSON on the wire; servers with a JSON mode want the word in a message as well."""
     keywords = dict(made.keywords)
     keywords.setdefault("response_format", {"type": "json_object"})

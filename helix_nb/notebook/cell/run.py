@@ -6,15 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from ...chat.ask import prepare
-from ...chat.request import asked, preview
+from ...chat.request import build_request, preview
 from ...errors import HelixError, SchemaMismatch
 from ...replies import Reply
 from ...text import printable
 from ..display.live import View, watch
-from ..display.render import Look, code_of
+from ..display.render import RenderOptions, code_of
 from ..display.surface import surface
 from ..session import turn_line
-from .request import Question
+from .request import CellRequest
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..session import RunningCell
 
 
-def answer(shell: InteractiveShell, cells: RunningCell, question: Question, *, shown: bool) -> Reply:
+def answer(shell: InteractiveShell, cells: RunningCell, question: CellRequest, *, shown: bool) -> Reply:
     """Ask, show the answer if it is to be shown, and put it into `-o`; HelixError when it failed."""
     options = question.options
     key = cells.turn_key("cell" if shown else "ask") if question.chat else None
@@ -41,7 +41,8 @@ def answer(shell: InteractiveShell, cells: RunningCell, question: Question, *, s
     view = None
     if shown and not question.quiet:
         view = View(
-            surface(shell, streaming=question.keywords["stream"]), Look(question.format, tuple(extra))
+            surface(shell, streaming=question.keywords["stream"]),
+            RenderOptions(question.format, tuple(extra)),
         )
     try:
         reply = watch(running, view, lambda final: formatted(question, final))
@@ -58,14 +59,14 @@ def answer(shell: InteractiveShell, cells: RunningCell, question: Question, *, s
     return reply
 
 
-def dry_run(question: Question) -> None:
+def dry_run(question: CellRequest) -> None:
     """Print what would be sent: the endpoint, and the request's JSON, without any key."""
     for model in question.options.models or (question.keywords["model"],):
         keywords = {**question.keywords, "model": model}
         if question.chat is None:
-            sent = preview(asked(question.prompt, **keywords))
+            sent = preview(build_request(question.prompt, **keywords))
         else:
-            sent = preview(question.chat.asked(question.prompt, None, None, keywords))
+            sent = preview(question.chat.build_request(question.prompt, None, None, keywords))
         where = " ".join(part for part in (sent["endpoint"], sent["url"]) if part)
         body = json.dumps(sent["body"], indent=2, ensure_ascii=False)
         print(f"would be sent to {where}:\n{_visible(body)}")
@@ -80,7 +81,7 @@ def _visible(text: str) -> str:
     )
 
 
-def formatted(question: Question, reply: Reply) -> Reply:
+def formatted(question: CellRequest, reply: Reply) -> Reply:
     """The final Reply with its `parsed` value where the cell asked for JSON without a schema."""
     if question.format != "json" or question.options.schema:
         return reply
@@ -92,12 +93,12 @@ def formatted(question: Question, reply: Reply) -> Reply:
         raise SchemaMismatch(f"The answer is not what -f json needs: {problem}", reply=reply) from None
 
 
-def _keep(shell: InteractiveShell, question: Question, reply: Reply | None) -> None:
+def _keep(shell: InteractiveShell, question: CellRequest, reply: Reply | None) -> None:
     if question.options.out and reply is not None:
         shell.user_ns[question.options.out] = reply
 
 
-def _remember(question: Question) -> None:
+def _remember(question: CellRequest) -> None:
     """A chat keeps the model, endpoint and system prompt that its cell named."""
     chat, options = question.chat, question.options
     if chat is None:

@@ -13,8 +13,8 @@ from ...errors import HelixError
 from ...replies import shortfall
 from ...text import printable
 from ..display.facts import metadata, price, tokens
-from ..display.output import SHORTEST_S, Screen
-from ..display.render import Look, answer_html, shown_text
+from ..display.output import SHORTEST_S, CellOutput
+from ..display.render import RenderOptions, answer_html, shown_text
 from ..display.surface import surface
 from .run import formatted
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ...chat.pending import Running
+    from ...chat.pending import PendingReply
     from ..session import RunningCell
-    from .request import Question
+    from .request import CellRequest
 
 GRID = (
     "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(20em,100%),1fr));gap:1em;align-items:start"
@@ -33,7 +33,7 @@ HEAD = "font-weight:bold;margin-bottom:.4em"
 FOOT = "font-size:85%;opacity:.65;margin-top:.4em"
 
 
-def answers(shell: InteractiveShell, cells: RunningCell, question: Question) -> None:
+def answers(shell: InteractiveShell, cells: RunningCell, question: CellRequest) -> None:
     """Ask every model, show the answers as they come, and put a DataFrame into `-o`.
 
     Each answer is a row of its own in the log; their tag `side_by_side` is the same. Raises the
@@ -43,7 +43,7 @@ def answers(shell: InteractiveShell, cells: RunningCell, question: Question) -> 
     origin = cells.origin("cell", log=options.log, tags={"side_by_side": uuid4().hex[:12]})
     keywords = [{**question.keywords, "model": model} for model in options.models]
     columns = [Column(prepare(question.prompt, origin, **one), question) for one in keywords]
-    page = Page(Screen(surface(shell, streaming=question.keywords["stream"])), columns, question)
+    page = Page(CellOutput(surface(shell, streaming=question.keywords["stream"])), columns, question)
     try:
         _watch(columns, None if question.quiet else page)
     finally:
@@ -57,7 +57,7 @@ def answers(shell: InteractiveShell, cells: RunningCell, question: Question) -> 
 class Column:
     """The answer of one model: its Reply so far, and what it failed with."""
 
-    def __init__(self, running: Running, question: Question) -> None:
+    def __init__(self, running: PendingReply, question: CellRequest) -> None:
         self.running, self.reply, self._question = running, running.reply, question
         self.error: HelixError | None = None
         self._ended = False
@@ -68,7 +68,7 @@ class Column:
 
     @property
     def name(self) -> str:
-        return self.running.asked.request.model or self.reply.model or "?"
+        return self.running.prepared.request.model or self.reply.model or "?"
 
     def read(self) -> None:
         """Take in what has arrived; an answer that is not the data asked for is an error as well."""
@@ -79,7 +79,7 @@ class Column:
             return
         self._ended = True
         try:
-            reply = self.running.outcome()
+            reply = self.running.final_reply()
             self.reply = formatted(self._question, reply) if reply.status == "ok" else reply
         except HelixError as error:
             self.error = error
@@ -88,9 +88,9 @@ class Column:
 class Page:
     """The one output that holds the answers of several models."""
 
-    def __init__(self, screen: Screen, columns: Sequence[Column], question: Question) -> None:
+    def __init__(self, screen: CellOutput, columns: Sequence[Column], question: CellRequest) -> None:
         self.screen, self.columns = screen, columns
-        self.look, self.sent = Look(question.format), question.sent_along
+        self.look, self.sent = RenderOptions(question.format), question.sent_along
 
     def update(self) -> None:
         """Show the answers so far, if it is time to."""
@@ -151,7 +151,7 @@ def _watch(columns: Sequence[Column], page: Page | None) -> None:
             column.running.begin()
         while not all(column.done for column in columns):
             waited_for = next(column for column in columns if not column.done)
-            waited_for.running.changed(SHORTEST_S)
+            waited_for.running.wait_for_change(SHORTEST_S)
             if page:
                 page.update()
             time.sleep(SHORTEST_S / 10)

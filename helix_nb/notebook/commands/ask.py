@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
 from ..cell.arguments import split_prompt
-from ..cell.request import question
+from ..cell.request import build_cell_request
 from ..cell.run import answer, dry_run
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ def ask(session: NotebookSession, line: str) -> Reply | None:
     """Ask TEXT, show nothing, and return the Reply."""
     options, text = split_prompt(line, "%helix ask")
     if text is None:
-        question(session, line, "x", "%helix ask")
+        build_cell_request(session, line, "x", "%helix ask")
         raise ConfigError("%helix ask takes its prompt after `--`: %helix ask [OPTIONS] -- TEXT")
-    asked = question(session, options, text.strip(), "%helix ask")
+    asked = build_cell_request(session, options, text.strip(), "%helix ask")
     if len(asked.options.models) > 1:
         raise ConfigError("%helix ask takes one model; several -m are for %%helix.")
     if asked.options.dry_run:
@@ -57,7 +57,7 @@ def explain(session: NotebookSession, line: str) -> None:
 
 def _shown(session: NotebookSession, line: str, text: str, what: str) -> None:
     """Ask as a cell does, with a text that is never interpolated."""
-    asked = question(session, f"--raw {line}", text, what)
+    asked = build_cell_request(session, f"--raw {line}", text, what)
     if len(asked.options.models) > 1:
         raise ConfigError(f"{what} takes one model.")
     if asked.options.dry_run:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from ...replies import Reply
 from ...text import printable
 from .facts import metadata, quiet_line
-from .output import LONGEST_S, SHORTEST_S, Screen
-from .render import Look, html, shown_text, text
-from .surface import Surface
+from .output import LONGEST_S, SHORTEST_S, CellOutput
+from .render import RenderOptions, html, shown_text, text
+from .surface import DisplayMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...chat.pending import Running
+    from ...chat.pending import PendingReply
 
 PATIENCE_S = 1.0
 
@@ -24,13 +24,13 @@ PATIENCE_S = 1.0
 class View:
     """The one output of a cell that asks one model."""
 
-    def __init__(self, surface: Surface, look: Look) -> None:
-        self.screen, self.look = Screen(surface), look
+    def __init__(self, surface: DisplayMode, look: RenderOptions) -> None:
+        self.screen, self.look = CellOutput(surface), look
         self._started = time.monotonic()
         self._terminal = Terminal(look)
         self._said: str | None = None
 
-    def update(self, running: Running) -> None:
+    def update(self, running: PendingReply) -> None:
         """Show the answer so far, if it is time to."""
         if self.screen.surface == "final" or not self.screen.due():
             return
@@ -44,7 +44,7 @@ class View:
             self._said = said
             self.screen.publish({"text/html": html(reply, self.look, [said], last=False)}, {})
 
-    def finish(self, running: Running, reply: Reply) -> None:
+    def finish(self, running: PendingReply, reply: Reply) -> None:
         """Show the last frame, with both kinds of text, the quiet line and the facts."""
         called = calls(running)
         if not (reply.text or reply.reasoning or called or self.screen.opened or reply.status == "ok"):
@@ -52,7 +52,7 @@ class View:
         if self.screen.surface == "terminal":
             self._terminal.finish(reply, called)
         else:
-            facts = metadata(reply, thread_id=running.asked.request.origin.thread_id)
+            facts = metadata(reply, thread_id=running.prepared.request.origin.thread_id)
             page = html(reply, self.look, called, last=True)
             self.screen.last(page, text(reply, self.look, called), facts)
 
@@ -60,7 +60,7 @@ class View:
 class Terminal:
     """An answer printed as it arrives, without control characters."""
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, look: RenderOptions) -> None:
         self.look = look
         self._exchange: str | None = None
         self._printed = 0
@@ -88,7 +88,7 @@ class Terminal:
         self._printed = max(self._printed, len(cleaned))
 
 
-def calls(running: Running) -> tuple[str, ...]:
+def calls(running: PendingReply) -> tuple[str, ...]:
     """The tool calls so far, one line each."""
     return tuple(_call_line(call.name, call.arguments, result) for call, result in running.tool_calls)
 
@@ -102,8 +102,8 @@ def _short(said: str) -> str:
     return said if len(said) <= 120 else said[:117] + "..."
 
 
-def _waiting(running: Running) -> str:
-    asked, busy = running.asked, None
+def _waiting(running: PendingReply) -> str:
+    asked, busy = running.prepared, None
     if asked.connection.kind == "local":
         from ...endpoints.local.progress import doing
 
@@ -112,7 +112,7 @@ def _waiting(running: Running) -> str:
     return " · ".join(part for part in (waiting, busy or asked.request.model) if part)
 
 
-def watch(running: Running, view: View | None, finished: Callable[[Reply], Reply]) -> Reply:
+def watch(running: PendingReply, view: View | None, finished: Callable[[Reply], Reply]) -> Reply:
     """Start a Running, show it until it is done, and return its Reply or raise what it failed with.
 
     Tools the model asks for run here, on the cell's own thread. An interrupt stops the exchange
@@ -123,13 +123,13 @@ def watch(running: Running, view: View | None, finished: Callable[[Reply], Reply
         while not running.done:
             pause_s = view.screen.pause_s() if view else LONGEST_S
             if pause_s:
-                running.settled(pause_s)
+                running.wait_for_event(pause_s)
             else:
-                running.changed(SHORTEST_S)
+                running.wait_for_change(SHORTEST_S)
             running.serve_calls()
             if view:
                 view.update(running)
-        reply = finished(running.outcome())
+        reply = finished(running.final_reply())
     except BaseException:
         stopped = running.cancel()
         if view:

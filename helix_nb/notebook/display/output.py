@@ -12,7 +12,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from .surface import Surface
+from .surface import DisplayMode
 
 SHORTEST_S = 0.05
 LONGEST_S = 1.0
@@ -20,10 +20,10 @@ BYTES_PER_S = 40_000
 FRAMES = 20
 
 
-class Screen:
+class CellOutput:
     """Where frames go: updates of one live output, or nothing but the last one."""
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: DisplayMode) -> None:
         self.surface = surface
         self.opened = False
         self._display_id = uuid4().hex

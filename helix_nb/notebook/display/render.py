@@ -17,14 +17,14 @@ FOLDED = "font-size:90%;opacity:.75;margin-bottom:.5em"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RenderOptions:
     """How an answer is to look: its format, and what else its quiet line says."""
 
     format: str = "markdown"
     extra: tuple[str, ...] = ()
 
 
-def html(reply: Reply, look: Look, calls: Sequence[str] = (), *, last: bool) -> str:
+def html(reply: Reply, look: RenderOptions, calls: Sequence[str] = (), *, last: bool) -> str:
     """The frame as a safe HTML fragment; only the last one is highlighted and has the quiet line."""
     parts = [*(quiet(call) for call in calls), answer_html(reply, look, last=last)]
     if last:
@@ -33,19 +33,19 @@ def html(reply: Reply, look: Look, calls: Sequence[str] = (), *, last: bool) -> 
     return "".join(parts)
 
 
-def answer_html(reply: Reply, look: Look, *, last: bool) -> str:
+def answer_html(reply: Reply, look: RenderOptions, *, last: bool) -> str:
     """The answer alone, its thinking folded before it."""
     return _thinking(reply.reasoning, bool(reply.text)) + _body(reply, look, last=last)
 
 
-def text(reply: Reply, look: Look, calls: Sequence[str] = ()) -> str:
+def text(reply: Reply, look: RenderOptions, calls: Sequence[str] = ()) -> str:
     """The last frame as plain text."""
     body = shown_text(reply, look)
     lines = [*calls, *([body, ""] if body else []), *reply.notes, quiet_line(reply, look.extra)]
     return printable("\n".join(lines))
 
 
-def shown_text(reply: Reply, look: Look) -> str:
+def shown_text(reply: Reply, look: RenderOptions) -> str:
     """The answer as its format shows it in text."""
     if look.format == "code":
         return code_of(reply.text)
@@ -60,7 +60,7 @@ def code_of(answer: str) -> str:
     return "\n\n".join(blocks) if blocks else answer.strip("\n")
 
 
-def _body(reply: Reply, look: Look, *, last: bool) -> str:
+def _body(reply: Reply, look: RenderOptions, *, last: bool) -> str:
     if not reply.text:
         return ""
     if look.format == "text":

@@ -11,10 +11,10 @@ from IPython.core.displaypub import CapturingDisplayPublisher
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-Surface = Literal["live", "final", "terminal"]
+DisplayMode = Literal["live", "final", "terminal"]
 
 
-def surface(shell: InteractiveShell, *, streaming: bool = True) -> Surface:
+def surface(shell: InteractiveShell, *, streaming: bool = True) -> DisplayMode:
     """Say how an answer can be shown in this shell.
 
     "live" updates one output while it streams; "final" shows one output at the end: nobody

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from ...chat.chat import Chat
-from ...chat.pending import Running
+from ...chat.pending import PendingReply
 from ...errors import ChatBusy, ConfigError, HelixError
 from ...origin import Origin
 from ...redaction import redact
@@ -23,7 +23,7 @@ from .facts import totals_of
 from .files import File, images_of, prompt_with
 from .items import Item, in_order
 from .pace import Pace
-from .protocol import Message
+from .protocol import ViewMessage
 from .stream import size_of
 
 SHOWN = 20  # turns in a snapshot; older ones are sent when asked for
@@ -40,14 +40,14 @@ class Conversation:
     """
 
     def __init__(
-        self, chat: Chat, emit: Callable[[Message], None], changed: Callable[[], None], height: str = ""
+        self, chat: Chat, emit: Callable[[ViewMessage], None], changed: Callable[[], None], height: str = ""
     ) -> None:
         self.chat, self.emit, self.height = chat, emit, height
         self.items = [Item.of_turn(turn) for turn in chat.turns]
         self._changed = changed
         self._thread = chat.thread_id
         self._before: tuple[str, list[Item]] | None = None  # the thread and turns before the last removal
-        self._state: Message = {}  # as the views were told it last
+        self._state: ViewMessage = {}  # as the views were told it last
         me = weakref.ref(self)
         chat.on_change(lambda: call_soon(_sync, me))
         call_soon(_sync, me)
@@ -71,7 +71,7 @@ class Conversation:
 
     # -- what may be done
 
-    async def send(self, text: str, files: Sequence[File] = ()) -> Running:
+    async def send(self, text: str, files: Sequence[File] = ()) -> PendingReply:
         """Ask the next question; raises HelixError, and then nothing was added."""
         item = Item(text, tuple(files))
         running = self._start(item)
@@ -156,28 +156,28 @@ class Conversation:
 
     # -- following the exchanges
 
-    def _start(self, item: Item) -> Running:
+    def _start(self, item: Item) -> PendingReply:
         prompt = prompt_with(item.prompt, item.files)
         item.running = self.chat.start(prompt, None, Origin(source="chat"), images=images_of(item.files))
         tools.serve(item.running)
         self._watch(item, item.running)
         return item.running
 
-    def _watch(self, item: Item, running: Running) -> None:
+    def _watch(self, item: Item, running: PendingReply) -> None:
         pace = Pace(lambda: self._step(item, running))
         running.on_change(lambda: pace.changed(last=running.done))
-        running.rest_by(pace.rest)
+        running.throttle_with(pace.rest)
         waiting.follow(item, self.emit)
         pace.changed()
 
-    def _step(self, item: Item, running: Running) -> int:
+    def _step(self, item: Item, running: PendingReply) -> int:
         """Tell the views what is new of an answer; how large that was."""
         if running is not item.running or item not in self.items:
             return 0
         done = running.done
         step = item.rendering.step(running.reply, last=done)
         if step is not None:
-            self.emit(cast(Message, step) | {"id": item.id})
+            self.emit(cast(ViewMessage, step) | {"id": item.id})
         if done:
             item.ended = True
             self.sync()
@@ -241,14 +241,14 @@ class Conversation:
         if self._state != self.state():
             self.told()
 
-    def snapshot(self) -> Message:
+    def snapshot(self) -> ViewMessage:
         """The conversation as it stands; a view that gets it needs nothing from before."""
         turns = [item.view() for item in self.items[-SHOWN:]]
         more = max(0, len(self.items) - SHOWN)
         self._state = self.state()
         return {"t": "snapshot", "turns": turns, "more": more, "state": self._state}
 
-    def state(self) -> Message:
+    def state(self) -> ViewMessage:
         """What a view shows besides the turns."""
         lines = (redact(printable(item.prompt.strip().partition("\n")[0])).strip() for item in self.items)
         return {

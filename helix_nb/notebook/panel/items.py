@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...chat.pending import Running
+from ...chat.pending import PendingReply
 from ...chat.turns import Turn
 from ...messages import Message
 from ...redaction import redact
@@ -14,7 +14,7 @@ from ...replies import Reply
 from ...text import printable
 from .facts import facts_of, strip_of
 from .files import File, prompt_of
-from .protocol import Answer, ToolUse, TurnView
+from .protocol import AnswerView, ToolUse, TurnView
 from .stream import Rendering
 
 
@@ -34,7 +34,7 @@ class Item:
     prompt: str
     files: Sequence[File] = ()
     kept: Reply = field(default_factory=Reply)
-    running: Running | None = None
+    running: PendingReply | None = None
     turn: Turn | None = None
     id: str = field(default_factory=new_id)
     rendering: Rendering = field(default_factory=Rendering)
@@ -49,9 +49,9 @@ class Item:
         return cls(prompt, files, turn.reply or reply_of(turn), turn=turn)
 
     @classmethod
-    def of_running(cls, running: Running) -> Item:
+    def of_running(cls, running: PendingReply) -> Item:
         """An exchange that a cell has started on the same Chat."""
-        prompt, files = prompt_of(running.asked.request.messages[-1])
+        prompt, files = prompt_of(running.prepared.request.messages[-1])
         return cls(prompt, files, running=running)
 
     @property
@@ -74,11 +74,11 @@ class Item:
             "answer": self._answer(whole=whole),
         }
 
-    def _answer(self, *, whole: bool) -> Answer:
+    def _answer(self, *, whole: bool) -> AnswerView:
         reply, pending = self.reply, self.running is not None and not self.ended
         if whole and not pending:
             self.rendering.step(reply, last=True)
-        answer: Answer = self.rendering.whole(reply) if whole else {}
+        answer: AnswerView = self.rendering.whole(reply) if whole else {}
         answer["status"] = "pending" if pending else reply.status
         answer["who"] = printable(reply.model or reply.model_requested or reply.endpoint or "")
         answer["thought"] = _thought(reply, pending=pending)
@@ -126,10 +126,10 @@ def in_order(items: Sequence[Item], turns: Sequence[Turn]) -> list[Item]:
     return [items[at] for at in sorted(range(len(items)), key=places.__getitem__)]
 
 
-def _ended(running: Running) -> Reply:
+def _ended(running: PendingReply) -> Reply:
     """The final Reply; one that is whole, but of an ask that failed, says what it failed with."""
     try:
-        return running.outcome()
+        return running.final_reply()
     except Exception as error:  # noqa: BLE001 - whatever it is, only the panel can show it
         reply = running.reply
         if reply.status not in ("ok", "pending"):

@@ -40,7 +40,7 @@ class FileView(TypedDict):
     url: NotRequired[str]
 
 
-class Answer(TypedDict, total=False):
+class AnswerView(TypedDict, total=False):
     """An answer as shown; `blocks`, `tail` and `seq` only where the whole of it is sent."""
 
     status: str
@@ -63,7 +63,7 @@ class TurnView(TypedDict):
     id: str
     prompt: str
     files: list[FileView]
-    answer: Answer
+    answer: AnswerView
 
 
 class Tail(TypedDict):
@@ -101,4 +101,4 @@ class State(TypedDict):
     height: str
 
 
-Message = dict[str, Any]
+ViewMessage = dict[str, Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ...markdown import Growing
 from ...replies import Reply
 from ...text import printable
-from .protocol import Answer, Step
+from .protocol import AnswerView, Step
 
 
 class Rendering:
@@ -56,7 +56,7 @@ class Rendering:
             step["tail"] = {"keep": utf16_length(tail[:same]), "add": tail[same:]}
             self._tail = tail
 
-    def whole(self, reply: Reply) -> Answer:
+    def whole(self, reply: Reply) -> AnswerView:
         """The answer as it stands, for a view that comes late."""
         return {
             "blocks": list(self._closed),

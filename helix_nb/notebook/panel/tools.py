@@ -6,17 +6,17 @@ import asyncio
 import inspect
 import threading
 
-from ...chat.pending import Running
+from ...chat.pending import PendingReply
 
 
-def serve(running: Running) -> None:
+def serve(running: PendingReply) -> None:
     """Have the tools of an exchange called until it ends, the async ones too."""
-    if running.asked.tools:
+    if running.prepared.tools:
         threading.Thread(target=_serve, args=(running,), name="helix_nb tools", daemon=True).start()
 
 
-def _serve(running: Running) -> None:
-    functions = [tool.function for tool in running.asked.tools.values()]
+def _serve(running: PendingReply) -> None:
+    functions = [tool.function for tool in running.prepared.tools.values()]
     try:
         if any(inspect.iscoroutinefunction(function) for function in functions):
             asyncio.run(running.aresult())

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from ...runtime.loop import background_loop
 from ...text import printable
 from .items import Item
-from .protocol import Message
+from .protocol import ViewMessage
 
 LOOK_S = 0.5
 
 
-def follow(item: Item, emit: Callable[[Message], None]) -> None:
+def follow(item: Item, emit: Callable[[ViewMessage], None]) -> None:
     """Say what a turn waits for until its answer begins; only for local models. Runs on the loop."""
-    if item.running is not None and item.running.asked.connection.kind == "local":
+    if item.running is not None and item.running.prepared.connection.kind == "local":
         background_loop().call_later(LOOK_S, _look, item, emit)
 
 
-def _look(item: Item, emit: Callable[[Message], None]) -> None:
+def _look(item: Item, emit: Callable[[ViewMessage], None]) -> None:
     from ...endpoints.local.progress import doing
 
     if not item.pending or item.reply.text or item.reply.reasoning:

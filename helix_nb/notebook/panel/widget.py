@@ -14,15 +14,15 @@ import traitlets
 from IPython.core.getipython import get_ipython
 
 from ...chat.chat import Chat
-from ...chat.pending import Running
+from ...chat.pending import PendingReply
 from ...config.connection import Connection
 from ...errors import ConfigError
 from ...markdown.style import CODE, LAYOUT
 from ...runtime.loop import call_soon, run_sync, submit
-from .actions import Wishes
+from .actions import Actions
 from .conversation import Conversation
 from .files import File
-from .protocol import Message
+from .protocol import ViewMessage
 from .transcript import PAGES, Transcript, markdown_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ChatPanel(anywidget.AnyWidget):
         super().__init__()
         self._chat = chat or Chat(model, endpoint=endpoint, system=system, **params)
         self._conversation = Conversation(self._chat, self._emit, self._changed, height)
-        self._wishes = Wishes(self._conversation)
+        self._wishes = Actions(self._conversation)
         self._transcript = Transcript()
         self._displayed = self._writing = self._stale = self._was_busy = False
         self._teller: threading.Thread | None = None
@@ -104,7 +104,7 @@ class ChatPanel(anywidget.AnyWidget):
         """The Chat this panel shows; an ordinary one."""
         return self._chat
 
-    def send(self, text: str, *, files: tuple[str | Path, ...] = ()) -> Running:
+    def send(self, text: str, *, files: tuple[str | Path, ...] = ()) -> PendingReply:
         """Ask the next question as if it were typed, and return at once.
 
         Args:
@@ -132,10 +132,10 @@ class ChatPanel(anywidget.AnyWidget):
         """Return the conversation as Markdown."""
         return markdown_of(self._conversation.items)
 
-    def _emit(self, message: Message) -> None:
+    def _emit(self, message: ViewMessage) -> None:
         super().send(message)  # ipywidgets' own `send`: a custom message to every view
 
-    def _receive(self, _widget: Any, content: Message, buffers: list[Any]) -> None:
+    def _receive(self, _widget: Any, content: ViewMessage, buffers: list[Any]) -> None:
         self._wishes.take(content, buffers)
 
     def _changed(self) -> None:

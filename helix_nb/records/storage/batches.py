@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from ...replies import Reply
-from .log_file import Store
+from .log_file import LogFile
 from .processes import is_alive
 from .rows import reply_of
 
@@ -117,7 +117,7 @@ def replies(connection: sqlite3.Connection, exchange_ids: Collection[str]) -> di
     return found
 
 
-def claim(store: Store, batch_id: str, identities: Collection[str]) -> set[str]:
+def claim(store: LogFile, batch_id: str, identities: Collection[str]) -> set[str]:
     """Take what nobody alive holds; run inside BEGIN IMMEDIATE, so two kernels never both get it."""
     connection = store.connection
     _drop_claims_of_the_dead(store, batch_id)
@@ -135,7 +135,7 @@ def claim(store: Store, batch_id: str, identities: Collection[str]) -> set[str]:
 _MINE = "SELECT identity FROM claims WHERE batch_id = ? AND process = ? AND identity IN ({marks})"
 
 
-def release(store: Store, batch_id: str, identities: Collection[str] | None) -> None:
+def release(store: LogFile, batch_id: str, identities: Collection[str] | None) -> None:
     """Delete claims of this process."""
     if identities is None:
         store.connection.execute(
@@ -148,7 +148,7 @@ def release(store: Store, batch_id: str, identities: Collection[str] | None) -> 
     )
 
 
-def claimed_elsewhere(store: Store, batch_id: str) -> set[str]:
+def claimed_elsewhere(store: LogFile, batch_id: str) -> set[str]:
     """What other living processes have claimed of a batch."""
     _drop_claims_of_the_dead(store, batch_id)
     rows = store.connection.execute(
@@ -157,7 +157,7 @@ def claimed_elsewhere(store: Store, batch_id: str) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _drop_claims_of_the_dead(store: Store, batch_id: str) -> None:
+def _drop_claims_of_the_dead(store: LogFile, batch_id: str) -> None:
     owners = store.connection.execute(
         "SELECT DISTINCT p.id, p.host, p.pid, p.started_ms "
         "FROM claims c JOIN processes p ON p.id = c.process WHERE c.batch_id = ? AND c.process <> ?",

@@ -22,7 +22,7 @@ _ATTACHED_TEXT = "text/vnd.helix-nb.attachment"  # beside the types of data: URL
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class ContentPolicy:
     """What may be stored of the words: none of them, or each after the user's own redaction."""
 
     text: bool = True
@@ -60,7 +60,7 @@ def hash_of(text: str | bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def with_references(connection: sqlite3.Connection, number: int, data: Any, keeping: Keeping) -> Any:
+def with_references(connection: sqlite3.Connection, number: int, data: Any, keeping: ContentPolicy) -> Any:
     """JSON data with data: URLs and attached texts stored once and referred to, every other text cleaned."""
     if isinstance(data, Mapping):
         return {key: with_references(connection, number, value, keeping) for key, value in data.items()}
@@ -77,7 +77,7 @@ def with_references(connection: sqlite3.Connection, number: int, data: Any, keep
     return {_REFERENCE: digest.hex()}
 
 
-def _attachment(text: str, keeping: Keeping) -> tuple[str, bytes] | None:
+def _attachment(text: str, keeping: ContentPolicy) -> tuple[str, bytes] | None:
     if text.startswith("<attachment "):
         return _ATTACHED_TEXT, (keeping.clean(text) or "").encode("utf-8", "replace")
     found = _DATA_URL.match(text) if text.startswith("data:") else None

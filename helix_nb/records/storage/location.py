@@ -19,7 +19,7 @@ NETWORK_TYPES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LogLocation:
     """A log's place. `path` is None when it is kept in memory; `alone` = one file per kernel.
 
     A path that is not absolute is in no folder that there is: `~nobody`, or a working directory that is gone.
@@ -30,13 +30,13 @@ class Place:
     alone: bool = False
 
 
-def wanted(setting: str | None = None) -> Place:
+def wanted(setting: str | None = None) -> LogLocation:
     """Read a setting as HELIX_NB_LOG spells it (None: that variable itself); never raises."""
     setting = (os.environ.get("HELIX_NB_LOG", "") if setting is None else setting).strip()
     if is_off(setting):
-        return Place(kept=False)
+        return LogLocation(kept=False)
     if setting.lower() == ":memory:":
-        return Place()
+        return LogLocation()
     # os.path, because Path raises where a folder may not be looked into, or a name is too long
     path = Path(os.path.expanduser(setting)) if setting else _default()  # noqa: PTH111
     if os.path.isdir(path):  # noqa: PTH112
@@ -44,8 +44,8 @@ def wanted(setting: str | None = None) -> Place:
     try:
         path = path if str(path).startswith("~") else path.absolute()
     except OSError:
-        return Place(path=path)
-    return Place(path=path, alone=is_network(path.parent))
+        return LogLocation(path=path)
+    return LogLocation(path=path, alone=is_network(path.parent))
 
 
 def is_off(setting: str) -> bool:

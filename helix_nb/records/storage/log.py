@@ -17,9 +17,9 @@ from ...messages import Request
 from ...replies import Reply
 from ..warning import warn
 from . import batches, rows
-from .content import Keeping
-from .location import Place, is_off, wanted
-from .log_file import Store, alone_beside, explained, is_alone, open_reader
+from .content import ContentPolicy
+from .location import LogLocation, is_off, wanted
+from .log_file import LogFile, alone_beside, explained, is_alone, open_reader
 from .writer import Writer, nothing
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Log:
     `place` says where; what of the words is stored is `keeping()`'s to say.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: LogLocation) -> None:
         self.place = place
         self._writer = Writer(place) if place.kept else None
         self._begun: dict[str, tuple[Request, Identify]] = {}
@@ -154,7 +154,7 @@ class Log:
         """Files beside this process's own that hold rows of this log."""
         return [] if self._writer is None else self._others(self._writer.store)
 
-    def _read_own(self, own: Store, query: Callable[[sqlite3.Connection], T]) -> T:
+    def _read_own(self, own: LogFile, query: Callable[[sqlite3.Connection], T]) -> T:
         if own.shared and own.path is not None:
             try:
                 return _read_file(own.path, query)
@@ -166,7 +166,7 @@ class Log:
         assert self._writer is not None
         return result  # type: ignore[return-value]  # None only when there is no writer
 
-    def _others(self, own: Store) -> list[Path]:
+    def _others(self, own: LogFile) -> list[Path]:
         """The file that could not be written, and other kernels' files beside ours."""
         assert self._writer is not None
         found: list[Path] = []
@@ -218,15 +218,15 @@ def _part(endpoint: Identify, salt: bytes) -> str:
     return endpoint(salt)
 
 
-_keeping = Keeping(text=not is_off(os.environ.get("HELIX_NB_LOG_TEXT", "")))
+_keeping = ContentPolicy(text=not is_off(os.environ.get("HELIX_NB_LOG_TEXT", "")))
 
 
-def keeping() -> Keeping:
+def keeping() -> ContentPolicy:
     """What of the words is stored from now on, in any log of this process."""
     return _keeping
 
 
-def keep_as(chosen: Keeping) -> None:
+def keep_as(chosen: ContentPolicy) -> None:
     """Store the words like this from now on."""
     global _keeping
     _keeping = chosen

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import schema
-from .location import Place
+from .location import LogLocation
 from .processes import this_process
 
 BUSY_TIMEOUT_S = 30.0
@@ -28,7 +28,7 @@ class LogProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class LogFile:
     """An open log. `shared` says whether other connections may read it while this one writes."""
 
     connection: sqlite3.Connection
@@ -56,7 +56,7 @@ class Store:
         self.connection.close()
 
 
-def open_store(place: Place) -> Store:
+def open_store(place: LogLocation) -> LogFile:
     """Open the log at a place, creating it; raises LogProblem."""
     if place.path is None:
         return open_memory()
@@ -73,7 +73,7 @@ def open_store(place: Place) -> Store:
         raise LogProblem(explained(place.path, failure)) from failure
 
 
-def open_memory() -> Store:
+def open_memory() -> LogFile:
     """Open a log that lasts as long as this process."""
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     return _prepared(connection, None, shared=False)
@@ -118,7 +118,7 @@ class _WalRefused(Exception):
     """The file system cannot do WAL."""
 
 
-def _open_shared(path: Path) -> Store:
+def _open_shared(path: Path) -> LogFile:
     _create(path)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
@@ -135,7 +135,7 @@ def _open_shared(path: Path) -> Store:
         raise
 
 
-def _open_alone(path: Path) -> Store:
+def _open_alone(path: Path) -> LogFile:
     name = re.sub(r"[^\w.-]", "_", this_process().kernel_id)
     path = path.with_name(f"{path.stem}-kernel-{name}-{os.getpid()}.db")
     _create(path)
@@ -188,12 +188,12 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise LogProblem(f"{path} is another program's database: point HELIX_NB_LOG at a file of its own.")
 
 
-def _prepared(connection: sqlite3.Connection, path: Path | None, *, shared: bool) -> Store:
+def _prepared(connection: sqlite3.Connection, path: Path | None, *, shared: bool) -> LogFile:
     connection.execute("PRAGMA secure_delete = ON")
     schema.upgrade(connection)
     salt, process = _registered(connection)
     files = {} if path is None else {each: _named(each) for each in _with_companions(path)}
-    return Store(connection, path, shared, salt, process, files)
+    return LogFile(connection, path, shared, salt, process, files)
 
 
 def _with_companions(path: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from .log_file import Store
+from .log_file import LogFile
 
 GROUP_JOBS = 100  # in one transaction: with more, those who wait for it wait longer than it saves
 GROUP_S = 0.25
@@ -41,10 +41,10 @@ class Unwatched:
 
 
 @dataclass(slots=True)
-class Job:
+class Write:
     """Something to do with the open log; `urgent` when somebody waits for it."""
 
-    run: Callable[[Store], Any]
+    run: Callable[[LogFile], Any]
     urgent: bool
     done: Done
     result: Any = None
@@ -60,16 +60,16 @@ class Job:
             self.done.set_exception(self.failure)
 
 
-def waited(run: Callable[[Store], Any], *, urgent: bool) -> tuple[Job, Future[Any]]:
+def waited(run: Callable[[LogFile], Any], *, urgent: bool) -> tuple[Write, Future[Any]]:
     """A job, and the future by which any thread waits for it."""
     done: Future[Any] = Future()
     done.set_running_or_notify_cancel()  # who waits may stop waiting; the row is written all the same
-    return Job(run, urgent, done), done
+    return Write(run, urgent, done), done
 
 
-def tell(jobs: Sequence[Job]) -> None:
+def tell(jobs: Sequence[Write]) -> None:
     """Say how these jobs ended; a loop is woken once for all of its futures."""
-    on_loops: dict[asyncio.AbstractEventLoop, list[Job]] = {}
+    on_loops: dict[asyncio.AbstractEventLoop, list[Write]] = {}
     for job in jobs:
         if isinstance(job.done, asyncio.Future):
             on_loops.setdefault(job.done.get_loop(), []).append(job)
@@ -80,16 +80,16 @@ def tell(jobs: Sequence[Job]) -> None:
             loop.call_soon_threadsafe(_tell_each, some)
 
 
-def _tell_each(jobs: Sequence[Job]) -> None:
+def _tell_each(jobs: Sequence[Write]) -> None:
     for job in jobs:
         job.tell()
 
 
-class Jobs:
+class WriteQueue:
     """A queue whose taker is woken for an urgent job, or when a group is full, not for every job."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[Write] = deque()
         self._lock = threading.Lock()
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._pressing = False
@@ -97,7 +97,7 @@ class Jobs:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, job: Job) -> None:
+    def put(self, job: Write) -> None:
         """Append a job, from any thread."""
         with self._lock:
             self._waiting.append(job)
@@ -106,7 +106,7 @@ class Jobs:
                 self._wakes.put(None)
             self._pressing = self._pressing or presses
 
-    def group(self) -> list[Job]:
+    def group(self) -> list[Write]:
         """Wait for a job, then take what comes until one is urgent, 100 wait, or 250 ms are over."""
         self._wakes.get()
         deadline = time.monotonic() + GROUP_S
@@ -115,7 +115,7 @@ class Jobs:
                 self._wakes.get(timeout=left_s)
         return self._taken()
 
-    def _taken(self) -> list[Job]:
+    def _taken(self) -> list[Write]:
         with self._lock:
             while not self._wakes.empty():
                 self._wakes.get_nowait()

@@ -11,14 +11,14 @@ from typing import Any
 
 from ...messages import Message, Request, tool_call
 from ...replies import Reply, Usage
-from .content import Keeping, hash_of, plain, to_json, with_references
-from .log_file import Store
+from .content import ContentPolicy, hash_of, plain, to_json, with_references
+from .log_file import LogFile
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def insert(store: Store, request: Request, reply: Reply, keeping: Keeping) -> int:
+def insert(store: LogFile, request: Request, reply: Reply, keeping: ContentPolicy) -> int:
     """Write what is known of an exchange before it is sent, and return its number."""
     values = _stored((*_fixed(store.process, request, reply), *_begun(request, reply)))
     number = store.connection.execute(_INSERT, values).lastrowid
@@ -28,7 +28,7 @@ def insert(store: Store, request: Request, reply: Reply, keeping: Keeping) -> in
     return number
 
 
-def update(store: Store, request: Request, reply: Reply, endpoint: str, keeping: Keeping) -> None:
+def update(store: LogFile, request: Request, reply: Reply, endpoint: str, keeping: ContentPolicy) -> None:
     """Bring the row of an exchange up to date; insert it where it never got into the file.
 
     `endpoint` is its part of the request's identity.
@@ -93,11 +93,11 @@ def _begun(request: Request, reply: Reply) -> tuple[Any, ...]:
     return reply.status, reply.endpoint, reply.attempts, to_json(tags) if tags else None
 
 
-def _changing(request: Request, reply: Reply, keeping: Keeping) -> tuple[Any, ...]:
+def _changing(request: Request, reply: Reply, keeping: ContentPolicy) -> tuple[Any, ...]:
     """The values of `_CHANGING`, in its order."""
     error = reply.error
     if error is not None and keeping.redact is not None:
-        error = Keeping(redact=keeping.redact).clean(error)
+        error = ContentPolicy(redact=keeping.redact).clean(error)
     return (
         *(*_begun(request, reply), reply.model, microseconds(reply.first_token_at)),
         *(microseconds(reply.ended_at), reply.time_to_first_token_ms, reply.duration_ms),
@@ -126,7 +126,7 @@ def _stored(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _payload(
-    connection: sqlite3.Connection, number: int, request: Request, keeping: Keeping
+    connection: sqlite3.Connection, number: int, request: Request, keeping: ContentPolicy
 ) -> tuple[Any, ...]:
     """The values of `_PAYLOAD`, in its order."""
     system, rest = _split_system(request)
@@ -142,7 +142,7 @@ def _payload(
     )
 
 
-def _keep_text(connection: sqlite3.Connection, text: str | None, keeping: Keeping) -> bytes | None:
+def _keep_text(connection: sqlite3.Connection, text: str | None, keeping: ContentPolicy) -> bytes | None:
     """Store a text once, under its hash, which is returned."""
     if text is None:
         return None
@@ -177,7 +177,7 @@ def _is_plain(messages: tuple[Message, ...]) -> bool:
     return only.role == "user" and isinstance(only.content, str) and only.name is None
 
 
-def _answer(reply: Reply, keeping: Keeping) -> tuple[str | None, ...]:
+def _answer(reply: Reply, keeping: ContentPolicy) -> tuple[str | None, ...]:
     calls = to_json([call.to_wire() for call in reply.tool_calls]) if reply.tool_calls else None
     reasoning = keeping.clean(reply.reasoning) if reply.reasoning else None
     notes = plain(to_json(reply.notes)) if reply.notes else None

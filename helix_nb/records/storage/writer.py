@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from ..warning import warn
-from .location import Place
-from .log_file import LogProblem, Store, explained, open_memory, open_store
-from .queue import Job, Jobs, Unwatched, tell, waited
+from .location import LogLocation
+from .log_file import LogFile, LogProblem, explained, open_memory, open_store
+from .queue import Unwatched, Write, WriteQueue, tell, waited
 
 FORK_WAIT_S = 5.0
 # What is wrong with one job alone: the file takes the next one.
@@ -32,41 +32,41 @@ T = TypeVar("T")
 class Writer:
     """The only writer of this process's log. Use `do` from any thread."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: LogLocation) -> None:
         self.place = place
         self.problem: str | None = None
-        self._inherited: list[Store] = []
-        self._store: Store | None = None
-        self._abandoned: Store | None = None
+        self._inherited: list[LogFile] = []
+        self._store: LogFile | None = None
+        self._abandoned: LogFile | None = None
         self._exiting = False
         self._fresh()
         _writers.add(self)
         atexit.register(_leave, weakref.ref(self))
 
     def _fresh(self) -> None:
-        self._jobs = Jobs()
+        self._jobs = WriteQueue()
         self._busy = threading.RLock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def do(self, run: Callable[[Store], T], *, urgent: bool = True) -> Future[T]:
+    def do(self, run: Callable[[LogFile], T], *, urgent: bool = True) -> Future[T]:
         """Queue a job; its future resolves once its transaction is in the file."""
         job, done = waited(run, urgent=urgent)
         self._queue(job)
         return done
 
-    async def written(self, run: Callable[[Store], T]) -> T:
+    async def written(self, run: Callable[[LogFile], T]) -> T:
         """Return once a job's transaction is in the file; cheaper on a loop than `do`."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue(Job(run, True, done))
+        self._queue(Write(run, True, done))
         return await done
 
-    def note(self, run: Callable[[Store], object], failed: Callable[[BaseException], None]) -> None:
+    def note(self, run: Callable[[LogFile], object], failed: Callable[[BaseException], None]) -> None:
         """Queue a job that nobody waits for; it is told only of a failure."""
-        self._queue(Job(run, False, Unwatched(failed)))
+        self._queue(Write(run, False, Unwatched(failed)))
 
-    def _queue(self, job: Job) -> None:
+    def _queue(self, job: Write) -> None:
         if self._exiting:
             self._write([job])
             return
@@ -84,7 +84,7 @@ class Writer:
                     self._thread, self._closing = None, False
                     return
 
-    def _write(self, group: list[Job]) -> None:
+    def _write(self, group: list[Write]) -> None:
         writing = [job for job in group if job.run is not nothing]
         with self._busy:
             try:
@@ -95,7 +95,7 @@ class Writer:
                     self._write_alone(job)
         tell(group)
 
-    def _write_alone(self, job: Job) -> None:
+    def _write_alone(self, job: Write) -> None:
         """Write one job; if the file refuses, carry on in memory."""
         try:
             _transaction(self._opened(), [job])
@@ -108,7 +108,7 @@ class Writer:
         except Exception as failure:  # noqa: BLE001 - the one who waits decides
             job.failure = failure
 
-    def _opened(self) -> Store:
+    def _opened(self) -> LogFile:
         if self._store is not None and self._store.moved:
             moved, self._store = self._store, None
             moved.leave()
@@ -127,18 +127,18 @@ class Writer:
         warn(f"{problem} Until this kernel restarts, its exchanges are kept in memory only.")
 
     @property
-    def store(self) -> Store:
+    def store(self) -> LogFile:
         """The open log (opens it)."""
         with self._busy:
             return self._opened()
 
     @property
-    def abandoned(self) -> Store | None:
+    def abandoned(self) -> LogFile | None:
         """The file that was written until it failed, if there was one."""
         return self._abandoned
 
     @contextmanager
-    def at_rest(self) -> Iterator[Store]:
+    def at_rest(self) -> Iterator[LogFile]:
         """The open log, with nothing being written to it meanwhile."""
         with self._busy:
             yield self._opened()
@@ -183,11 +183,11 @@ class Writer:
         self._fresh()
 
 
-def nothing(_store: Store) -> None:
+def nothing(_store: LogFile) -> None:
     """The job of who only waits for those before it; for its sake no file is opened, or made anew."""
 
 
-def _transaction(store: Store, jobs: list[Job]) -> None:
+def _transaction(store: LogFile, jobs: list[Write]) -> None:
     connection = store.connection
     connection.execute("BEGIN IMMEDIATE")
     try:

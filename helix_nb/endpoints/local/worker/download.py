@@ -11,7 +11,7 @@ from ..models import whole
 Say = Callable[..., None]
 
 
-class Refused(Exception):
+class LoadRefused(Exception):
     """A request or a model that cannot be served; the message is a sentence for the user."""
 
     def __init__(self, message: str, kind: str = "LocalModelError") -> None:
@@ -32,12 +32,12 @@ def download(name: str, revision: str | None, say: Say) -> Path:
     except errors.LocalEntryNotFoundError:
         pass  # not cached, or not whole
     except errors.HFValidationError:
-        raise Refused(f"{name!r} is neither a folder here nor a Hub id (owner/name).") from None
+        raise LoadRefused(f"{name!r} is neither a folder here nor a Hub id (owner/name).") from None
     try:
         say("progress", what="download", done=0, total=None)
         return Path(snapshot_download(**known, tqdm_class=_bar(say)))
     except Exception as error:
-        raise Refused(_why_not_downloaded(error, name, revision)) from error
+        raise LoadRefused(_why_not_downloaded(error, name, revision)) from error
 
 
 def _why_not_downloaded(error: Exception, name: str, revision: str | None) -> str:  # noqa: PLR0911 - a table

@@ -19,9 +19,9 @@ from mlx_lm.generate import BatchGenerator
 from mlx_lm.models.cache import make_prompt_cache
 
 from .download import first_line
-from .generation import Job
+from .generation import Generation
 from .load import Loaded
-from .prompt_cache import Prefixes, always_cuts, takes_padding
+from .prompt_cache import PromptCaches, always_cuts, takes_padding
 from .single_generator import SoloGenerator
 
 BATCH = 32
@@ -39,13 +39,13 @@ class Engine:
 
     def __init__(self, loaded: Loaded, cache_bytes: int) -> None:
         self._loaded = loaded
-        self._prefixes = Prefixes(cache_bytes)
+        self._prefixes = PromptCaches(cache_bytes)
         fresh = make_prompt_cache(loaded.model)
         self._batches = all(hasattr(layer, "merge") for layer in fresh)
         self._prefill_batch = PREFILL_BATCH if takes_padding(fresh) else 1
         self._cuts = always_cuts(fresh)
-        self._waiting: deque[Job] = deque()
-        self._running: dict[int, Job] = {}
+        self._waiting: deque[Generation] = deque()
+        self._running: dict[int, Generation] = {}
         self._alone = False
         self._generator = self._new_generator()
 
@@ -55,7 +55,7 @@ class Engine:
 
     def add(self, job_id: str, wire: Mapping[str, Any]) -> None:
         """Queue a request; raises Refused when this model cannot serve it."""
-        self._waiting.append(Job(job_id, wire, self._loaded))
+        self._waiting.append(Generation(job_id, wire, self._loaded))
 
     def cancel(self, job_id: str) -> None:
         """Forget a request; what it computed so far stays of use to the next one."""
@@ -104,7 +104,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - a request may fail, the others go on
                 yield self._error(job, error)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Generation) -> None:
         cache, cached = self._prefixes.take(job.prompt)
         job.cached_tokens = cached
         if job.seed is not None:
@@ -119,7 +119,7 @@ class Engine:
         )
         self._running[uid] = job
 
-    def _segments(self, job: Job, cached: int) -> list[list[int]]:
+    def _segments(self, job: Generation, cached: int) -> list[list[int]]:
         """The part of the prompt to feed, in two where only a stop in between gives a reusable cache.
 
         A template may drop the model's thoughts, or open them, so that the next turn's prompt parts
@@ -173,7 +173,7 @@ class Engine:
         self._prefixes.clear()
         self._generator = self._new_generator()
 
-    def _error(self, job: Job, error: Exception) -> Event:
+    def _error(self, job: Generation, error: Exception) -> Event:
         traceback.print_exception(error)
         message = f"{self._loaded.name} failed while answering: {first_line(error)}."
         return {"event": "error", "id": job.id, "kind": "LocalModelError", "message": message}

@@ -1,6 +1,6 @@
 """From a name to a loaded model, in the worker: find or download, weigh, load, and say what is wrong.
 
-Every way a model can be bad ends as a `Refused` with one sentence. Code that comes with a model
+Every way a model can be bad ends as a `LoadRefused` with one sentence. Code that comes with a model
 is never run.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from ....errors import ConfigError
 from ..models import GB, config_of, context_length, memory_of_machine, size_of
 from ..request import checked
-from .download import Refused, Say, download, first_line
+from .download import LoadRefused, Say, download, first_line
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
@@ -46,7 +46,9 @@ def load(name: str, revision: str | None, memory_bytes: int | None, say: Say) ->
     say("progress", what="load")
     model, tokenizer = _read(name, path)
     if not tokenizer.has_chat_template:
-        raise Refused(f"{name} has no chat template, so it cannot chat: choose an instruct or chat model.")
+        raise LoadRefused(
+            f"{name} has no chat template, so it cannot chat: choose an instruct or chat model."
+        )
     vocabulary = int(config.get("vocab_size") or len(tokenizer))
     return Loaded(name, model, tokenizer, vocabulary, context_length(config), _sampling(path, vocabulary))
 
@@ -64,14 +66,16 @@ def _file_limit_untouched() -> Iterator[None]:
 def _checked(name: str, path: Path) -> dict[str, Any]:
     """Read the configuration, refusing what mlx-lm would fail on with a riddle."""
     if not (path / "config.json").is_file():
-        raise Refused(f"{name} holds no model: it has no config.json.")
+        raise LoadRefused(f"{name} holds no model: it has no config.json.")
     config = config_of(path)
     if not config.get("model_type"):
-        raise Refused(f"The config.json of {name} is damaged or names no model_type.")
+        raise LoadRefused(f"The config.json of {name} is damaged or names no model_type.")
     if config.get("model_file"):
-        raise Refused(f"{name} brings its own Python code, which is never run here; choose another model.")
+        raise LoadRefused(
+            f"{name} brings its own Python code, which is never run here; choose another model."
+        )
     if not list(path.glob("model*.safetensors")):
-        raise Refused(
+        raise LoadRefused(
             f"{name} holds no weights that MLX reads (model*.safetensors); look for an MLX conversion."
         )
     return config
@@ -104,12 +108,12 @@ def _read(name: str, path: Path) -> tuple[Any, Any]:
     try:
         model, config = load_model(path)
     except Exception as error:
-        raise Refused(_why_not_loaded(error, name)) from error
+        raise LoadRefused(_why_not_loaded(error, name)) from error
     never = {"trust_remote_code": False}  # said outright: else transformers asks at the keyboard
     try:
         return model, load_tokenizer(path, never, eos_token_ids=config.get("eos_token_id"))
     except Exception as error:
-        raise Refused(f"The tokenizer of {name} cannot be read: {first_line(error)}.") from error
+        raise LoadRefused(f"The tokenizer of {name} cannot be read: {first_line(error)}.") from error
 
 
 def _why_not_loaded(error: Exception, name: str) -> str:

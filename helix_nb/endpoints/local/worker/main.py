@@ -35,7 +35,7 @@ import traceback
 from typing import Any, TextIO
 
 from ..models import memory_of_machine
-from .download import Refused, first_line
+from .download import LoadRefused, first_line
 
 PARENT_CHECK_S = 1.0
 Commands = queue.SimpleQueue[dict[str, Any]]
@@ -75,7 +75,7 @@ def main() -> None:
         _serve(line, commands)
     except BrokenPipeError:
         _leave(0)
-    except Refused as refused:
+    except LoadRefused as refused:
         line.say("failed", message=str(refused))
     except Exception as error:  # noqa: BLE001 - the last word of a process is a sentence
         traceback.print_exc()
@@ -114,7 +114,7 @@ def _obey(engine: Any, command: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     try:
         engine.add(job_id, command)
-    except Refused as refused:
+    except LoadRefused as refused:
         return [{"event": "error", "id": job_id, "kind": refused.kind, "message": str(refused)}]
     except Exception as error:  # noqa: BLE001 - a request may fail, the worker goes on
         traceback.print_exc()

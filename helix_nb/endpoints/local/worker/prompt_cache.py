@@ -31,7 +31,7 @@ class Entry:
     bytes: int
 
 
-class Prefixes:
+class PromptCaches:
     """The caches kept, oldest first."""
 
     def __init__(self, budget_bytes: int) -> None:

@@ -11,7 +11,7 @@ from mlx_lm.generate import generate_step
 
 
 @dataclass(frozen=True)
-class Response:
+class GeneratedToken:
     """A token; with `finish_reason` set it was the last, and the cache of `all_tokens` is handed over."""
 
     uid: int
@@ -60,7 +60,7 @@ class SoloGenerator:
         )
         return [self._uids]
 
-    def next(self) -> tuple[list[Any], list[Response]]:
+    def next(self) -> tuple[list[Any], list[GeneratedToken]]:
         """Return the next token; the list of prompts' progress is always empty."""
         if self._steps is None:
             return [], []
@@ -70,9 +70,9 @@ class SoloGenerator:
         self._left -= 1
         reason = "stop" if token in self._eos else "length" if self._left == 0 else None
         if reason is None:
-            return [], [Response(self._uids, token, None, None, None)]
+            return [], [GeneratedToken(self._uids, token, None, None, None)]
         tokens, cache = self._tokens, self._end()
-        return [], [Response(self._uids, token, reason, cache, tokens)]
+        return [], [GeneratedToken(self._uids, token, reason, cache, tokens)]
 
     def remove(
         self, uids: list[int], *, return_prompt_caches: bool = True
