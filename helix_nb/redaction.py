@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .text import partial_match
+
 MASK = "[key]"
 MIN_LENGTH = 8
 # What people type where a local server wants some key; redacting these words would spoil answers.
@@ -55,7 +57,7 @@ class KeyFilter:
         if not _values:
             return piece
         text = redact(self._held + piece)
-        keep = _tail_that_begins_a_key(text)
+        keep = partial_match(text, _values)
         self._held = text[len(text) - keep :] if keep else ""
         return text[: len(text) - keep] if keep else text
 
@@ -63,13 +65,3 @@ class KeyFilter:
         """Return what was held back."""
         held, self._held = self._held, ""
         return held
-
-
-def _tail_that_begins_a_key(text: str) -> int:
-    longest = 0
-    for value in _values:
-        for size in range(min(len(value) - 1, len(text)), longest, -1):
-            if text.endswith(value[:size]):
-                longest = size
-                break
-    return longest

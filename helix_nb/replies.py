@@ -12,7 +12,7 @@ from html import escape
 from typing import Any, Literal, NamedTuple
 
 from .markdown import to_html
-from .text import printable
+from .text import printable, shorten
 
 Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
 QUIET = "font-size:85%;opacity:.65;margin-top:.4em"
@@ -125,7 +125,7 @@ class Reply:
         return self.text
 
     def __repr__(self) -> str:
-        text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
+        text = shorten(self.text, 60)
         return f"Reply({text!r}, status={self.status!r}, model={self.model!r})"
 
     def __format__(self, spec: str) -> str:

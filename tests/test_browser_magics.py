@@ -153,7 +153,7 @@ def test_errors_are_one_red_line(lab: Lab, page: Page, server: SlowServer) -> No
     lab.run_all(page)
     error = page.locator(".jp-Cell").last.locator(CODE_OUTPUT)
     assert error.inner_text().strip().splitlines() == [
-        "ConfigError: %%helix has no option --temprature; did you mean --temperature?"
+        "ConfigError: %%helix has no option --temprature. Did you mean --temperature?"
     ]
     shot(page, "error")
 

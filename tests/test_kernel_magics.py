@@ -150,7 +150,7 @@ def test_an_interrupt_stops_python_that_waits_or_awaits(kernel: KernelSession, w
 
 REFUSED = [
     ("%%helix\n   \n", "The prompt is empty"),
-    ("%%helix --temprature 1\nx", "did you mean --temperature?"),
+    ("%%helix --temprature 1\nx", "Did you mean --temperature?"),
     ("%%helix --temp 1\nx", "has no option --temp"),
     ("%%helix don't\nx", "quote"),
     ("%%helix what is this\nx", "one model"),
@@ -172,7 +172,7 @@ REFUSED = [
     ("%helix connect http://user:word@example.org", "Leave user and password out"),
     ("%helix ask\t-m x", "after `--`"),
     ("%helix ask no dashes", "after `--`"),
-    ("%helix conect http://127.0.0.1:1", "did you mean 'connect'?"),
+    ("%helix conect http://127.0.0.1:1", "Did you mean 'connect'?"),
     ("%helix chat nobody", "No chat is called 'nobody'"),
     ("%helix explain 9999", "no In[9999]"),
     ("%helix log many", "a number of rows"),

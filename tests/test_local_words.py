@@ -258,7 +258,7 @@ def test_parameters_are_checked_before_a_model_is_loaded() -> None:
         "logit_bias": {"7": 1.0},
     }
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"temprature": 1}, "did you mean temperature"),
+        ({"temprature": 1}, "Did you mean temperature"),
         ({"temperature": -1}, "from 0 up"),
         ({"top_p": 2}, "from 0 to 1"),
         ({"max_tokens": 0}, "from 1 up"),

@@ -210,8 +210,8 @@ def test_scopes_tell_processes_and_notebooks_apart(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("keywords", "sentence"),
     [
-        ({"scope": "al"}, "did you mean 'all'"),
-        ({"status": "eror"}, "did you mean 'error'"),
+        ({"scope": "al"}, "Did you mean 'all'"),
+        ({"status": "eror"}, "Did you mean 'error'"),
         ({"since": "tomorrow-ish"}, "is no time"),
         ({"last": -1}, "not a number of rows"),
         ({"last": np.float64(1)}, "not a number of rows"),

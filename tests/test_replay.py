@@ -297,7 +297,7 @@ def test_a_setting_that_makes_no_sense_is_one_sentence(
 ) -> None:
     """A wrong mode, or a cassette that is not there, is a ConfigError; nothing is sent."""
     monkeypatch.setenv("HELIX_NB_REPLAY", setting)
-    with pytest.raises(hx.ConfigError, match=r"did you mean 'only'|cannot be read"):
+    with pytest.raises(hx.ConfigError, match=r"Did you mean 'only'|cannot be read"):
         asked("a")
     with pytest.raises(hx.ConfigError):
         logbook.replay(*setting.split(":"))

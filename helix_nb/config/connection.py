@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..redaction import remember
+from ..text import did_you_mean
 from .secrets import Secret
 
 PROFILES = ("openai", "helix", "demo")
@@ -96,8 +96,8 @@ def with_settings(connection: Connection, settings: Mapping[str, Any]) -> Connec
 def _known(settings: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
     for name in settings:
         if name not in allowed:
-            close = difflib.get_close_matches(name, allowed, 1)
-            guess = f" Did you mean {close[0]}?" if close else f" Known: {', '.join(sorted(allowed))}."
+            known = f"Known: {', '.join(sorted(allowed))}."
+            guess = did_you_mean(name, allowed, known, shown="{}")
             raise ConfigError(f"An endpoint has no setting {name!r}.{guess}")
 
 

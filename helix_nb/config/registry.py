@@ -7,13 +7,13 @@ A URL and its key always come as a pair from one source: arguments, else the env
 
 from __future__ import annotations
 
-import difflib
 import os
 from typing import Any
 from urllib.parse import SplitResult
 
 from ..errors import ConfigError
 from ..redaction import KeyFilter, redact, redact_data
+from ..text import did_you_mean
 from .connection import Connection, text_or_none, with_settings
 from .environment import HELIX_ROOT, helix, profile_of, remember_keys
 from .secrets import MISPLACED, Secret, refuse_key_names
@@ -184,8 +184,7 @@ def resolve(endpoint: str | Connection | None) -> Connection:
         raise wrong
     if name == "helix":
         raise ConfigError("Helix is not configured: set HELIX_API_KEY (and HELIX_URL for your own server).")
-    close = difflib.get_close_matches(name, known, 1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
+    guess = did_you_mean(name, known)
     raise ConfigError(f"No endpoint is called {name!r}.{guess} Known: {', '.join(known)}.")
 
 

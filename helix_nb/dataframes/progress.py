@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from ..runtime.front_end import running_kernel, somebody_watches
 from .plan import Plan
 from .results import RowResult
 
@@ -28,12 +29,12 @@ class Progress:
     @classmethod
     def wanted(cls, progress: bool) -> Progress:
         """The way that suits where this runs."""
-        return cls("off" if not progress else "bar" if _watched() else "line")
+        return cls("off" if not progress else "bar" if somebody_watches() else "line")
 
     def tell(self, sentence: str) -> None:
         """Say something in one line, from the caller's thread."""
         if self.mode != "off":
-            print(sentence, file=sys.stdout if _kernel() is not None else sys.stderr)
+            print(sentence, file=sys.stdout if running_kernel() is not None else sys.stderr)
 
     def begin(self, plan: Plan) -> None:
         """Show the bar, as far along as what is reused."""
@@ -88,17 +89,3 @@ def summary(statuses: Sequence[str], reused: int, duplicates: int) -> str:
     also = [f"{reused} reused"] if reused else []
     also += [f"{duplicates} shared"] if duplicates else []
     return f"{len(statuses)} rows: {', '.join(words)}" + (f" ({', '.join(also)})" if also else "")
-
-
-def _kernel() -> Any:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None)
-
-
-def _watched() -> bool:
-    """Whether a person sees a bar move: a front end that takes input, or a terminal."""
-    kernel = _kernel()
-    if kernel is not None:
-        return bool(getattr(kernel, "_allow_stdin", True))
-    return bool(sys.stderr is not None and sys.stderr.isatty())

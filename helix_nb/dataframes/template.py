@@ -8,13 +8,13 @@ notebook variables, and what a cell holds is never read as a template again.
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigError, told
 from ..prompts.placeholders import Placeholder, pieces
+from ..text import did_you_mean
 
 INDEX = "index"
 ALLOWED = "a column, its attributes, items and slices, and a format spec"
@@ -181,8 +181,7 @@ def _check(
 def _unknown(raw: str, name: str, known: Mapping[str, Hashable], columns: Sequence[Hashable]) -> ConfigError:
     if sum(str(label).strip() == name for label in columns) > 1:
         return ConfigError(f"{raw}: more than one column is called {name!r}; rename one.")
-    close = difflib.get_close_matches(name, known, 1)
-    guess = f" Did you mean {{{{{close[0]}}}}}?" if close else ""
+    guess = did_you_mean(name, known, shown="{{{{{}}}}}")
     shown = ", ".join(list(known)[:20]) + (", ..." if len(known) > 20 else "")
     return ConfigError(f"{raw}: there is no column {name!r}.{guess} Columns: {shown or 'none'}.")
 

@@ -18,6 +18,7 @@ from ..records.replay.player import replaying
 from ..records.storage.log import current_log
 from ..redaction import redact_data
 from ..replies import Reply, ToolCall
+from ..text import count_of
 from .flow import Watch, exchange
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ async def _with_tools(
         asked = Message("assistant", reply.text or None, tool_calls=reply.tool_calls)
         request = _next(request, reply, (asked, *results), held=1)
         added = (*added, asked, *results)
-    times = "1 round" if max_rounds == 1 else f"{max_rounds} rounds"
     raise HelixError(
-        f"The model still wants tools called after {times}; stopped. Raise max_rounds= to go on.", reply=reply
+        f"The model still wants tools called after {count_of(max_rounds, 'round')}; stopped. "
+        "Raise max_rounds= to go on.",
+        reply=reply,
     )
 
 

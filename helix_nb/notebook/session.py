@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 from ..origin import Origin
+from ..text import count_of, did_you_mean
 from .attach.budget import BUDGET_TOKENS
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ class NamedChats(Mapping[str, "Chat"]):
     def __getitem__(self, name: str) -> Chat:
         if name in self._chats:
             return self._chats[name]
-        close = difflib.get_close_matches(name, self._chats, 1)
-        guess = f" Did you mean {close[0]!r}?" if close else " `%helix chats` lists them."
+        guess = did_you_mean(name, self._chats, "`%helix chats` lists them.")
         raise ConfigError(f"No chat is called {name!r} in this kernel.{guess}")
 
     def __contains__(self, name: object) -> bool:
@@ -140,7 +139,7 @@ kernel_chats = NamedChats()
 
 def turns(count: int) -> str:
     """A number of turns in words."""
-    return f"{count} turn{'s' * (count != 1)}"
+    return count_of(count, "turn")
 
 
 def turn_line(name: str, chat: Chat, key: str | None) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from ..errors import HelixError, stopped
+from ..runtime.fork import after_fork_in_child
 from .blocking import DaemonThreadExecutor, interruptible
 from .interrupts import stopping
 
@@ -233,5 +233,4 @@ def _forget() -> None:
 
 
 atexit.register(stop)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+after_fork_in_child(_forget)

@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..text import shorten
+
 
 def cell(value: Any, dtype: str, choices: Sequence[Any], name: str) -> Any:
     """The value as that column keeps it; ValueError says in one sentence why it cannot.
@@ -18,7 +20,7 @@ def cell(value: Any, dtype: str, choices: Sequence[Any], name: str) -> Any:
         return _among(value, choices) if dtype == "category" else _READ[dtype](value)
     except (ValueError, TypeError, OverflowError):
         shown = ascii(value)
-        shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
+        shown = shorten(shown, _LONGEST)
         raise ValueError(f"{name} should be {_SAID[dtype]}, not {shown}.") from None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..text import shorten
+
 _MOST = 3
 _LONGEST = 160
 
@@ -38,7 +40,7 @@ def _path(path: Iterable[Any]) -> str:
 
 
 def _cut(words: str, longest: int = _LONGEST) -> str:
-    return words if len(words) <= longest else words[: longest - 3] + "..."
+    return shorten(words, longest)
 
 
 def _sentence(parts: list[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from ...config.session import aliases
 from ...errors import LocalModelError
+from ...runtime.fork import after_fork_in_child
 from . import place
 from .models import name_of
 from .process import Worker
@@ -103,5 +103,4 @@ def _forget() -> None:
     _workers.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+after_fork_in_child(_forget)

@@ -6,13 +6,13 @@ is dropped in silence.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import ConfigError
 from ...messages import Message, Request
+from ...text import did_you_mean
 from ..openai.body import spelled
 
 PARAMS = (
@@ -85,9 +85,8 @@ def _params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, PARAMS, 1)
-    guess = f"did you mean {close[0]}?" if close else f"they are {', '.join(PARAMS)}."
-    return f"A local model has no parameter {name!r}; {guess}"
+    guess = did_you_mean(name, PARAMS, f"There are {', '.join(PARAMS)}.", shown="{}")
+    return f"A local model has no parameter {name!r}.{guess}"
 
 
 def checked(name: str, value: Any) -> Any:

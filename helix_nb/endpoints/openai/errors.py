@@ -7,7 +7,6 @@ status, then the server's own.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ...errors import (
     UnknownModel,
 )
 from ...redaction import redact
+from ...text import did_you_mean
 from .error_body import ErrorBody
 from .waiting import retry_after_s
 
@@ -193,8 +193,7 @@ def list_models(error: HelixError, served: Sequence[str], model: str | None) -> 
 
 
 def _list_of(served: Sequence[str], model: str | None) -> str:
-    close = difflib.get_close_matches(model or "", served, 1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
+    guess = did_you_mean(model or "", served)
     shown = ", ".join(served[:20]) + (f" and {len(served) - 20} more" if len(served) > 20 else "")
     return f".{guess} It serves: {ErrorBody(shown).excerpt}."
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...text import partial_match
+
 OPEN, CLOSE = "<think>", "</think>"
 
 
@@ -78,7 +80,7 @@ class ThinkSplitter:
             thought, self._held = self._held[:end].rstrip(), self._held[end + len(CLOSE) :]
             self._state = "before"
         else:
-            size = len(self._held[: len(self._held) - _begun(self._held, CLOSE)].rstrip())
+            size = len(self._held[: len(self._held) - partial_match(self._held, [CLOSE])].rstrip())
             thought, self._held = self._held[:size], self._held[size:]
         return self._apart(thought)
 
@@ -89,8 +91,3 @@ class ThinkSplitter:
         lead = "\n" if self._another else ""
         self._another, self._thought = False, True
         return lead + thought
-
-
-def _begun(text: str, tag: str) -> int:
-    """How many characters at the end of the text may begin the tag."""
-    return next((size for size in range(len(tag) - 1, 0, -1) if text.endswith(tag[:size])), 0)

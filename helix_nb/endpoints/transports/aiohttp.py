@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ from yarl import URL
 
 from ...config.connection import Connection
 from ...errors import HelixError
+from ...runtime.fork import after_fork_in_child
 from .aiohttp_connector import Attempt, Connector, attempt_now, drop
 from .base import (
     BAD_HEADER,
@@ -251,5 +251,4 @@ def _after_fork() -> None:
         carrier.abandon()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+after_fork_in_child(_after_fork)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import ConfigError, told
 from ...prompts.placeholders import Placeholder, pieces
+from ...text import did_you_mean, shorten
 
 CONVERSIONS: dict[str, Callable[[Any], Any]] = {"": lambda value: value, "r": repr, "s": str, "a": ascii}
 
@@ -43,12 +43,9 @@ def _value(hole: Placeholder, names: Mapping[str, Any]) -> str:
 
 def _undefined(hole: Placeholder, name: str, names: Mapping[str, Any]) -> ConfigError:
     known = [known for known in names if not known.startswith("_")]
-    close = difflib.get_close_matches(name, known, 1)
-    guess = f", did you mean {close[0]!r}?" if close else ";"
-    return _refused(hole, f"needs {name!r}, which is not defined{guess}", end="")
+    return _refused(hole, f"needs {name!r}, which is not defined", did_you_mean(name, known))
 
 
-def _refused(hole: Placeholder, why: str, end: str = ";") -> ConfigError:
-    shown = " ".join(hole.raw.split())
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return ConfigError(f"{shown} {why}{end} nothing was sent (--raw sends braces as they are).")
+def _refused(hole: Placeholder, why: str, guess: str = "") -> ConfigError:
+    shown = shorten(" ".join(hole.raw.split()), 60)
+    return ConfigError(f"{shown} {why}; nothing was sent (--raw sends braces as they are).{guess}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, told
+from ...text import did_you_mean
 
 DOTTED = re.compile(r"@?[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 HISTORY = re.compile(r"(In|Out)\[(\d+)\]")
@@ -91,5 +91,4 @@ def _guess(word: str, names: Mapping[str, Any]) -> str:
         near += [str(folder / path.name) if folder != Path() else path.name for path in folder.iterdir()]
     except NO_PATH:
         pass
-    close = difflib.get_close_matches(word.removeprefix("@"), near, 1)
-    return f" Did you mean {close[0]!r}?" if close and close[0] != word else ""
+    return did_you_mean(word.removeprefix("@"), (name for name in near if name != word))

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from ...text import shorten
 from .budget import LONGEST_KEY, cut, hidden, tokens_of
 
 if TYPE_CHECKING:
@@ -81,4 +82,4 @@ def _short(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.6g}"
     said = hidden(str(value)[: LONGEST_VALUE + LONGEST_KEY])
-    return said if len(said) <= LONGEST_VALUE else said[: LONGEST_VALUE - 3] + "..."
+    return shorten(said, LONGEST_VALUE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import keyword
 import math
@@ -19,6 +18,7 @@ from ...config.environment import remember_keys
 from ...config.secrets import MISPLACED
 from ...errors import ConfigError
 from ...redaction import redact
+from ...text import did_you_mean
 from .options import FORMATS, OPTIONS, Option
 
 KEY_LIKE = re.compile(
@@ -171,9 +171,8 @@ class _Parser(argparse.ArgumentParser):
         self.add_argument(*option.flags, **settings)
 
     def unknown(self, flag: str) -> NoReturn:
-        close = difflib.get_close_matches(flag, self.flags, 1, 0.5)
-        guess = f"did you mean {close[0]}?" if close else "`%helix help` lists them."
-        raise ConfigError(f"{self.prog} has no option {flag}; {guess}")
+        guess = did_you_mean(flag, self.flags, "`%helix help` lists them.", shown="{}")
+        raise ConfigError(f"{self.prog} has no option {flag}.{guess}")
 
     def error(self, message: str) -> NoReturn:
         message = re.sub(r"^argument (\S+): expected .*", r"\1 needs a value", message)
@@ -233,8 +232,7 @@ def _variable(name: str) -> str:
 def _format(name: str) -> str:
     if name in FORMATS:
         return name
-    close = difflib.get_close_matches(name, FORMATS, 1)
-    guess = f" Did you mean {close[0]}?" if close else ""
+    guess = did_you_mean(name, FORMATS, shown="{}")
     raise ConfigError(f"-f takes {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {name!r}.{guess}")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
+from ...text import did_you_mean
 from ..cell.options import OPTIONS, table
 from .table import BY_NAME, COMMANDS
 
@@ -39,9 +39,7 @@ def page(name: str) -> str:
         return f"{opening}\n\n{table(OPTIONS)}"
     command = BY_NAME.get(name)
     if command is None:
-        close = difflib.get_close_matches(name, [*BY_NAME, "cell"], 1)
-        raise ConfigError(
-            f"%helix has no command {name!r}{f'; did you mean {close[0]!r}?' if close else '.'}"
-        )
+        guess = did_you_mean(name, [*BY_NAME, "cell"])
+        raise ConfigError(f"%helix has no command {name!r}.{guess}")
     said = f"%helix {command.synopsis}\n    {command.help}"
     return f"{said}\n\n{table(command.options)}" if command.options else said

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
+from ...text import did_you_mean
 from ..cell.arguments import parse, refuse_keys
 from ..cell.options import OPTIONS, Option
 
@@ -173,7 +173,7 @@ def run(session: NotebookSession, line: str) -> Any:
         return _function("endpoints:status")(session)
     command = BY_NAME.get("help" if name in ("-h", "--help") else name)
     if command is None:
-        raise ConfigError(f"%helix has no command {name!r}{_guess(name, rest)}")
+        raise ConfigError(f"%helix has no command {name!r}.{_guess(name, rest)}")
     if command.verbatim:
         return _function(command.where)(session, rest)
     found, words = parse(rest, command.options, f"%helix {name}")
@@ -183,12 +183,8 @@ def run(session: NotebookSession, line: str) -> Any:
 
 
 def _guess(name: str, rest: str) -> str:
-    close = difflib.get_close_matches(name, BY_NAME, 1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    if rest:
-        return "; a prompt is asked with %helix ask -- TEXT."
-    return f"; there are {', '.join(BY_NAME)}."
+    all_of_them = f"There are {', '.join(BY_NAME)}."
+    return did_you_mean(name, BY_NAME, "A prompt is asked with %helix ask -- TEXT." if rest else all_of_them)
 
 
 def _function(where: str) -> Any:

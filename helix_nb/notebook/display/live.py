@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ...replies import Reply
-from ...text import printable
+from ...text import printable, shorten
 from .facts import metadata, quiet_line
 from .output import LONGEST_S, SHORTEST_S, CellOutput
 from .render import RenderOptions, html, shown_text, text
@@ -98,8 +98,7 @@ def _call_line(name: str, arguments: str, result: str) -> str:
 
 
 def _short(said: str) -> str:
-    said = " ".join(said.split())
-    return said if len(said) <= 120 else said[:117] + "..."
+    return shorten(" ".join(said.split()), 120)
 
 
 def _waiting(running: PendingReply) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from IPython.core.displaypub import CapturingDisplayPublisher
+
+from ...runtime.front_end import front_end_listens
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -30,11 +32,3 @@ def surface(shell: InteractiveShell, *, streaming: bool = True) -> DisplayMode:
     if "google.colab" in sys.modules or os.environ.get("HELIX_NB_DISPLAY") == "final":
         return "final"
     return "live" if streaming and front_end_listens(kernel) else "final"
-
-
-def front_end_listens(kernel: Any) -> bool:
-    """Whether the client of the running cell takes input, as people's front ends do.
-
-    `_allow_stdin` is private to ipykernel; without it, somebody is assumed to listen.
-    """
-    return bool(getattr(kernel, "_allow_stdin", True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...replies import Reply
+from ...text import count_of
 from .protocol import Fact, Strip
 
 UNKNOWN = "-"
@@ -62,7 +63,7 @@ def totals_of(replies: Iterable[Reply]) -> dict[str, str]:
         return {"text": "", "tip": ""}
     into = _sum([reply.usage.prompt_tokens for reply in known])
     out = _sum([reply.usage.completion_tokens for reply in known])
-    parts = [f"{len(known)} turn{'s' * (len(known) != 1)}", f"{into} in", f"{out} out", *_costs(known)]
+    parts = [count_of(len(known), "turn"), f"{into} in", f"{out} out", *_costs(known)]
     missing = sum(
         reply.usage.completion_tokens is None or reply.usage.prompt_tokens is None for reply in known
     )

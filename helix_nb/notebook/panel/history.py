@@ -10,7 +10,7 @@ from ...chat.chat import Chat
 from ...chat.turns import turns_of
 from ...config.registry import endpoints
 from ...errors import ConfigError
-from ...text import printable
+from ...text import count_of, printable
 
 if TYPE_CHECKING:
     from ...records.reading.threads import Thread
@@ -56,7 +56,7 @@ def put(chat: Chat, thread: Thread) -> None:
 
 
 def _count(exchanges: int) -> str:
-    return f"{exchanges} exchange{'s' * (exchanges != 1)}"
+    return count_of(exchanges, "exchange")
 
 
 def _when(at_us: int) -> str:

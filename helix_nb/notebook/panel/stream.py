@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...markdown import Growing
 from ...replies import Reply
-from ...text import printable
+from ...text import common_prefix, printable
 from .protocol import AnswerView, Step
 
 
@@ -52,7 +52,7 @@ class Rendering:
             self._closed += new
         tail = "".join([block.html for block in self._growing.open])
         if tail != self._tail:
-            same = _alike(self._tail, tail)
+            same = common_prefix(self._tail, tail)
             step["tail"] = {"keep": utf16_length(tail[:same]), "add": tail[same:]}
             self._tail = tail
 
@@ -64,18 +64,6 @@ class Rendering:
             "seq": self.seq,
             "thinking": printable(self._thinking),
         }
-
-
-def _alike(before: str, now: str) -> int:
-    """How many characters two texts begin with in common."""
-    low, high = 0, min(len(before), len(now))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if before[low:middle] == now[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def utf16_length(text: str) -> int:

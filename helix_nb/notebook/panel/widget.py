@@ -19,6 +19,7 @@ from ...config.connection import Connection
 from ...errors import ConfigError
 from ...markdown.style import CODE, LAYOUT
 from ...runtime.loop import call_soon, run_sync, submit
+from ...text import count_of
 from .actions import Actions
 from .conversation import Conversation
 from .files import File
@@ -181,7 +182,7 @@ class ChatPanel(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         count = len(self._conversation.items) if hasattr(self, "_conversation") else 0
-        return f"ChatPanel({count} turn{'s' * (count != 1)})"
+        return f"ChatPanel({count_of(count, 'turn')})"
 
 
 def _look_again(*_: object) -> None:

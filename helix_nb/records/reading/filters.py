@@ -9,11 +9,11 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from difflib import get_close_matches
 from typing import Any
 
 from ...config.session import aliases, first_time
 from ...errors import ConfigError
+from ...text import did_you_mean
 from ..storage.content import plain, to_json
 from ..storage.processes import is_alive, this_process
 from ..storage.rows import microseconds
@@ -157,9 +157,7 @@ def _glob(model: str) -> str:
 def _one_of(what: str, value: str, known: Sequence[str]) -> str:
     if value in known:
         return value
-    close = get_close_matches(str(value), known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise ConfigError(f"{what}={value!r} is not one of {', '.join(known)}{hint}")
+    raise ConfigError(f"{what}={value!r} is not one of {', '.join(known)}.{did_you_mean(value, known)}")
 
 
 def _tags(tags: str | Mapping[str, Any] | Sequence[str]) -> str:

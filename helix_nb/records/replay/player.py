@@ -6,7 +6,6 @@ Nothing of this is imported into a request's way unless replay is on.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import os
 import threading
 from collections import Counter
@@ -20,6 +19,7 @@ from ...config.session import nothing_leaves
 from ...errors import ConfigError, ReplayMiss
 from ...messages import Request
 from ...replies import Delta
+from ...text import did_you_mean
 from .differences import differences, likeness
 
 if TYPE_CHECKING:
@@ -183,10 +183,9 @@ def current_player() -> Player | None:
 def _known(mode: str) -> str:
     if mode in MODES:
         return mode
-    close = difflib.get_close_matches(str(mode), MODES, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
     raise ConfigError(
-        f"Replay is {', '.join(MODES)} (or, in HELIX_NB_REPLAY, only:x.jsonl), not {mode!r}{hint}"
+        f"Replay is {', '.join(MODES)} (or, in HELIX_NB_REPLAY, only:x.jsonl), not {mode!r}."
+        + did_you_mean(mode, MODES)
     )
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ...errors import HelixError
 from ...messages import Request
 from ...replies import Reply
+from ...runtime.fork import after_fork_in_child
 from ..warning import warn
 from . import batches, rows
 from .content import ContentPolicy
@@ -270,5 +271,4 @@ def _after_fork() -> None:
         log._begun.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+after_fork_in_child(_after_fork)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import sqlite3
 import threading
 import weakref
@@ -18,6 +17,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
+from ...runtime.fork import after_fork_in_child
 from ..warning import warn
 from .location import LogLocation
 from .log_file import LogFile, LogProblem, explained, open_memory, open_store
@@ -220,9 +220,6 @@ def _each(name: str) -> Callable[[], None]:
     return call
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_each("before_fork"),
-        after_in_parent=_each("after_fork_in_parent"),
-        after_in_child=_each("after_fork_in_child"),
-    )
+after_fork_in_child(
+    _each("after_fork_in_child"), before=_each("before_fork"), in_parent=_each("after_fork_in_parent")
+)

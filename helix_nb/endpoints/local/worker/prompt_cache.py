@@ -21,6 +21,8 @@ from mlx_lm.models.cache import (
     can_trim_prompt_cache,
 )
 
+from ....text import common_prefix
+
 
 @dataclass(eq=False)
 class Entry:
@@ -89,7 +91,7 @@ class PromptCaches:
 
 def _usable(entry: Entry, prompt: list[int]) -> int:
     """How many tokens of the prompt this cache can stand for."""
-    shared = min(shared_length(entry.tokens, prompt), len(prompt) - 1)
+    shared = min(common_prefix(entry.tokens, prompt), len(prompt) - 1)
     if shared == len(entry.tokens) or can_cut(entry.cache):
         return shared
     return 0
@@ -125,19 +127,3 @@ def takes_padding(cache: list[Any]) -> bool:
 
 def _starts_with(tokens: list[int], beginning: list[int]) -> bool:
     return tokens[: len(beginning)] == beginning
-
-
-def shared_length(a: Sequence[int], b: Sequence[int]) -> int:
-    """Return how many items two sequences share at their beginning, by halving: slices compare fast.
-
-    >>> shared_length([1, 2, 3, 4], [1, 2, 9])
-    2
-    """
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

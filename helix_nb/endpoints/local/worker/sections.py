@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ....text import partial_match
+
 Kind = Literal["answer", "reasoning", "tool"]
 
 
@@ -25,21 +27,6 @@ def first_match(text: str, markers: Iterable[str]) -> tuple[int, str] | None:
         return None
     _, at, marker = min(found)
     return at, marker
-
-
-def held_back(text: str, markers: Iterable[str]) -> int:
-    """Return how many characters at the end of `text` may begin a marker.
-
-    >>> held_back("the end is ne", ["near", "end"])
-    2
-    """
-    longest = 0
-    for marker in markers:
-        for size in range(min(len(marker) - 1, len(text)), longest, -1):
-            if text.endswith(marker[:size]):
-                longest = size
-                break
-    return longest
 
 
 @dataclass(frozen=True)
@@ -107,7 +94,7 @@ class Sections:
             self._enter(marker)
             return True
         if self._state != "tool":  # a tool call is passed on whole
-            size = len(self._held) - held_back(self._held, marks)
+            size = len(self._held) - partial_match(self._held, marks)
             certain, self._held = self._held[:size], self._held[size:]
             self._emit(out, certain)
         return False

@@ -1,0 +1,29 @@
+"""Whether somebody watches what this process shows."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+def front_end_listens(kernel: Any) -> bool:
+    """Return whether the client of the running cell takes input, as people's front ends do.
+
+    nbclient, nbval and papermill take none. `_allow_stdin` is private to ipykernel; without it,
+    somebody is assumed to listen.
+    """
+    return bool(getattr(kernel, "_allow_stdin", True))
+
+
+def somebody_watches() -> bool:
+    """Return whether a person sees output move: a front end that takes input, or a terminal."""
+    if (kernel := running_kernel()) is not None:
+        return front_end_listens(kernel)
+    return bool(sys.stderr is not None and sys.stderr.isatty())
+
+
+def running_kernel() -> Any:
+    """Return the Jupyter kernel that this process is, or None; IPython is not imported for it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None)
