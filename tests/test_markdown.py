@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from helix_nb.markdown import Growing, blocks, to_html
+from helix_nb.markdown import IncrementalRenderer, blocks, to_html
 from helix_nb.text import printable
 
 
@@ -245,7 +245,7 @@ last"""
 
 def test_only_new_and_changed_blocks_are_handed_out():
     """While an answer grows, blocks already closed are never sent again."""
-    growing = Growing()
+    growing = IncrementalRenderer()
     sent: dict[int, str] = {}
     frozen: set[int] = set()
     for end in range(len(ANSWER) + 1):
@@ -260,7 +260,7 @@ def test_only_new_and_changed_blocks_are_handed_out():
 
 def test_a_text_that_does_not_go_on_starts_over():
     """Feeding another text than a continuation replaces all blocks."""
-    growing = Growing()
+    growing = IncrementalRenderer()
     growing.feed("# A\n\nb\n\nc\n")
     growing.feed("# B\n\nb")
     assert [block.html for block in growing.blocks] == ["<h1>B</h1>", "<p>b</p>"]
@@ -277,7 +277,7 @@ LINES = st.lists(st.sampled_from([*PIECES, "", "", "\n", "\n\n"]), max_size=14).
 @given(LINES, st.data())
 def test_closed_blocks_never_change(text, data):
     """The closed blocks of any prefix stand, unchanged and in place, in all that is written after."""
-    growing = Growing()
+    growing = IncrementalRenderer()
     closed: list = []
     at = 0
     while at < len(text):
@@ -297,7 +297,7 @@ def test_closed_blocks_never_change(text, data):
 @example("\\[\n# h\n\\]\ntext")
 def test_growing_ends_where_the_whole_text_does(text):
     """Fed character by character or at once, the finished blocks are the same."""
-    growing = Growing()
+    growing = IncrementalRenderer()
     for end in range(len(text) + 1):
         growing.feed(text[:end])
     growing.finish()

@@ -11,7 +11,7 @@ from attacks import ATTACKS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helix_nb.markdown import Growing, blocks, to_html
+from helix_nb.markdown import IncrementalRenderer, blocks, to_html
 from helix_nb.markdown.style import CODE, LAYOUT
 
 XHTML, MATHML = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/1998/Math/MathML}"
@@ -137,7 +137,7 @@ def test_an_attack_comes_out_as_text(name):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_harmless_while_it_streams(name):
     """Every growing prefix of an attack is as harmless as the whole."""
-    growing = Growing()
+    growing = IncrementalRenderer()
     text = ATTACKS[name]
     step = 1 + len(text) // 60
     for end in range(0, len(text) + 1, step):

@@ -38,8 +38,8 @@ class _Piece:
 class IncrementalRenderer:
     """A Markdown text that grows.
 
-    >>> from helix_nb.markdown import Growing
-    >>> growing = Growing()
+    >>> from helix_nb.markdown import IncrementalRenderer
+    >>> growing = IncrementalRenderer()
     >>> [block.closed for block in growing.feed("# Title\\n\\nSome *te")]
     [False, False]
     >>> [block.html for block in growing.feed("# Title\\n\\nSome *text*\\n\\nmore\\n")]

@@ -171,7 +171,9 @@ class _Parser(argparse.ArgumentParser):
         self.add_argument(*option.flags, **settings)
 
     def unknown(self, flag: str) -> NoReturn:
-        guess = did_you_mean(flag, self.flags, "`%helix help` lists them.", shown="{}")
+        word = flag.lstrip(DASHES)
+        typed = f"{'--' if len(word) > 1 else '-'}{word}"  # editors make one long dash of two
+        guess = did_you_mean(typed, self.flags, "`%helix help` lists them.", shown="{}")
         raise ConfigError(f"{self.prog} has no option {flag}.{guess}")
 
     def error(self, message: str) -> NoReturn:

@@ -6,7 +6,7 @@ to add. A view that missed a step notices by `seq` and asks for a snapshot.
 
 from __future__ import annotations
 
-from ...markdown import Growing
+from ...markdown import IncrementalRenderer
 from ...replies import Reply
 from ...text import common_prefix, printable
 from .protocol import AnswerView, Step
@@ -20,7 +20,7 @@ class Rendering:
         self.seq = 0
 
     def _forget(self) -> None:
-        self._growing = Growing()
+        self._growing = IncrementalRenderer()
         self._text = self._thinking = self._tail = ""
         self._closed: list[str] = []
         self._finished = False
