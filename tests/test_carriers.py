@@ -201,7 +201,7 @@ def test_a_host_that_needs_no_proxy_is_carried_directly(
         urls = (f"http{s}://model.lab.example/v1/chat/completions" for s in ("", "s"))
         return [type(transport_for(connection, url)).__name__ for url in urls]
 
-    expected = ["AiohttpCarrier" if exempt else "HttpxCarrier", "AiohttpCarrier"]
+    expected = ["AiohttpTransport" if exempt else "HttpxTransport", "AiohttpTransport"]
     assert run_sync(kinds()) == expected
     if not exempt:
         with pytest.raises(hx.ConnectionFailed, match="through the proxy that the environment names"):
