@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..config.connection import Connection
 from ..config.registry import resolve
 from ..config.session import default_model, first_answer_note, nothing_leaves
-from ..endpoints.openai.model_list import standing_in
-from ..endpoints.openai.profiles import profile_named
+from ..endpoints.base import ModelChoice
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin
@@ -95,7 +94,7 @@ class Batch:
         progress = Progress.wanted(self.progress)
         model, note = self.recipe.model, None
         if model is None:
-            model, note = _standing_in(connection)
+            model, note = _default_model(connection)
         if note:
             progress.tell(note)
         log = current_log()
@@ -186,14 +185,13 @@ def check_name(name: Any) -> None:
         raise ConfigError(f"A batch has a text as its name=, not {ascii(name)[:60]}.")
 
 
-def _standing_in(connection: Connection) -> tuple[str | None, str | None]:
-    """The model of a batch that names none, so that its requests are the same when it goes on."""
+def _default_model(connection: Connection) -> ModelChoice:
+    """Choose the model of a batch that names none, so that its requests are the same when it goes on."""
     known = default_model(connection)
-    remote = connection.kind == "remote" and profile_named(connection.profile).needs_model
-    if known or not remote or nothing_leaves():
-        return known, None
-    return run_sync(_listed(connection))
+    if known or nothing_leaves():
+        return ModelChoice(known)
+    return run_sync(_ask_for_default(connection))
 
 
-async def _listed(connection: Connection) -> tuple[str | None, str | None]:
-    return await standing_in(connection, endpoint_for(connection).models)
+async def _ask_for_default(connection: Connection) -> ModelChoice:
+    return await endpoint_for(connection).default_model()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..config.connection import Connection
 from ..messages import Request
@@ -25,6 +25,13 @@ class ModelInfo:
     note: str | None = None
 
 
+class ModelChoice(NamedTuple):
+    """The model that a request names where its caller named none; None leaves the choice to the endpoint."""
+
+    model: str | None = None
+    note: str | None = None  # a sentence for the user, where the endpoint's list made the choice
+
+
 class Endpoint(Protocol):
     """Whatever answers requests: a server over HTTP, a local model, a replay of the log."""
 
@@ -40,6 +47,14 @@ class Endpoint(Protocol):
 
     async def models(self) -> list[ModelInfo]:
         """List what the endpoint serves; raises HelixError."""
+        ...
+
+    async def default_model(self) -> ModelChoice:
+        """Choose the model for requests that name none, asking the server for its list if need be.
+
+        Raises:
+            HelixError: the list was needed and is empty, or could not be had.
+        """
         ...
 
     def wire(self, request: Request) -> dict[str, Any]:

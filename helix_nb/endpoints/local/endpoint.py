@@ -16,7 +16,7 @@ from ...config.session import aliases
 from ...errors import BadRequest, LocalModelError
 from ...messages import Request
 from ...replies import Delta, ToolCallDelta, Usage
-from ..base import ModelInfo
+from ..base import ModelChoice, ModelInfo
 from .models import (
     cached_models,
     default_model,
@@ -78,6 +78,10 @@ class LocalEndpoint:
         known = {model.id for model in found}
         folders = [describe(shown, Path(model)) for model, shown in loaded() if model not in known]
         return [*found, *(folder for folder in folders if folder is not None)]
+
+    async def default_model(self) -> ModelChoice:
+        """Leave the choice to each request: it depends on the memory of the machine that answers."""
+        return ModelChoice()
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the request as the worker gets it: a schema is an instruction in the system message."""

@@ -9,16 +9,16 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from ...config.connection import Connection
-from ...config.session import default_model
+from ...config.session import default_model, remember_model
 from ...errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
 from ...messages import Request
 from ...replies import Delta
-from ..base import ModelInfo
+from ..base import ModelChoice, ModelInfo
 from ..transports import transport_for
 from ..transports.base import Response, Transport, silent
 from .answer_reader import AnswerReader
 from .errors import agent_key, failure, list_models, web_page
-from .model_list import models_in, standing_in
+from .model_list import models_in
 from .profiles import body_of, encoded, profile_named
 from .sse import Splitter
 
@@ -60,7 +60,7 @@ class OpenAIEndpoint:
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta]:
         """Send the request once and yield its answer; see `Endpoint.stream`."""
-        model, note = await self._model(request)
+        model, note = ModelChoice(request.model) if request.model else await self.default_model()
         answered = await self._ask(request, model)
         response = answered.response
         try:
@@ -100,6 +100,33 @@ class OpenAIEndpoint:
         finally:
             await answered.response.aclose()
 
+    async def default_model(self) -> ModelChoice:
+        """Choose the session's model, else the first that the server lists, which is kept from then on.
+
+        Helix, and an agent behind its key, choose by themselves.
+
+        Raises:
+            HelixError: the list was needed and is empty, or could not be had.
+        """
+        if not self._profile.needs_model:
+            return ModelChoice()
+        model = default_model(self.connection)
+        if model or self._answers_as_agent:
+            return ModelChoice(model)
+        try:
+            served = [info.id for info in await self.models()]
+        except HelixError as error:
+            if agent_key(error):
+                return ModelChoice()
+            error.args = (f"No model was named, and asking which there are failed. {error}",)
+            raise
+        if not served:
+            name = self.connection.name
+            raise ConfigError(f"No model was named and {name} lists none: name one with model=.")
+        remember_model(self.connection, served[0])
+        which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
+        return ModelChoice(served[0], f"No model given: using {served[0]}, {which}.")
+
     async def aclose(self) -> None:
         """Close idle connections, and every other one once its answer ends."""
         self._closed = True
@@ -118,13 +145,6 @@ class OpenAIEndpoint:
         agent = self._answers_as_agent or self.connection.app_id is not None
         usage = self.connection.base_url not in _without_usage
         return body_of(request, self._profile, model=model, agent=agent, usage=usage)
-
-    async def _model(self, request: Request) -> tuple[str | None, str | None]:
-        """The model to ask for, and a sentence about it where it was not the caller's choice."""
-        known = self._known_model(request)
-        if known or not self._profile.needs_model or self._answers_as_agent:
-            return known, None
-        return await standing_in(self.connection, self.models)
 
     def _known_model(self, request: Request) -> str | None:
         return request.model or (default_model(self.connection) if self._profile.needs_model else None)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ...config.connection import Connection
-from ...config.session import remember_model
-from ...errors import ConfigError, HelixError
 from ..base import ModelInfo
-from .errors import agent_key, unreadable
+from .errors import unreadable
 
 _ID = ("id", "name", "model")
 _CONTEXT = (
@@ -39,28 +37,6 @@ def models_in(connection: Connection, body: bytes) -> list[ModelInfo]:
         raise unreadable(connection, body.decode("utf-8", "replace"))
     found = (_model({"id": item} if isinstance(item, str) else item) for item in data)
     return list({info.id: info for info in found if info is not None}.values())
-
-
-async def standing_in(
-    connection: Connection, models: Callable[[], Awaitable[list[ModelInfo]]]
-) -> tuple[str | None, str | None]:
-    """The model that answers where none is named, kept from then on, and a sentence that says which.
-
-    It is the first that is listed; behind an agent's key there is none to name. Raises ConfigError
-    when none is listed, and what asking for the list raises.
-    """
-    try:
-        served = [info.id for info in await models() if info.id]
-    except HelixError as error:
-        if agent_key(error):  # an agent has chosen already
-            return None, None
-        error.args = (f"No model was named, and asking which there are failed. {error}",)
-        raise
-    if not served:
-        raise ConfigError(f"No model was named and {connection.name} lists none: name one with model=.")
-    remember_model(connection, served[0])
-    which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
-    return served[0], f"No model given: using {served[0]}, {which}."
 
 
 def _model(item: Any) -> ModelInfo | None:

@@ -24,7 +24,7 @@ from .differences import differences, likeness
 
 if TYPE_CHECKING:
     from ...config.connection import Connection
-    from ...endpoints.base import Endpoint, ModelInfo
+    from ...endpoints.base import Endpoint, ModelChoice, ModelInfo
     from ..storage.log import Log
     from .cassettes import Recording, Source
 
@@ -131,6 +131,10 @@ class Replayed:
     async def models(self) -> list[ModelInfo]:
         """List the real endpoint's models."""
         return await self._endpoint.models()
+
+    async def default_model(self) -> ModelChoice:
+        """Choose as the real endpoint does."""
+        return await self._endpoint.default_model()
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the request as the real endpoint would send it."""
