@@ -114,6 +114,7 @@ class RetryPolicy:
     """
 
     patience_s: float = 120.0  # the longest pause a server may ask for
+    backoff_s: float = 0.5  # the longest first wait where it asks for none; each later one doubles
     refusals: int = 0  # tries that a 429 may answer
     overloads: int = 0  # tries that a 503 or 529 may answer while the server serves others
     adaptive: bool = False  # it teaches the endpoint's adaptive limit, and keeps to its rate

@@ -14,9 +14,10 @@ from wire_transcripts import AGENT_429, PARIS, ROLE, chunk, say, sse
 
 import helix_nb as hx
 from helix_nb.chat.ask import prepare
-from helix_nb.exchange.retries import BACKOFF_S
+from helix_nb.messages import RetryPolicy
 
 SLACK_S = 0.01  # clocks of two threads
+BACKOFF_S = RetryPolicy().backoff_s
 
 
 def connect(server: WireServer, **settings: Any) -> None:

@@ -121,9 +121,9 @@ class Runner:
         """Wait until one more may be in flight."""
         fixed = self.limits.concurrency
         while not self.stopped:
-            limit = gate.auto.limit if fixed == "auto" else float(fixed)
+            limit = gate.adaptive.limit if fixed == "auto" else float(fixed)
             if fixed == "auto":
-                limit += min(gate.resting, limit)
+                limit += min(gate.waiting_to_retry, limit)
             if len(self._active) < min(limit, self._spending.most_in_flight):
                 spent = self._spending.exhausted(len(self._active))
                 if spent is None:
@@ -133,7 +133,7 @@ class Runner:
                     return
             await self._one_done()
         if fixed == "auto" and not self.stopped:
-            await gate.auto.turn()
+            await gate.adaptive.wait_for_turn()
 
     async def _one_done(self) -> None:
         self._freed.clear()

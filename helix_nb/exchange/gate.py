@@ -44,14 +44,14 @@ def _key(connection: Connection) -> str:
 class Gate:
     """Pacing and retries for one endpoint. All its methods run on the background loop.
 
-    `concurrency` bounds everything in flight; `auto` is what batches have learnt of the server;
-    `resting` counts the requests that wait before their next try.
+    `concurrency` bounds everything in flight; `adaptive` is what batches have learnt of the server;
+    `waiting_to_retry` counts the requests that wait before their next try.
     """
 
     def __init__(self) -> None:
-        self.in_flight = self.resting = 0
+        self.in_flight = self.waiting_to_retry = 0
         self.concurrency: float = float("inf")
-        self.auto = AdaptiveLimit()
+        self.adaptive = AdaptiveLimit()
         self._paused_until = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._settings: object = None
@@ -91,7 +91,7 @@ class Gate:
                         yield delta
                 return
             except HelixError as error:
-                attempts.count(error, server_is_down=self.auto.down)
+                attempts.count(error, server_unreachable=self.adaptive.unreachable)
                 if not self._worth_another_try(error, attempts, request) or draft.has_content:
                     raise
                 delay_s = attempts.delay_s(error)
@@ -119,14 +119,14 @@ class Gate:
                 async for delta in deltas:
                     if waiting and (delta.text or delta.reasoning or delta.finished):
                         waiting = False
-                        self.auto.first_token(time.monotonic() - started_at)
+                        self.adaptive.answer_began(time.monotonic() - started_at)
                     yield delta
         except HelixError as error:
             if is_refusal(error):
-                self.auto.refused(started_at, error.retry_after_s, self.in_flight)
+                self.adaptive.request_refused(started_at, error.retry_after_s, self.in_flight)
             raise
         if request.retry_policy.adaptive:
-            self.auto.answered(self.in_flight)
+            self.adaptive.answer_ended(self.in_flight)
 
     def _worth_another_try(self, error: HelixError, attempts: Attempts, request: Request) -> bool:
         """Whether another try may help; a wait that the server asks for holds for everybody, then."""
@@ -135,17 +135,17 @@ class Gate:
         if error.retry_after_s is not None:
             self.pause(error.retry_after_s)
         too_long = (error.retry_after_s or 0.0) > request.retry_policy.patience_s
-        given_up = attempts.overloaded and self.auto.gone()
+        given_up = attempts.overloaded and self.adaptive.given_up
         return not (too_long or given_up or attempts.spent)
 
     async def _wait_to_retry(self, delay_s: float, request: Request) -> None:
-        self.resting += 1
+        self.waiting_to_retry += 1
         try:
             await asyncio.sleep(delay_s)
             if request.retry_policy.adaptive:
-                await self.auto.turn()
+                await self.adaptive.wait_for_turn()
         finally:
-            self.resting -= 1
+            self.waiting_to_retry -= 1
 
     def pause(self, seconds: float) -> None:
         """Let nobody start for that long; later pauses only ever extend it."""
@@ -160,7 +160,7 @@ class Gate:
         except BaseException:
             self._leave(booked, None)
             raise
-        self.auto.started()
+        self.adaptive.request_started()
         return booked
 
     def _leave(self, booked: list[tuple[PerMinuteLimit, float]], draft: ReplyBuilder | None) -> None:

@@ -1,156 +1,239 @@
-"""How fast a batch may go: what the user allows per minute, and what the server turns out to bear."""
+"""How fast requests may go: what the user allows per minute, and what a server turns out to bear."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-START = 4.0  # requests in flight before anything is known
-MOST = 256.0
-FAST = 0.5  # growth per answer below what was refused: half as many again each round
-SLOWER = 2.0  # this many times the best latency means that requests already queue at the server
-MUCH_SLOWER = 4.0
-ROUNDING_S = 0.01  # latencies below this differ by noise
-UNSAID_S = 1.0  # the pause that a refusal without Retry-After counts as
-REGAIN = 1.05  # what a learnt rate grows by in the time of one pause without a refusal
-SOON = 5.0  # after so many pauses it has grown twice as often, and then ever faster
-MOST_REGAINS = 300.0
-CAREFUL = 0.95
-NEARLY = 0.8
-SLOWEST_PER_S = 0.2
-PROBES_PER_S = 4.0  # while nothing is admitted; half of it after each further wave
-PROBES_LEAST_PER_S = 1.0
-GONE_S = 60.0  # a server that admits nothing for that long is not expected back
+CHARACTERS_PER_TOKEN = 4
 STEP_S = 0.25  # how long a wait holds before it is judged anew
 LATE_S = 0.02  # what timers may be late by and catch up
-CHARACTERS_PER_TOKEN = 4
+
+Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class AdaptiveLimit:
-    """The requests a server bears: `limit` in flight, and a rate once it refused some.
+    """Learn how many requests a server bears: `limit` in flight, and a rate once it refused some.
 
-    The limit grows with each answer while the time to the first token holds, and halves when the
-    server refuses. When most of what was in flight then is refused as well, it was too fast: what
-    it admitted, over that time and at first the pause it asks for, is the rate from then on, which
-    grows while answers come. A refusal alone says nothing about rates, and neither does a wave in
-    which nothing was admitted: the server is down, and a few requests ask whether it is back.
+    The limit is a congestion window with additive increase and multiplicative decrease (AIMD, as in
+    TCP Reno), which a growing time to the first token holds back. The rate is learnt from what a
+    server admitted before it refused most of a wave.
+
+    Args:
+        clock: seconds that only grow.
+        sleep: waits for so many seconds of that clock.
+        give_up_s: a server that admits nothing for that long is not expected back.
+        probes_per_s: requests a second that ask whether such a server is back, at first and at least.
+        unsaid_pause_s: the pause that a refusal without Retry-After counts as.
     """
 
-    def __init__(self) -> None:
-        self.limit = START
-        self._fast_until = MOST
-        self._latencies_s: list[float] = []
-        self._best_s: float | None = None
-        self._slow = False
-        self._admitted = 0
-        self._wave = self._wave_of = 0
-        self._shown: float | None = None
-        self._cut_at = -1.0
-        self._cycle_at: float | None = None
-        self._pause_s = UNSAID_S
-        self._rate: float | None = None
-        self._probes_per_s: float | None = None
-        self._down_at = 0.0
-        self._calm_at = 0.0
-        self._last_start = 0.0
+    def __init__(
+        self,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        *,
+        give_up_s: float = 60.0,
+        probes_per_s: tuple[float, float] = (4.0, 1.0),
+        unsaid_pause_s: float = 1.0,
+    ) -> None:
+        self._window = CongestionWindow()
+        self._rate = LearnedRate(clock, probes_per_s, unsaid_pause_s)
+        self._clock, self._sleep, self._give_up_s = clock, sleep, give_up_s
+        self._last_start_at = 0.0
         self._line = asyncio.Lock()
 
-    def started(self) -> None:
-        """A request goes out."""
-        if self._cycle_at is None:
-            self._cycle_at = time.monotonic()
+    @property
+    def limit(self) -> float:
+        """How many requests may be in flight now."""
+        return self._window.limit
 
-    def first_token(self, latency_s: float) -> None:
-        """An answer began; every `limit` of them the latency is judged anew."""
-        self._admitted += 1
-        self._probes_per_s = None
-        if not self._slow:
-            self._calm_at = time.monotonic()
+    @property
+    def unreachable(self) -> bool:
+        """Whether the server admits nothing at all, whoever asks."""
+        return self._rate.probing
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the server has admitted nothing for so long that waiting is no use."""
+        return self.unreachable and self._clock() - self._rate.unreachable_since > self._give_up_s
+
+    def request_started(self) -> None:
+        """Note that a request goes out."""
+        self._rate.request_started()
+
+    def answer_began(self, latency_s: float) -> None:
+        """Note the first token of an answer, and how long it took."""
+        self._rate.request_admitted(queueing=self._window.queueing)
+        self._window.answer_began(latency_s)
+
+    def answer_ended(self, in_flight: int) -> None:
+        """Note that an answer is whole, and how many requests were in flight then."""
+        self._window.answer_ended(in_flight)
+
+    def request_refused(self, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
+        """Note a refusal; requests that were already out at the one before decrease nothing more."""
+        admitted = self._rate.admitted > 0
+        if self._rate.request_refused(started_at, retry_after_s, in_flight):
+            self._window.decrease(was_admitting=admitted)
+
+    async def wait_for_turn(self) -> None:
+        """Wait until the learnt rate lets one more request go."""
+        if self._rate.per_s() is None:
+            return
+        asked_at = self._clock()
+        async with self._line:
+            while True:
+                now, per_s = self._clock(), self._rate.per_s()
+                gap_s = 1.0 / per_s if per_s else 0.0
+                start = max(self._last_start_at + gap_s, self._rate.cycle_started_at or 0.0, asked_at)
+                if start <= now:
+                    break
+                await self._sleep(min(start - now, STEP_S))
+            self._last_start_at = max(start, now - LATE_S)
+
+
+class CongestionWindow:
+    """A limit on what is in flight that grows with each answer and halves with each refusal."""
+
+    INITIAL = 4.0  # requests in flight before anything is known
+    LARGEST = 256.0
+    SLOW_START = 0.5  # growth per answer below the threshold: half as many again each round
+    THRESHOLD = 0.8  # of the limit at which a server refused; growth is slow from there
+    QUEUEING = 2.0  # this many times the best latency means that requests queue at the server
+    CONGESTED = 4.0  # this many times: the limit shrinks
+    NOISE_S = 0.01  # latencies below this differ by noise
+    DRIFT = (
+        1.02  # the best latency of a round is forgotten so fast: one lucky round holds nothing back for ever
+    )
+
+    def __init__(self) -> None:
+        self.limit = self.INITIAL
+        self.queueing = False
+        self._slow_start_until = self.LARGEST
+        self._best_latency_s: float | None = None
+        self._latencies_s: list[float] = []
+
+    def answer_began(self, latency_s: float) -> None:
+        """Judge the latency anew every `limit` answers."""
         self._latencies_s.append(latency_s)
         if len(self._latencies_s) < self.limit:
             return
         mean_s = sum(self._latencies_s) / len(self._latencies_s)
         self._latencies_s.clear()
-        # The best drifts up, so that one lucky round does not hold the batch back for ever.
-        self._best_s = mean_s if self._best_s is None else min(mean_s, self._best_s * 1.02)
-        self._slow = mean_s > SLOWER * self._best_s + ROUNDING_S
-        if self._slow:
-            self._fast_until = self.limit
-        if mean_s > MUCH_SLOWER * self._best_s + ROUNDING_S:
-            self.limit = max(START, self.limit * 0.75)
+        best_s = mean_s if self._best_latency_s is None else min(mean_s, self._best_latency_s * self.DRIFT)
+        self._best_latency_s = best_s
+        self.queueing = mean_s > self.QUEUEING * best_s + self.NOISE_S
+        if self.queueing:
+            self._slow_start_until = self.limit
+        if mean_s > self.CONGESTED * best_s + self.NOISE_S:
+            self.limit = max(self.INITIAL, self.limit * 0.75)
 
-    def answered(self, in_flight: int) -> None:
-        """An answer is whole; a limit that was not nearly reached says nothing, and does not grow."""
-        if not self._slow and in_flight >= self.limit / 2:
-            growth = FAST if self.limit < self._fast_until else 1.0 / self.limit
-            self.limit = min(MOST, self.limit + growth)
+    def answer_ended(self, in_flight: int) -> None:
+        """Grow, unless requests queue already; a limit that was not nearly reached says nothing."""
+        if not self.queueing and in_flight >= self.limit / 2:
+            growth = self.SLOW_START if self.limit < self._slow_start_until else 1.0 / self.limit
+            self.limit = min(self.LARGEST, self.limit + growth)
 
-    def refused(self, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
-        """The server had too many; requests that were already out when it said so halve nothing more."""
-        if started_at < self._cut_at:
-            self._wave += 1
-        else:
-            self._cut(time.monotonic(), started_at, retry_after_s, in_flight)
-        if self._wave >= max(2.0, self._wave_of / 2) and self._shown is not None:
-            self._rate, self._shown = max(self._shown, SLOWEST_PER_S), None
+    def decrease(self, *, was_admitting: bool) -> None:
+        """Halve the limit; where the server admitted others, remember it as the threshold of slow start."""
+        if was_admitting:
+            self._slow_start_until = self.THRESHOLD * self.limit
+        self.limit = max(1.0, self.limit / 2)
+
+
+class LearnedRate:
+    """Requests a second that a server admits, learnt from its refusals.
+
+    A cycle begins with the first request and anew when a refusal's pause is over. When most of what
+    was in flight at a refusal is refused as well, what the cycle admitted, over its time and at first
+    the pause, is the rate from then on, which grows while answers come. A lone refusal says nothing
+    about rates, and neither does a wave in which nothing was admitted: the server is down then, and a
+    few probes ask whether it is back.
+    """
+
+    CAUTION = 0.95  # of the rate that was admitted
+    SLOWEST_PER_S = 0.2
+    GROWTH = 1.05  # what the rate grows by in the time of one pause without a refusal
+    ACCELERATION = 5.0  # after so many pauses it has grown twice as often, and then ever faster
+    MOST_GROWTHS = 300.0
+
+    def __init__(self, clock: Clock, probes_per_s: tuple[float, float], unsaid_pause_s: float) -> None:
+        self._clock, self._unsaid_pause_s = clock, unsaid_pause_s
+        self._first_probes_per_s, self._fewest_probes_per_s = probes_per_s
+        self.admitted = 0  # requests in this cycle
+        self.cycle_started_at: float | None = None
+        self.unreachable_since = 0.0
+        self._wave = self._wave_size = 0  # refusals since the first one, and how many were in flight then
+        self._admitted_per_s: float | None = None  # in the last cycle: the rate, if a wave follows
+        self._paused_until = -1.0
+        self._pause_s = unsaid_pause_s
+        self._per_s: float | None = None
+        self._probes_per_s: float | None = None  # while nothing is admitted; half of it after each wave
+        self._calm_until = 0.0  # when the last answer came that did not queue
 
     @property
-    def down(self) -> bool:
-        """Whether the server admits nothing at all, whoever asks."""
+    def probing(self) -> bool:
+        """Whether nothing is admitted, so that only probes go out."""
         return self._probes_per_s is not None
 
-    def gone(self) -> bool:
-        """Whether the server has admitted nothing for so long that waiting is no use."""
-        return self.down and time.monotonic() - self._down_at > GONE_S
+    def request_started(self) -> None:
+        """Begin the first cycle."""
+        if self.cycle_started_at is None:
+            self.cycle_started_at = self._clock()
 
-    def _cut(self, now: float, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
-        self._pause_s = max(UNSAID_S if retry_after_s is None else retry_after_s, 0.1)
-        if self._admitted:
-            self._fast_until = NEARLY * self.limit
-            self._show(max(now - (self._cycle_at or started_at), 0.0))
+    def request_admitted(self, *, queueing: bool) -> None:
+        """Count an answer of this cycle."""
+        self.admitted += 1
+        self._probes_per_s = None
+        if not queueing:
+            self._calm_until = self._clock()
+
+    def request_refused(self, started_at: float, retry_after_s: float | None, in_flight: int) -> bool:
+        """Count a refusal and return whether it is the first of its wave."""
+        first = started_at >= self._paused_until
+        if first:
+            self._begin_wave(started_at, retry_after_s, in_flight)
         else:
-            self._down(now)
-        self.limit = max(1.0, self.limit / 2)
-        self._wave, self._wave_of = 1, in_flight
-        self._cut_at = self._cycle_at = now + self._pause_s
-        self._admitted = 0
+            self._wave += 1
+        if self._wave >= max(2.0, self._wave_size / 2) and self._admitted_per_s is not None:
+            self._per_s, self._admitted_per_s = max(self._admitted_per_s, self.SLOWEST_PER_S), None
+        return first
 
-    def _show(self, taken_s: float) -> None:
-        """Note the rate admitted until now; a known rate only rises by it, unless a wave follows."""
-        burst = self._rate is None
-        self._shown = CAREFUL * self._admitted / (taken_s + self._pause_s if burst else max(taken_s, 0.1))
-        if self._rate is not None and taken_s >= self._pause_s:
-            self._rate = max(self._rate, self._shown)
-
-    def _down(self, now: float) -> None:
-        self._shown = None
-        if self._probes_per_s is None:
-            self._down_at, self._probes_per_s = now, 2 * PROBES_PER_S
-        self._probes_per_s = max(self._probes_per_s / 2, PROBES_LEAST_PER_S)
-
-    def _per_s(self) -> float | None:
-        """How many requests may start in a second from now; None is any number."""
-        if self._rate is None or self._cycle_at is None:
+    def per_s(self) -> float | None:
+        """Return how many requests may start in a second from now; None is any number."""
+        if self._per_s is None or self.cycle_started_at is None:
             return self._probes_per_s
-        pauses = max(self._calm_at - self._cycle_at, 0.0) / self._pause_s
-        regains = min(pauses * (1.0 + (pauses / SOON) ** 2), MOST_REGAINS)
-        return float(min(self._rate * REGAIN**regains, self._probes_per_s or float("inf")))
+        pauses = max(self._calm_until - self.cycle_started_at, 0.0) / self._pause_s
+        growths = min(pauses * (1.0 + (pauses / self.ACCELERATION) ** 2), self.MOST_GROWTHS)
+        return float(min(self._per_s * self.GROWTH**growths, self._probes_per_s or float("inf")))
 
-    async def turn(self) -> None:
-        """Wait until the learnt rate lets one more request go."""
-        if self._per_s() is None:
-            return
-        asked_at = time.monotonic()
-        async with self._line:
-            while True:
-                now, per_s = time.monotonic(), self._per_s()
-                gap_s = 1.0 / per_s if per_s else 0.0
-                start = max(self._last_start + gap_s, self._cycle_at or 0.0, asked_at)
-                if start <= now:
-                    break
-                await asyncio.sleep(min(start - now, STEP_S))
-            self._last_start = max(start, now - LATE_S)
+    def _begin_wave(self, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
+        now = self._clock()
+        self._pause_s = max(self._unsaid_pause_s if retry_after_s is None else retry_after_s, 0.1)
+        if self.admitted:
+            self._measure(max(now - (self.cycle_started_at or started_at), 0.0))
+        else:
+            self._probe(now)
+        self._wave, self._wave_size = 1, in_flight
+        self._paused_until = self.cycle_started_at = now + self._pause_s
+        self.admitted = 0
+
+    def _measure(self, taken_s: float) -> None:
+        """Note the rate admitted until now; a known rate only rises by it, unless a wave follows."""
+        burst = self._per_s is None
+        over_s = taken_s + self._pause_s if burst else max(taken_s, 0.1)
+        self._admitted_per_s = self.CAUTION * self.admitted / over_s
+        if self._per_s is not None and taken_s >= self._pause_s:
+            self._per_s = max(self._per_s, self._admitted_per_s)
+
+    def _probe(self, now: float) -> None:
+        self._admitted_per_s = None
+        if self._probes_per_s is None:
+            self.unreachable_since, self._probes_per_s = now, 2 * self._first_probes_per_s
+        self._probes_per_s = max(self._probes_per_s / 2, self._fewest_probes_per_s)
 
 
 @dataclass
@@ -160,7 +243,7 @@ class PerMinuteLimit:
     rpm: float | None = None
     tpm: float | None = None
     _next_start: float = 0.0
-    _balance: float = 0.0
+    _balance: float = 0.0  # tokens of a bucket that fills by tpm
     _filled_at: float = field(default_factory=time.monotonic)
     _mean_tokens: float | None = None
 

@@ -7,7 +7,6 @@ import random
 from ..errors import HelixError, RateLimited
 from ..messages import RetryPolicy
 
-BACKOFF_S = 0.5
 BACKOFF_MOST_S = 20.0
 BACKOFFS_MOST = 4  # so often an overload doubles the wait: the adaptive limit knows sooner that it is over
 OVERLOADED = (503, 529)  # statuses that say so
@@ -34,13 +33,13 @@ class Attempts:
         self._policy, self._retries = policy, retries
         self._failures = self._refusals = self._overloads = self._overloads_alone = 0
 
-    def count(self, error: HelixError, *, server_is_down: bool) -> None:
-        """Count one failed try; `server_is_down` when the server admits nobody at all now."""
+    def count(self, error: HelixError, *, server_unreachable: bool) -> None:
+        """Count one failed try; `server_unreachable` when the server admits nobody at all now."""
         if self._policy.refusals and isinstance(error, RateLimited):
             self._refusals += 1
         elif self._policy.overloads and is_refusal(error):
             self._overloads += 1
-            self._overloads_alone += not server_is_down
+            self._overloads_alone += not server_unreachable
         else:
             self._failures += 1
 
@@ -63,5 +62,5 @@ class Attempts:
         if error.retry_after_s:  # 0, or a time that is past, says nothing of how long
             return 0.0  # the gate is paused for that long
         tries = self._failures + self._refusals + min(self._overloads, BACKOFFS_MOST)
-        most_s = min(BACKOFF_S * 2 ** (tries - 1), BACKOFF_MOST_S)
+        most_s = min(self._policy.backoff_s * 2 ** (tries - 1), BACKOFF_MOST_S)
         return random.uniform(most_s / 2, most_s)  # noqa: S311 - jitter, not a secret
