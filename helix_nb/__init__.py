@@ -60,11 +60,52 @@ _ERRORS = (
 )
 __all__ = sorted([*_PUBLIC, *_ERRORS, "last", "load_ipython_extension"])  # noqa: PLE0605 - held by a test
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what editors and type checkers see of the names above
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .chat.ask import aask as aask
+    from .chat.ask import ask as ask
+    from .chat.ask import astream as astream
+    from .chat.ask import stream as stream
+    from .chat.chat import Chat as Chat
+    from .config.registry import connect as connect
+    from .config.registry import use as use
+    from .dataframes.history import batch as batch
+    from .dataframes.parquet.ask import ask_parquet as ask_parquet
+    from .errors import AuthError as AuthError
+    from .errors import BadRequest as BadRequest
+    from .errors import ChatBusy as ChatBusy
+    from .errors import ConfigError as ConfigError
+    from .errors import ConnectionFailed as ConnectionFailed
+    from .errors import HelixError as HelixError
+    from .errors import LocalModelError as LocalModelError
+    from .errors import NotAllowed as NotAllowed
+    from .errors import QuotaExceeded as QuotaExceeded
+    from .errors import RateLimited as RateLimited
+    from .errors import ReplayMiss as ReplayMiss
+    from .errors import RowsFailed as RowsFailed
+    from .errors import SchemaMismatch as SchemaMismatch
+    from .errors import ServerError as ServerError
+    from .errors import StreamFailed as StreamFailed
+    from .errors import TimedOut as TimedOut
+    from .errors import TruncatedReply as TruncatedReply
+    from .errors import UnknownModel as UnknownModel
+    from .notebook.panel.widget import ChatPanel as ChatPanel
+    from .records.logbook import logbook as logbook
+    from .records.models import models as models
+    from .records.reading.analysis import compare as compare
+    from .records.reading.analysis import latency as latency
+    from .records.reading.analysis import usage as usage
+    from .records.reading.frames import log as log
+    from .records.reading.frames import transcript as transcript
+    from .records.reading.plots import plot as plot
+    from .replies import Reply as Reply
+    from .replies import Usage as Usage
 
-def __getattr__(name: str) -> Any:
+    last: Reply | None
+
+
+def _load(name: str) -> Any:
     from importlib import import_module
 
     if name == "last":
@@ -75,6 +116,10 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f".{module}", __name__), name)
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # else every name would be there, of any type
+    __getattr__ = _load
 
 
 def __dir__() -> list[str]:

@@ -45,7 +45,7 @@ def _clean(sentence: str) -> str:
     return whole[: LONGEST - ENDING - len(left_out)] + left_out + whole[-ENDING:]
 
 
-def as_one_line(error: BaseException, said: str) -> None:
+def show_as_one_line(error: BaseException, said: str) -> None:
     """Have IPython show this one exception as a red line instead of its traceback."""
     line = " ".join(f"{type(error).__name__}: {said}".split())
     error._render_traceback_: Callable[[], list[str]] = partial(_red, line)  # type: ignore[misc, attr-defined]
@@ -55,16 +55,16 @@ def _red(line: str) -> list[str]:
     return [f"\x1b[31m{line}\x1b[0m"]
 
 
-def stopped(error: BaseException) -> None:
+def show_as_stopped(error: BaseException) -> None:
     """Have IPython show an interrupt as one line: where it was waiting says nothing."""
     if isinstance(error, KeyboardInterrupt | CancelledError):
-        as_one_line(error, "stopped; what had arrived is kept.")
+        show_as_one_line(error, "stopped; what had arrived is kept.")
 
 
-def told(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """What a user's own code raised, in words, whatever its `__str__` does.
 
-    >>> told(KeyError("city"))
+    >>> describe_exception(KeyError("city"))
     "KeyError: 'city'"
     """
     try:

@@ -485,9 +485,8 @@ def test_no_name_is_taken_by_what_happens_inside() -> None:
     assert json.loads(row()["params"]) == INTERNAL
     hx.Chat(**INTERNAL).ask(FRANCE)
     assert json.loads(row()["params"]) == INTERNAL
-    inside = {"prompt": "x", "self": 1, **INTERNAL}
-    assert prepare(FRANCE, None, **inside).prepared.request.params == inside
-    assert hx.Chat().prepare(FRANCE, "cell-1", None, **inside).prepared.request.params == inside
+    assert prepare(FRANCE, None, **INTERNAL).prepared.request.params == INTERNAL
+    assert hx.Chat().prepare(FRANCE, "cell-1", None, **INTERNAL).prepared.request.params == INTERNAL
 
 
 @pytest.mark.parametrize("name", ["api_key", "Authorization", "key"])

@@ -33,7 +33,7 @@ def test_a_stream_that_nobody_holds_is_stopped(endless: WireServer) -> None:
     """Forgetting an entered stream closes its socket and its row says interrupted."""
     stream = hx.stream("hi", model="m").__enter__()
     ended = threading.Event()
-    stream._running.on_change(ended.set)  # type: ignore[union-attr]
+    stream._pending.on_change(ended.set)  # type: ignore[union-attr]
     assert stream.reply.status == "pending"
     del stream
     gc.collect()

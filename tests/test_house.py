@@ -163,6 +163,19 @@ def test_every_public_name_exists_and_none_is_a_module() -> None:
         assert name in dir(hx)
 
 
+def test_type_checkers_see_every_public_name_where_it_lives() -> None:
+    """The names that load at first use stand in the block for type checkers, with the same homes."""
+    tree = ast.parse(FILES["__init__"].read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    homes = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+    assert homes == {**hx._PUBLIC, **dict.fromkeys(hx._ERRORS, "errors")}
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """The lazy package behaves as any module does."""
     with pytest.raises(AttributeError, match="no attribute 'asks'"):

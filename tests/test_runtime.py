@@ -128,7 +128,7 @@ def test_a_script_may_end_at_any_moment_of_an_ask(until: str) -> None:
             running.begin()
         if until == "connecting":
             connects.wait(30)
-        while until == "arriving" and not running.next_piece():
+        while until == "arriving" and not running.has_pieces:
             running.wait_for_change(0.1)
         """,
         UNTIL=until,

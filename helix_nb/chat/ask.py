@@ -1,43 +1,30 @@
-"""The faces of a single ask: `ask`, `aask`, `stream`, `astream`, and what cells and panels start.
+"""`ask`, `aask`, `stream`, `astream`: one question, waited for in four ways.
 
-All of them build a request (asking.py), start it on the background loop (running.py) and wait
+All of them build a request (request.py), start it on the background loop (pending.py) and wait
 for it in their own way; the flow itself is exchange/flow.py.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
+from ..exchange.rounds import RoundsResult
 from ..origin import Origin
 from ..replies import Reply
 from .pending import PendingReply
-from .request import Prompt, build_request, with_first_note
+from .request import Prompt, build_request
+from .signature import same_parameters
 from .streams import AsyncStream, Stream
 
-if TYPE_CHECKING:
-    from ..exchange.rounds import RoundsResult
-
-F = TypeVar("F", bound=Callable[..., Any])
 _last: Reply | None = None
 
 
 def last() -> Reply | None:
-    """The last Reply of this process, finished or not; `hx.last`."""
+    """Return the last Reply of this process, finished or not; `hx.last`."""
     return _last
 
 
-def _with_options(face: F) -> F:
-    """Let a face show the options that `asked` takes: help and Tab know them then."""
-    of_ask = inspect.signature(build_request).parameters.values()
-    options = [option for option in of_ask if option.kind is not option.POSITIONAL_ONLY]
-    own = inspect.signature(face)
-    face.__dict__["__signature__"] = own.replace(parameters=[own.parameters["prompt"], *options])
-    return face
-
-
-@_with_options
+@same_parameters(build_request)
 def ask(prompt: Prompt, **options: Any) -> Reply:
     """Send a prompt and return the whole Reply; blocks, also inside a running event loop.
 
@@ -70,7 +57,7 @@ def ask(prompt: Prompt, **options: Any) -> Reply:
     return prepare(prompt, **options).result()
 
 
-@_with_options
+@same_parameters(build_request)
 async def aask(prompt: Prompt, **options: Any) -> Reply:
     """Await the Reply to a prompt: `ask` for top-level await and other event loops.
 
@@ -81,7 +68,7 @@ async def aask(prompt: Prompt, **options: Any) -> Reply:
     return await prepare(prompt, **options).aresult()
 
 
-@_with_options
+@same_parameters(build_request)
 def stream(prompt: Prompt, **options: Any) -> Stream:
     """Stream an answer: a context manager that yields its text in pieces as they arrive.
 
@@ -98,7 +85,7 @@ def stream(prompt: Prompt, **options: Any) -> Stream:
     return Stream(lambda: prepare(prompt, **options))
 
 
-@_with_options
+@same_parameters(build_request)
 def astream(prompt: Prompt, **options: Any) -> AsyncStream:
     """Stream an answer in async code: `async with hx.astream(prompt) as s: async for piece in s: ...`
 
@@ -114,10 +101,11 @@ def astream(prompt: Prompt, **options: Any) -> AsyncStream:
 
 def prepare(prompt: Prompt, origin: Origin | None = None, /, **options: Any) -> PendingReply:
     """Check an ask and return it ready to `begin()`; nothing is sent before."""
-    return PendingReply(with_first_note(build_request(prompt, origin, **options)), remember)
+    prepared = build_request(prompt, **options).logged_as(origin).announced()
+    return PendingReply(prepared, remember)
 
 
-def remember(_outcome: RoundsResult | None, reply: Reply) -> None:
+def remember(_result: RoundsResult | None, reply: Reply) -> None:
     """Keep the Reply that `hx.last` gives."""
     global _last
     _last = reply

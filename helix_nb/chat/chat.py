@@ -14,7 +14,8 @@ from ..origin import Origin, current_origin, new_id
 from ..replies import Reply
 from .ask import remember
 from .pending import PendingReply
-from .request import PreparedRequest, Prompt, build_request, system_message, with_first_note
+from .request import PreparedRequest, build_request, system_message
+from .signature import same_parameters_as_method
 from .streams import AsyncStream, Stream
 from .turns import Turn, digest_of, held_by_log
 
@@ -49,13 +50,13 @@ class Chat:
         self.thread_id = new_id()
         self.turns: list[Turn] = []
         self._lock = threading.Lock()
-        self._running: PendingReply | None = None
+        self._pending: PendingReply | None = None
         self._watchers: list[Callable[[], None]] = []
 
     @property
-    def running(self) -> PendingReply | None:
+    def pending(self) -> PendingReply | None:
         """The exchange under way, or the last one."""
-        return self._running
+        return self._pending
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Have a callback run, on whichever thread, after an exchange starts or the turns change.
@@ -67,7 +68,7 @@ class Chat:
     @property
     def busy(self) -> bool:
         """Whether an exchange of this chat is under way."""
-        return self._running is not None and not self._running.done
+        return self._pending is not None and not self._pending.done
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -75,49 +76,53 @@ class Chat:
         flat = [message for turn in self.turns for message in turn.messages]
         return [message.to_wire() for message in (*system_message(self.system), *flat)]
 
+    @same_parameters_as_method(build_request)
     def ask(self, prompt: str, **options: Any) -> Reply:
         """Send the next prompt and return the whole Reply; see `hx.ask`."""
         return self.prepare(prompt, **options).result()
 
+    @same_parameters_as_method(build_request)
     async def aask(self, prompt: str, **options: Any) -> Reply:
         """Await the Reply to the next prompt."""
         return await self.prepare(prompt, **options).aresult()
 
+    @same_parameters_as_method(build_request)
     def stream(self, prompt: str, **options: Any) -> Stream:
         """Stream the answer to the next prompt; see `hx.stream`."""
         return Stream(lambda: self.prepare(prompt, **options))
 
+    @same_parameters_as_method(build_request)
     def astream(self, prompt: str, **options: Any) -> AsyncStream:
         """Stream the answer to the next prompt in async code."""
         return AsyncStream(lambda: self.prepare(prompt, **options))
 
     def start(
-        self, prompt: Prompt, key: str | None = None, origin: Origin | None = None, /, **options: Any
+        self, prompt: str, key: str | None = None, origin: Origin | None = None, /, **options: Any
     ) -> PendingReply:
-        """Start the next exchange and return it as a Running, without waiting; ChatBusy as below."""
+        """Start the next exchange without waiting for its answer; ChatBusy when one is under way."""
         return self.prepare(prompt, key, origin, **options).begin()
 
     def prepare(
-        self, prompt: Prompt, key: str | None = None, origin: Origin | None = None, /, **options: Any
+        self, prompt: str, key: str | None = None, origin: Origin | None = None, /, **options: Any
     ) -> PendingReply:
         """Check the next exchange and return it ready to `begin()`; ChatBusy when one is under way."""
         with self._lock:
             if self.busy:
                 raise ChatBusy("This chat is still answering; wait for it, stop it, or fork() the chat.")
-            made = with_first_note(self.build_request(prompt, key, origin, options))
-            prompted = made.request.messages[-1]
+            prepared = self.build_request(prompt, key, origin, options).announced()
+            prompted = prepared.request.messages[-1]
             upon = digest_of(self.turns[: self._index(key)])
 
-            def finished(outcome: RoundsResult | None, reply: Reply) -> None:
-                remember(outcome, reply)
-                if outcome is not None:
-                    messages = (prompted, *outcome.messages)
-                    held = None if outcome.repaired else upon
-                    self._join(Turn(messages, reply.exchange_id, key, reply, held))
+            def finish(result: RoundsResult | None, reply: Reply) -> None:
+                remember(result, reply)
+                if result is not None:
+                    messages = (prompted, *result.messages)
+                    logged_upon = None if result.repaired else upon
+                    self._join(Turn(messages, reply.exchange_id, key, reply, logged_upon))
 
-            running = self._running = PendingReply(made, finished)
+            pending = self._pending = PendingReply(prepared, finish)
         self._tell()
-        return running
+        return pending
 
     def holds(self, key: str | None) -> bool:
         """Whether a turn of that key (a cell's id) is part of the conversation."""
@@ -125,7 +130,7 @@ class Chat:
 
     def undo(self) -> str | None:
         """Forget the last turn and return its prompt's text; None when there is none."""
-        self._idle()
+        self._require_idle()
         turn = self._cut(-1).pop() if self.turns else None
         return turn.messages[0].text if turn else None
 
@@ -135,7 +140,7 @@ class Chat:
 
     def remove(self, index: int) -> None:
         """Forget one turn."""
-        self._idle()
+        self._require_idle()
         del self.turns[index]
         self._tell()
 
@@ -161,34 +166,34 @@ class Chat:
         self.__dict__.update(state)
 
     def _cut(self, count: int) -> list[Turn]:
-        self._idle()
+        self._require_idle()
         removed = self.turns[count:]
         del self.turns[count:]
         self._tell()
         return removed
 
-    def _idle(self) -> None:
+    def _require_idle(self) -> None:
         if self.busy:
             raise ChatBusy("This chat is still answering; stop it before changing what it remembers.")
 
     def build_request(
-        self, prompt: Prompt, key: str | None, origin: Origin | None, options: dict[str, Any]
+        self, prompt: str, key: str | None, origin: Origin | None, options: dict[str, Any]
     ) -> PreparedRequest:
-        """The next request, checked: the conversation up to the turn of that key, and the prompt."""
+        """Build the next request: the conversation up to the turn of that key, and the prompt."""
         if not isinstance(prompt, str):
             raise ConfigError("A chat takes its prompts as text; it keeps the list of messages itself.")
         before = self.turns[: self._index(key)]
         past = [message for turn in before for message in turn.messages]
         settings: dict[str, Any] = {"model": self.model, "endpoint": self.endpoint, "system": self.system}
         settings |= self.params | {name: value for name, value in options.items() if value is not None}
-        held = before[: held_by_log(before)]
+        in_log = before[: held_by_log(before)]
         origin = replace(
             origin or _chat_origin(),
             thread_id=self.thread_id,
-            parent_id=held[-1].exchange_id if held else None,
-            new_from=len(system_message(settings["system"])) + sum(len(turn.messages) for turn in held),
+            parent_id=in_log[-1].exchange_id if in_log else None,
+            new_from=len(system_message(settings["system"])) + sum(len(turn.messages) for turn in in_log),
         )
-        return build_request(prompt, origin, past, **settings)
+        return build_request(prompt, **settings).continuing(past).logged_as(origin)
 
     def _index(self, key: str | None) -> int:
         keys: Sequence[str | None] = [turn.key for turn in self.turns]

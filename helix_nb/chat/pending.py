@@ -1,8 +1,4 @@
-"""One ask under way on the background loop, and the three ways to watch it.
-
-`PendingReply` is what a cell and a panel poll, `Stream` is `with hx.stream(...)`, `AsyncStream` the
-same for `async with`. Model-called tools run on the thread that waits, never on the loop.
-"""
+"""An answer under way on the background loop: its Reply so far, its pieces, and the way to stop it."""
 
 from __future__ import annotations
 
@@ -10,41 +6,47 @@ import asyncio
 import inspect
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-from ..errors import HelixError, stopped, told
+from ..errors import HelixError, show_as_stopped
 from ..exchange.reply_builder import ReplyBuilder
 from ..exchange.rounds import MAX_ROUNDS, RoundsResult, rounds
-from ..redaction import redact
 from ..replies import Delta, Reply, ToolCall
-from ..runtime.blocking import interruptible
-from ..runtime.interrupts import stopping
-from ..runtime.loop import WAKE_S, Task
+from ..runtime.interrupts import call_on_interrupt, interruptible
+from ..runtime.loop import WAKE_S, Task, resolve_soon
 from .request import PreparedRequest
+from .tools import call_tool, result_text
 
-Finished = Callable[[RoundsResult | None, Reply], None]
+OnFinish = Callable[[RoundsResult | None, Reply], None]
+Throttle = Callable[[], asyncio.Future[None] | None]
 
 
 class PendingReply:
-    """An ask under way: its Reply so far, its pieces, and the way to stop it."""
+    """A Reply that is not there yet: `result()` waits for it, `cancel()` stops it, `done` says whether.
 
-    def __init__(self, asked: PreparedRequest, finished: Finished | None = None) -> None:
-        self.lockstep = False  # read on only when somebody asks for more
-        self.prepared = asked
-        self.tool_calls: list[tuple[ToolCall, str]] = []
-        self._finished = finished
+    Tools that the model calls run on the thread that waits, never on the background loop.
+
+    Args:
+        prepared: what to send, and where.
+        on_finish: called on the background loop when it is over, with the messages that the exchange
+            adds to a conversation (None where it failed) and the final Reply.
+    """
+
+    def __init__(self, prepared: PreparedRequest, on_finish: OnFinish | None = None) -> None:
+        self.prepared = prepared
+        self.tool_calls: list[tuple[ToolCall, str]] = []  # those that ran, with their results
+        self._on_finish = on_finish
+        self._builder: ReplyBuilder | None = None  # of the exchange under way
+        self._reply: Reply | None = None  # once it is over
+        self._pieces: deque[str] = deque()  # of the answer, not taken yet
+        self._handed_out = 0  # characters of the answer that became pieces
+        self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()  # tools that wait to be called
         self._changed = threading.Condition()
-        self._turn = threading.Event()
         self._version = self._seen = 0
-        self._pieces: deque[str] = deque()
-        self._sent = 0
-        self._wanted: asyncio.Future[None] | None = None
-        self._draft: ReplyBuilder | None = None
-        self._reply: Reply | None = None
-        self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()
+        self._event = threading.Event()  # it is over, or a tool waits to be called
         self._callbacks: list[Callable[[], None]] = []
-        self._rest: Callable[[], asyncio.Future[None] | None] | None = None
+        self._throttle: Throttle | None = None
         self._task = Task(self._run, self._notify)
 
     def begin(self) -> Self:
@@ -57,71 +59,13 @@ class PendingReply:
         """The Reply so far; final once `done`."""
         if self._reply is not None:
             return self._reply
-        draft = self._draft
-        return draft.reply() if draft is not None else Reply(model_requested=self.prepared.request.model)
+        builder = self._builder
+        return builder.reply() if builder else Reply(model_requested=self.prepared.request.model)
 
     @property
     def done(self) -> bool:
+        """Whether it is over, well or not."""
         return self._task.done
-
-    def wait_for_change(self, timeout_s: float) -> bool:
-        """Wait, on any thread, until something new arrived or it is done; False when neither did."""
-        with self._changed:
-            if self._version == self._seen and not self.done and timeout_s > 0:
-                with interruptible():
-                    self._changed.wait(timeout_s)
-            new = self._version != self._seen or self.done
-            self._seen = self._version
-            return new
-
-    @interruptible()
-    def wait_for_event(self, timeout_s: float) -> None:
-        """Wait, on any thread, until it is done or wants a tool called; pieces of text wake nobody."""
-        self._turn.clear()
-        if not (self.done or self._calls):
-            self._turn.wait(timeout_s)
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Have a callback run on the background loop after each change; it must not block."""
-        self._callbacks.append(callback)
-
-    def throttle_with(self, rest: Callable[[], asyncio.Future[None] | None]) -> None:
-        """Read on only when what this returns, on the background loop after each change, is done."""
-        self._rest = rest
-
-    def next_piece(self) -> str:
-        """The next piece of the answer that nobody took yet, or an empty string."""
-        try:
-            return self._pieces.popleft()
-        except IndexError:
-            return ""
-
-    def request_more(self) -> None:
-        """Let a lockstep exchange read on: its pieces are used up."""
-        wanted = self._wanted
-        if wanted is not None:
-            wanted.get_loop().call_soon_threadsafe(_resolve, wanted, None)
-
-    @interruptible()
-    def serve_calls(self) -> None:
-        """Run the tools the model asked for, on this thread."""
-        while self._calls:
-            call, answer = self._calls.popleft()
-            result = self._called(call)
-            if inspect.isawaitable(result):
-                if inspect.iscoroutine(result):
-                    result.close()
-                raise HelixError(
-                    f"The tool {call.name} is async; await hx.aask(...) to use it.", reply=self.reply
-                )
-            self._answered(call, answer, result)
-
-    async def serve_calls_async(self) -> None:
-        """Run the tools the model asked for, on the caller's own loop."""
-        while self._calls:
-            call, answer = self._calls.popleft()
-            result = self._called(call)
-            self._answered(call, answer, await result if inspect.isawaitable(result) else result)
 
     def result(self) -> Reply:
         """Wait for the final Reply; Ctrl-C stops the exchange, keeps its row, and goes on as it is."""
@@ -132,7 +76,7 @@ class PendingReply:
                 self.serve_calls()
         except BaseException as error:
             self.cancel()
-            stopped(error)
+            show_as_stopped(error)
             raise
         return self.final_reply()
 
@@ -145,35 +89,9 @@ class PendingReply:
                 await self.serve_calls_async()
         except BaseException as error:
             self.cancel()
-            stopped(error)
+            show_as_stopped(error)
             raise
         return self.final_reply()
-
-    async def await_change(self) -> bool:
-        """Await a change for up to 50 ms; True when there was one."""
-        if self.wait_for_change(0):
-            return True
-        loop = asyncio.get_running_loop()
-        woken: asyncio.Future[None] = loop.create_future()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(_resolve, woken, None)
-
-        self._callbacks.append(wake)
-        try:
-            if not self.wait_for_change(0):
-                with stopping(lambda: self.cancel(wait=False)):
-                    await asyncio.wait({woken}, timeout=WAKE_S)  # wait_for can swallow a cancel (Python 3.11)
-        finally:
-            self._callbacks.remove(wake)
-        return self.wait_for_change(0)
-
-    def final_reply(self) -> Reply:
-        """The final Reply of something done (also when it was stopped), or what it failed with."""
-        error = self._task.error()
-        if error is not None and not self._task.future.cancelled():
-            raise error
-        return self.reply
 
     def cancel(self, *, wait: bool = True) -> Reply:
         """Stop it: the socket closes, the row says `interrupted`, the text so far stays."""
@@ -181,90 +99,154 @@ class PendingReply:
             self._task.cancel(wait=wait)
         return self.reply
 
-    async def _run(self) -> None:
-        asked, outcome = self.prepared, None
+    def final_reply(self) -> Reply:
+        """Return the Reply of something done (also when it was stopped), or raise what it failed with."""
+        error = self._task.error()
+        if error is not None and not self._task.future.cancelled():
+            raise error
+        return self.reply
+
+    def wait_for_change(self, timeout_s: float) -> bool:
+        """Wait, on any thread, until something new arrived or it is done; return whether either did."""
+        with self._changed:
+            if self._version == self._seen and not self.done and timeout_s > 0:
+                with interruptible():
+                    self._changed.wait(timeout_s)
+            new = self._version != self._seen or self.done
+            self._seen = self._version
+            return new
+
+    async def await_change(self) -> bool:
+        """Await a change for up to 50 ms on the caller's loop; return whether there was one."""
+        if self.wait_for_change(0):
+            return True
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            resolve_soon(woken)
+
+        self._callbacks.append(wake)
         try:
-            outcome = await rounds(
-                asked.request,
-                asked.connection,
-                self._watch,
-                schema=asked.schema,
-                call=self._call if asked.tools else None,
-                max_rounds=asked.max_rounds or MAX_ROUNDS,
+            if not self.wait_for_change(0):
+                with call_on_interrupt(lambda: self.cancel(wait=False)):
+                    await asyncio.wait({woken}, timeout=WAKE_S)  # wait_for can swallow a cancel (Python 3.11)
+        finally:
+            self._callbacks.remove(wake)
+        return self.wait_for_change(0)
+
+    @interruptible()
+    def wait_for_event(self, timeout_s: float) -> None:
+        """Wait, on any thread, until it is done or a tool waits to be called; text wakes nobody."""
+        self._event.clear()
+        if not (self.done or self._calls):
+            self._event.wait(timeout_s)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Have a callback run on the background loop after each change; it must not block."""
+        self._callbacks.append(callback)
+
+    def throttle_with(self, throttle: Throttle) -> None:
+        """Set a back-pressure hook, called on the background loop after each delta.
+
+        The future that it returns is awaited before the next delta is read; None lets it go on.
+        """
+        self._throttle = throttle
+
+    @property
+    def has_pieces(self) -> bool:
+        """Whether pieces of the answer have not been taken yet."""
+        return bool(self._pieces)
+
+    def take_pieces(self) -> Iterator[str]:
+        """Yield the pieces of the answer that have arrived and were not taken yet."""
+        while True:
+            try:
+                piece = self._pieces.popleft()
+            except IndexError:
+                return
+            yield piece
+
+    @interruptible()
+    def serve_calls(self) -> None:
+        """Call the tools that the model asked for, on this thread."""
+        while self._calls:
+            call, answer = self._calls.popleft()
+            result = call_tool(self.prepared.tools, call)
+            if inspect.isawaitable(result):
+                if inspect.iscoroutine(result):
+                    result.close()
+                raise HelixError(
+                    f"The tool {call.name} is async; await hx.aask(...) to use it.", reply=self.reply
+                )
+            self._answer(call, answer, result)
+
+    async def serve_calls_async(self) -> None:
+        """Call the tools that the model asked for, on the caller's own loop."""
+        while self._calls:
+            call, answer = self._calls.popleft()
+            result = call_tool(self.prepared.tools, call)
+            self._answer(call, answer, await result if inspect.isawaitable(result) else result)
+
+    def _answer(self, call: ToolCall, answer: asyncio.Future[str], result: Any) -> None:
+        text = result_text(result)
+        self.tool_calls.append((call, text))
+        resolve_soon(answer, text)
+
+    async def _run(self) -> None:
+        """Run the exchanges on the background loop."""
+        prepared, result = self.prepared, None
+        try:
+            result = await rounds(
+                prepared.request,
+                prepared.connection,
+                self,
+                schema=prepared.schema,
+                call=self._queue_call if prepared.tools else None,
+                max_rounds=prepared.max_rounds or MAX_ROUNDS,
             )
-            self._reply = outcome.reply
+            self._reply = result.reply
         except HelixError as error:
             self._reply = error.reply
             raise
         finally:
-            self._end(outcome)
+            self._finish(result)
 
-    def _end(self, outcome: RoundsResult | None) -> None:
+    def exchange_started(self, builder: ReplyBuilder) -> None:
+        """Watch another exchange: the first, that of a tool round, or a repair."""
+        self._builder, self._handed_out = builder, 0
+        self._notify()
+
+    def delta_arrived(self, delta: Delta) -> asyncio.Future[None] | None:
+        """Hand out the text of a delta; what is returned is awaited before the next one."""
+        if delta.text and self.prepared.schema is None:
+            self._pieces.append(delta.text)
+            self._handed_out += len(delta.text)
+        self._notify()
+        return None if self._throttle is None else self._throttle()
+
+    def _finish(self, result: RoundsResult | None) -> None:
         reply = self._reply or self.reply
         replayed = reply.replay_of is not None and reply.endpoint != self.prepared.connection.name
-        if self.prepared.notes and not replayed:  # who answered is then not who would have been asked
+        if self.prepared.notes and not replayed:  # they tell of an endpoint that was not asked, then
             reply = reply.having(notes=(*self.prepared.notes, *reply.notes))
         self._reply = reply
-        if rest := reply.text[self._sent :]:
+        if rest := reply.text[self._handed_out :]:
             self._pieces.append(rest)
-        if self._finished is not None:
-            self._finished(outcome, reply)
+        if self._on_finish is not None:
+            self._on_finish(result, reply)
 
-    def _watch(self, delta: Delta, draft: ReplyBuilder) -> asyncio.Future[None] | None:
-        if draft is not self._draft:
-            self._draft, self._sent = draft, 0
-        if delta.text and self.prepared.schema is None:
-            if self.lockstep:
-                self._wanted = asyncio.get_running_loop().create_future()
-            self._pieces.append(delta.text)
-            self._sent += len(delta.text)
+    async def _queue_call(self, call: ToolCall) -> str:
+        """Have whoever waits call a tool, and return its result."""
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._calls.append((call, answer))
         self._notify()
-        return self._wanted if self.lockstep or self._rest is None else self._rest()
+        return await answer
 
     def _notify(self) -> None:
         with self._changed:
             self._version += 1
             self._changed.notify_all()
         if self.done or self._calls:
-            self._turn.set()
+            self._event.set()
         for callback in tuple(self._callbacks):
             callback()
-
-    async def _call(self, call: ToolCall) -> str:
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._calls.append((call, answer))
-        self._notify()
-        return await answer
-
-    def _called(self, call: ToolCall) -> Any:
-        tool = self.prepared.tools.get(call.name)
-        if tool is None:
-            return f"There is no tool called {call.name}."
-        try:
-            return tool.function(**tool.validate(call.arguments))
-        except ValueError as problem:
-            return f"The call did not work: {problem}"
-        except Exception as problem:  # noqa: BLE001 - the model is told, and may do better
-            return f"The tool failed: {told(problem)}"
-
-    def _answered(self, call: ToolCall, answer: asyncio.Future[str], result: Any) -> None:
-        try:
-            text = redact(result if isinstance(result, str) else _as_json(result))
-        except Exception as problem:  # noqa: BLE001 - the object's own __str__ or __repr__ failed
-            text = f"The tool's result cannot be shown: {told(problem)}"
-        self.tool_calls.append((call, text))
-        answer.get_loop().call_soon_threadsafe(_resolve, answer, text)
-
-
-def _resolve(future: asyncio.Future[Any], value: object) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _as_json(value: Any) -> str:
-    import json
-
-    try:
-        return json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError, RecursionError):  # odd keys, or a value that contains itself
-        return repr(value)

@@ -33,16 +33,32 @@ class PreparedRequest:
     connection: Connection
     schema: Schema | None = None
     tools: Mapping[str, Tool] = field(default_factory=dict)
-    endpoint_named: bool = False
-    notes: tuple[str, ...] = ()
+    endpoint_named: bool = False  # by the caller
+    notes: tuple[str, ...] = ()  # sentences for the Reply
     max_rounds: int | None = None
+
+    def continuing(self, history: Sequence[Message]) -> PreparedRequest:
+        """Return a copy that comes after these messages of a conversation."""
+        messages = self.request.messages
+        start = sum(message.role == "system" for message in messages[:1])
+        past = (_redacted(message) for message in history)
+        return self._with(messages=(*messages[:start], *past, *messages[start:]))
+
+    def logged_as(self, origin: Origin | None) -> PreparedRequest:
+        """Return a copy whose row in the log says that it comes from there; None changes nothing."""
+        return self if origin is None else self._with(origin=_with_thread(origin))
+
+    def announced(self) -> PreparedRequest:
+        """Return a copy whose answer says, once, where answers come from when nothing is configured."""
+        note = first_answer_note(self.connection, named=self.endpoint_named)
+        return replace(self, notes=(note,)) if note else self
+
+    def _with(self, **changes: Any) -> PreparedRequest:
+        return replace(self, request=replace(self.request, **changes))
 
 
 def build_request(
     prompt: Prompt,
-    origin: Origin | None = None,
-    history: Sequence[Message] = (),
-    /,
     *,
     model: str | None = None,
     endpoint: str | Connection | None = None,
@@ -56,13 +72,17 @@ def build_request(
     stream: bool = True,
     **params: Any,
 ) -> PreparedRequest:
-    """Check the arguments and build the request; ConfigError says what is wrong in one sentence.
+    """Check the arguments of an ask and build its request; `hx.ask` documents them.
 
-    What is not the caller's to choose stands before the `/`, so that any name is free for a parameter.
+    Its signature is that of `ask`, `aask`, `stream`, `astream` and of a Chat's (`same_parameters`): any
+    other name is a parameter of the wire.
+
+    Raises:
+        ConfigError: what is wrong, in one sentence; nothing was sent.
     """
     refuse_key_names(params)
     connection = resolve(endpoint)
-    messages = _messages(prompt, system, _parts(images), _texts(attachments), history)
+    messages = _messages(prompt, system, _parts(images), _texts(attachments))
     functions, wire_tools = _tools(tools)
     if wire_tools:
         params["tools"] = wire_tools
@@ -73,7 +93,7 @@ def build_request(
         schema=None,
         stream=_stream(stream),
         timeout_s=_timeout(timeout),
-        origin=_with_thread(origin or current_origin()),
+        origin=_with_thread(current_origin()),
     )
     return PreparedRequest(
         request,
@@ -85,24 +105,20 @@ def build_request(
     )
 
 
-def with_first_note(made: PreparedRequest) -> PreparedRequest:
-    """Have the answer say once where answers come from when nothing is configured."""
-    note = first_answer_note(made.connection, named=made.endpoint_named)
-    return replace(made, notes=(note,)) if note else made
-
-
-def preview(made: PreparedRequest) -> dict[str, Any]:
+def preview(prepared: PreparedRequest) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
     from ..endpoints.openai.endpoint import asked_at
     from ..endpoints.registry import endpoint_for
 
-    async def wire() -> dict[str, Any]:
-        schema = None if made.schema is None else made.schema.json_schema
-        return endpoint_for(made.connection).wire(replace(made.request, schema=schema))
+    connection = prepared.connection
 
-    there = made.connection
-    url = asked_at(there.base_url, there.app_id) if there.kind == "remote" else None
-    return {"endpoint": there.name, "url": url, "body": run_sync(wire())}
+    async def wire() -> dict[str, Any]:
+        schema = None if prepared.schema is None else prepared.schema.json_schema
+        return endpoint_for(connection).wire(replace(prepared.request, schema=schema))
+
+    remote = connection.kind == "remote"
+    url = asked_at(connection.base_url, connection.app_id) if remote else None
+    return {"endpoint": connection.name, "url": url, "body": run_sync(wire())}
 
 
 def _with_thread(origin: Origin) -> Origin:
@@ -114,7 +130,6 @@ def _messages(
     system: str | None,
     images: Sequence[Mapping[str, Any]],
     texts: Sequence[Mapping[str, Any]],
-    history: Sequence[Message],
 ) -> tuple[Message, ...]:
     if not isinstance(prompt, str):
         return _listed(prompt, system, (*texts, *images))
@@ -122,7 +137,7 @@ def _messages(
         raise ConfigError("The prompt is empty; nothing was sent.")
     question = ({"type": "text", "text": prompt},) if prompt.strip() else ()
     content = (*texts, *question, *images) if texts or images else prompt
-    return (*system_message(system), *history, Message("user", content))
+    return (*system_message(system), Message("user", content))
 
 
 def _listed(prompt: Any, system: str | None, parts: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:

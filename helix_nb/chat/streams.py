@@ -5,134 +5,139 @@ Both are in lockstep with the exchange: it reads on only when the reader asks fo
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from ..errors import ConfigError, stopped
+from ..errors import ConfigError, show_as_stopped
 from ..replies import Reply
+from ..runtime.loop import resolve_soon
 from .pending import PendingReply
 
 
-class Stream:
-    """`with hx.stream(prompt) as s: for piece in s: ...`; `s.reply` is the Reply so far."""
+class _Lockstep:
+    """Back-pressure: while pieces of a pending reply are unread, the exchange reads nothing more."""
+
+    def __init__(self, pending: PendingReply) -> None:
+        self._pending = pending
+        self._wanted: asyncio.Future[None] | None = None
+        pending.throttle_with(self._until_wanted)
+
+    def _until_wanted(self) -> asyncio.Future[None] | None:
+        self._wanted = asyncio.get_running_loop().create_future()  # first: a reader may ask meanwhile
+        return self._wanted if self._pending.has_pieces else None
+
+    def request_more(self) -> None:
+        """Let the exchange read on: the pieces so far are used up."""
+        if self._wanted is not None:
+            resolve_soon(self._wanted)
+
+
+class _Reading:
+    """What both kinds of stream share: the pending reply, its start, and its end."""
 
     def __init__(self, make: Callable[[], PendingReply]) -> None:
         self._make = make
-        self._running: PendingReply | None = None
+        self._pending: PendingReply | None = None
 
     @property
     def reply(self) -> Reply:
         """The Reply so far; final after the last piece."""
-        return self._running.reply if self._running is not None else Reply()
+        return self._pending.reply if self._pending is not None else Reply()
+
+    def _prepare(self) -> PendingReply:
+        if self._pending is not None:  # a stream is one exchange: entering it again would pay for another
+            raise ConfigError("This stream was entered before; call hx.stream(...) again for another answer.")
+        self._pending = pending = self._make()
+        self._lockstep = _Lockstep(pending)
+        forgotten = weakref.finalize(self, pending.cancel, wait=False)  # nobody can read it on
+        forgotten.atexit = False  # what runs then is stopped with the loop
+        return pending
+
+    @contextmanager
+    def _first_piece(self, pending: PendingReply) -> Iterator[None]:
+        """Send the request, and raise what fails before any text; what leaves here stops the exchange."""
+        try:
+            pending.begin()
+            yield
+        except BaseException as error:
+            pending.cancel()
+            show_as_stopped(error)
+            raise
+        if pending.done and not pending.has_pieces:
+            pending.final_reply()
+
+    def _leave(self, error: BaseException | None) -> None:
+        if self._pending is not None:
+            self._pending.cancel()
+        if error is not None:
+            show_as_stopped(error)
+
+
+class Stream(_Reading):
+    """`with hx.stream(prompt) as s: for piece in s: ...`; `s.reply` is the Reply so far."""
 
     def __enter__(self) -> Self:
-        _first(self._running)
-        self._running = running = self._make()
-        running.lockstep = True
-        _stop_when_forgotten(self, running)
-        try:
-            running.begin()
-            while not running.done and not running._pieces:
-                running.wait_for_change(0.1)
-                running.serve_calls()
-        except BaseException as error:
-            running.cancel()
-            stopped(error)
-            raise
-        if running.done and not running._pieces:
-            running.final_reply()
+        pending = self._prepare()
+        with self._first_piece(pending):
+            while not (pending.done or pending.has_pieces):
+                pending.wait_for_change(0.1)
+                pending.serve_calls()
         return self
 
     def __iter__(self) -> Iterator[str]:
-        running = self._running
-        if running is None:
+        pending = self._pending
+        if pending is None:
             with self:
                 yield from self
             return
         while True:
-            while piece := running.next_piece():
-                yield piece
-            if running.done and not running._pieces:
+            yield from pending.take_pieces()
+            if pending.done and not pending.has_pieces:
                 break
-            running.request_more()
-            running.wait_for_change(0.1)
-            running.serve_calls()
-        running.final_reply()
+            self._lockstep.request_more()
+            pending.wait_for_change(0.1)
+            pending.serve_calls()
+        pending.final_reply()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._running is not None:
-            self._running.cancel()
-        if error is not None:
-            stopped(error)
+        self._leave(error)
 
 
-class AsyncStream:
+class AsyncStream(_Reading):
     """`async with hx.astream(prompt) as s: async for piece in s: ...`"""
 
-    def __init__(self, make: Callable[[], PendingReply]) -> None:
-        self._make = make
-        self._running: PendingReply | None = None
-
-    @property
-    def reply(self) -> Reply:
-        """The Reply so far; final after the last piece."""
-        return self._running.reply if self._running is not None else Reply()
-
     async def __aenter__(self) -> Self:
-        _first(self._running)
-        self._running = running = self._make()
-        running.lockstep = True
-        _stop_when_forgotten(self, running)
-        try:
-            running.begin()
-            while not running.done and not running._pieces:
-                await running.await_change()
-                await running.serve_calls_async()
-        except BaseException as error:
-            running.cancel()
-            stopped(error)
-            raise
-        if running.done and not running._pieces:
-            running.final_reply()
+        pending = self._prepare()
+        with self._first_piece(pending):
+            while not (pending.done or pending.has_pieces):
+                await pending.await_change()
+                await pending.serve_calls_async()
         return self
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        running = self._running
-        if running is None:
+        pending = self._pending
+        if pending is None:
             async with self:
                 async for piece in self:
                     yield piece
             return
         while True:
-            while piece := running.next_piece():
+            for piece in pending.take_pieces():
                 yield piece
-            if running.done and not running._pieces:
+            if pending.done and not pending.has_pieces:
                 break
-            running.request_more()
-            await running.await_change()
-            await running.serve_calls_async()
-        running.final_reply()
+            self._lockstep.request_more()
+            await pending.await_change()
+            await pending.serve_calls_async()
+        pending.final_reply()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._running is not None:
-            self._running.cancel()
-        if error is not None:
-            stopped(error)
-
-
-def _first(running: PendingReply | None) -> None:
-    """A stream is one exchange: entering it again would send, and pay for, another."""
-    if running is not None:
-        raise ConfigError("This stream was entered before; call hx.stream(...) again for another answer.")
-
-
-def _stop_when_forgotten(stream: Stream | AsyncStream, running: PendingReply) -> None:
-    """Stop the exchange of a stream that nobody can read on and nobody left."""
-    forgotten = weakref.finalize(stream, running.cancel, wait=False)
-    forgotten.atexit = False  # what runs then is stopped with the loop
+        self._leave(error)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import ConfigError, HelixError
@@ -90,7 +90,7 @@ def _standard_input() -> str:
     return sys.stdin.read()
 
 
-def _say(prompt: str, **options: object) -> Reply:
+def _say(prompt: str, **options: Any) -> Reply:
     """Stream an answer to standard output; notes and a cut are told on standard error."""
     from ..chat.ask import stream
     from ..text import printable

@@ -95,7 +95,6 @@ class BatchSpec:
                 raise ConfigError(f"{name}= is for ask; a row is one prompt and one answer.")
         made = build_request(
             "row",
-            Origin(source="batch"),
             model=model,
             endpoint=connection,
             timeout=self.timeout_s,

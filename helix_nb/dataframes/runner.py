@@ -149,7 +149,7 @@ class Runner:
         origin = replace(request.origin, row_key=self.plan.row_key(self.plan.firsts[slot]))
         try:
             request = replace(request, origin=origin)
-            ended = await rounds(request, self.connection, schema=self.schema, unfit=self._repairing)
+            ended = await rounds(request, self.connection, schema=self.schema, on_mismatch=self._repairing)
             outcome = answered(ended.reply)
             self._unreachable = 0
         except HelixError as error:

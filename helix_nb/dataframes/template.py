@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError, told
+from ..errors import ConfigError, describe_exception
 from ..prompts.placeholders import Placeholder, pieces
 from ..text import did_you_mean
 
@@ -54,7 +54,7 @@ class Field:
         except UnusableRow:
             raise
         except Exception as error:
-            raise UnusableRow(f"{self.raw} fails: {told(error)}") from error
+            raise UnusableRow(f"{self.raw} fails: {describe_exception(error)}") from error
 
 
 @dataclass(frozen=True, slots=True)

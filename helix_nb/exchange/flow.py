@@ -7,8 +7,9 @@ whatever happened; then return the Reply or raise.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import aclosing
+from typing import Protocol
 
 from ..endpoints.base import Endpoint
 from ..errors import HelixError, TruncatedReply
@@ -18,43 +19,52 @@ from ..replies import Delta, Reply
 from .gate import gate_for
 from .reply_builder import ReplyBuilder
 
-# What it returns is awaited: a slow reader slows the server, never the loop.
-Watch = Callable[[Delta, ReplyBuilder], Awaitable[None] | None]
+
+class Watcher(Protocol):
+    """Whoever watches exchanges while they go on; called on the background loop."""
+
+    def exchange_started(self, builder: ReplyBuilder) -> None:
+        """Watch an exchange from now on: its Reply grows in `builder`."""
+        ...
+
+    def delta_arrived(self, delta: Delta) -> Awaitable[None] | None:
+        """Take in what one delta adds. What is returned is awaited: it slows the server, never the loop."""
+        ...
 
 
-async def exchange(request: Request, endpoint: Endpoint, log: Log, watch: Watch | None = None) -> Reply:
+async def exchange(request: Request, endpoint: Endpoint, log: Log, watcher: Watcher | None = None) -> Reply:
     """Send one request, record it, and return the finished Reply or raise a HelixError holding it."""
-    draft = ReplyBuilder(request, endpoint.connection)
-    if watch is not None:
-        watch(Delta(), draft)
+    builder = ReplyBuilder(request, endpoint.connection)
+    if watcher is not None:
+        watcher.exchange_started(builder)
     try:
         async with asyncio.timeout_at(request.ends_at) as clock:
-            await log.begin(request, draft.reply(), endpoint.connection.identity)
+            await log.begin(request, builder.reply(), endpoint.connection.identity)
             gate = gate_for(endpoint.connection)
-            async with aclosing(gate.deltas(endpoint, request, draft, clock)) as deltas:
+            async with aclosing(gate.deltas(endpoint, request, builder, clock)) as deltas:
                 async for delta in deltas:
-                    shown = draft.add(delta)
-                    if watch is not None and (ready := watch(shown, draft)) is not None:
-                        await ready
-                    if draft.due():
-                        log.keep(draft.reply())
-        if not draft.finished:
+                    shown = builder.add(delta)
+                    if watcher is not None and (read := watcher.delta_arrived(shown)) is not None:
+                        await read
+                    if builder.due():
+                        log.keep(builder.reply())
+        if not builder.finished:
             raise TruncatedReply("The answer ended before it was finished; what arrived is kept.")
-        return draft.close("ok")
+        return builder.close("ok")
     except asyncio.CancelledError:
-        draft.close("interrupted")
+        builder.close("interrupted")
         raise
     except TimeoutError:
-        if draft.finished:  # only its token counts were still to come
-            return draft.close("ok")
+        if builder.finished:  # only its token counts were still to come
+            return builder.close("ok")
         error = request.out_of_time()
-        draft.close("error", error)
+        builder.close("error", error)
         raise error from None
     except HelixError as error:
-        draft.close("truncated" if isinstance(error, TruncatedReply) else "error", error)
+        builder.close("truncated" if isinstance(error, TruncatedReply) else "error", error)
         raise
     except Exception as bug:
-        draft.close("error", HelixError(f"{type(bug).__name__}: {bug}"))
+        builder.close("error", HelixError(f"{type(bug).__name__}: {bug}"))
         raise
     finally:
-        log.finish(request, draft.reply())
+        log.finish(request, builder.reply())

@@ -77,14 +77,14 @@ class Gate:
             self._minutes.remove(minute)
 
     async def deltas(
-        self, endpoint: Endpoint, request: Request, draft: ReplyBuilder, clock: asyncio.Timeout
+        self, endpoint: Endpoint, request: Request, builder: ReplyBuilder, clock: asyncio.Timeout
     ) -> AsyncGenerator[Delta]:
         """Yield the deltas of an answer, trying again while nothing of it has arrived."""
         attempts = Attempts(request.retry_policy, endpoint.connection.retries)
         while True:
             try:
                 async with (
-                    self._slot(request, draft, clock),
+                    self._slot(request, builder, clock),
                     aclosing(self._one_try(endpoint, request)) as deltas,
                 ):
                     async for delta in deltas:
@@ -92,24 +92,24 @@ class Gate:
                 return
             except HelixError as error:
                 attempts.count(error, server_unreachable=self.adaptive.unreachable)
-                if not self._worth_another_try(error, attempts, request) or draft.has_content:
+                if not self._worth_another_try(error, attempts, request) or builder.has_content:
                     raise
                 delay_s = attempts.delay_s(error)
             await self._wait_to_retry(delay_s, request)
 
     @asynccontextmanager
     async def _slot(
-        self, request: Request, draft: ReplyBuilder, clock: asyncio.Timeout
+        self, request: Request, builder: ReplyBuilder, clock: asyncio.Timeout
     ) -> AsyncIterator[None]:
         """Hold a place in flight for one try, and run the clock of a request whose time counts only there."""
         booked = await self._enter(request)
-        draft.attempt()
+        builder.attempt()
         try:
             _run_clock(clock, request, running=True)
             yield
         finally:
             _run_clock(clock, request, running=False)
-            self._leave(booked, draft)
+            self._leave(booked, builder)
 
     async def _one_try(self, endpoint: Endpoint, request: Request) -> AsyncGenerator[Delta]:
         """Yield the deltas of one try; the adaptive limit learns from how it goes."""
@@ -163,11 +163,11 @@ class Gate:
         self.adaptive.request_started()
         return booked
 
-    def _leave(self, booked: list[tuple[PerMinuteLimit, float]], draft: ReplyBuilder | None) -> None:
+    def _leave(self, booked: list[tuple[PerMinuteLimit, float]], builder: ReplyBuilder | None) -> None:
         self.in_flight -= 1
         self._wake()
         for minute, reserved in booked:
-            minute.settle(reserved, 0 if draft is None else _used(draft))
+            minute.settle(reserved, 0 if builder is None else _used(builder))
 
     async def _admitted(self) -> None:
         while self.in_flight >= self.concurrency:
@@ -219,7 +219,7 @@ def _run_clock(clock: asyncio.Timeout, request: Request, *, running: bool) -> No
         clock.reschedule(asyncio.get_running_loop().time() + timeout_s if running else None)
 
 
-def _used(draft: ReplyBuilder) -> int | None:
+def _used(builder: ReplyBuilder) -> int | None:
     """The tokens of a try: what was reported, nothing where nothing arrived, else unknown."""
-    nothing = not (draft.has_content or draft.finished)
-    return 0 if nothing else draft.reply().usage.total_tokens
+    nothing = not (builder.has_content or builder.finished)
+    return 0 if nothing else builder.reply().usage.total_tokens

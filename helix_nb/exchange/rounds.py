@@ -19,7 +19,7 @@ from ..records.storage.log import current_log
 from ..redaction import redact_data
 from ..replies import Reply, ToolCall
 from ..text import count_of
-from .flow import Watch, exchange
+from .flow import Watcher, exchange
 
 if TYPE_CHECKING:
     from ..schemas import Schema
@@ -44,35 +44,35 @@ class RoundsResult:
 async def rounds(
     request: Request,
     connection: Connection,
-    watch: Watch | None = None,
+    watcher: Watcher | None = None,
     *,
     schema: Schema | None = None,
     call: Call | None = None,
     max_rounds: int = MAX_ROUNDS,
-    unfit: OnMismatch | None = None,
+    on_mismatch: OnMismatch | None = None,
 ) -> RoundsResult:
     """Send a request, answer the model's tool calls with `call`, and validate the last answer.
 
-    `unfit` is shown an answer off its schema before its repair is sent.
+    `on_mismatch` is shown an answer off its schema before its repair is sent.
     """
     if request.timeout_s is not None and request.retry_policy.timeout_scope == "call":
         request = replace(request, ends_at=time.monotonic() + request.timeout_s)
     if schema is not None:
         request = replace(request, schema=redact_data(schema.json_schema))
-    outcome = await _with_tools(request, connection, watch, call, max_rounds)
+    result = await _with_tools(request, connection, watcher, call, max_rounds)
     if schema is None:
-        return outcome
-    return await _validated(outcome, request, connection, watch, schema, unfit=unfit)
+        return result
+    return await _validated(result, request, connection, watcher, schema, on_mismatch=on_mismatch)
 
 
 async def _with_tools(
-    request: Request, connection: Connection, watch: Watch | None, call: Call | None, max_rounds: int
+    request: Request, connection: Connection, watcher: Watcher | None, call: Call | None, max_rounds: int
 ) -> RoundsResult:
     log = current_log()
     endpoint = replaying(endpoint_for(connection), log)
     added: tuple[Message, ...] = ()
     for finished_rounds in range(max_rounds + 1):
-        reply = await exchange(request, endpoint, log, watch)
+        reply = await exchange(request, endpoint, log, watcher)
         if call is None or not reply.tool_calls:
             return RoundsResult(
                 reply, (*added, Message("assistant", reply.text, tool_calls=reply.tool_calls))
@@ -91,24 +91,24 @@ async def _with_tools(
 
 
 async def _validated(
-    outcome: RoundsResult,
+    result: RoundsResult,
     request: Request,
     connection: Connection,
-    watch: Watch | None,
+    watcher: Watcher | None,
     schema: Schema,
     *,
-    unfit: OnMismatch | None,
+    on_mismatch: OnMismatch | None,
 ) -> RoundsResult:
     try:
-        return _parsed(outcome, schema)
+        return _parsed(result, schema)
     except ValueError as problem:
-        first = outcome.reply
-        if unfit is not None:
-            unfit(first)
+        first = result.reply
+        if on_mismatch is not None:
+            on_mismatch(first)
         complaint = f"That answer does not fit: {problem} Answer again with nothing but the corrected JSON."
         turn = (Message("assistant", first.text), Message("user", complaint))
         retry = _next(request, first, turn, held=1)
-        repaired = replace(await _with_tools(retry, connection, watch, None, 1), repaired=True)
+        repaired = replace(await _with_tools(retry, connection, watcher, None, 1), repaired=True)
     try:
         return _parsed(repaired, schema)
     except ValueError as problem:
@@ -118,11 +118,11 @@ async def _validated(
         ) from None
 
 
-def _parsed(outcome: RoundsResult, schema: Schema) -> RoundsResult:
-    reply = outcome.reply
+def _parsed(result: RoundsResult, schema: Schema) -> RoundsResult:
+    reply = result.reply
     if reply.cut:
         raise ValueError(f"it was cut ({reply.finish_reason}).")
-    return replace(outcome, reply=reply.having(parsed=schema.validate(reply.text)))
+    return replace(result, reply=reply.having(parsed=schema.validate(reply.text)))
 
 
 def _next(request: Request, reply: Reply, turn: tuple[Message, ...], *, held: int) -> Request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import HelixError, as_one_line, stopped
+from ..errors import HelixError, show_as_one_line, show_as_stopped
 
 
 @contextmanager
@@ -17,10 +17,10 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except HelixError as error:
-        as_one_line(error, str(error))
+        show_as_one_line(error, str(error))
         error.__traceback__ = None
         error.__suppress_context__ = True
         raise
     except KeyboardInterrupt as interrupt:
-        stopped(interrupt)
+        show_as_stopped(interrupt)
         raise

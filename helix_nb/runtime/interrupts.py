@@ -1,51 +1,82 @@
-"""Ctrl-C while an answer is awaited.
-
-`asyncio.run` and Jupyter's kernel cancel the coroutine that waits. A loop that is just run, as IPython
-runs its own in a terminal, is left by a KeyboardInterrupt without a word to that coroutine: the answer
-would go on, and be paid.
-"""
+"""Ctrl-C while an answer is waited for or awaited."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..errors import stopped
+from ..errors import show_as_stopped
 
-_awaited: dict[int, Callable[[], object]] = {}
+_on_interrupt: dict[int, Callable[[], object]] = {}
 
 
 @contextmanager
-def stopping(cancel: Callable[[], object]) -> Iterator[None]:
-    """Have Ctrl-C call this too, while the main thread is in here; it must not block."""
-    if threading.current_thread() is not threading.main_thread():
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a blocking wait inside a running loop.
+
+    asyncio.run, and ipykernel in a cell that awaits, only note it for their loop, which stands still.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    only_noted = callable(handler) and handler is not signal.default_int_handler
+    if not (only_noted and _on_main_thread() and _in_a_loop()):
         yield
         return
-    _awaited[id(cancel)] = cancel
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _on_sigint)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        _awaited.pop(id(cancel), None)
-        _let_go()
+        signal.signal(signal.SIGINT, handler)
 
 
-def _on_sigint(signum: int, frame: FrameType | None) -> None:
-    for cancel in tuple(_awaited.values()):
+@contextmanager
+def call_on_interrupt(cancel: Callable[[], object]) -> Iterator[None]:
+    """Have Ctrl-C call `cancel` too while the main thread is in here; it must not block.
+
+    asyncio.run and Jupyter's kernel cancel the coroutine that awaits. A loop that is just run, as
+    IPython runs its own in a terminal, is left by a KeyboardInterrupt without a word to that
+    coroutine: the answer would go on, and be paid for.
+    """
+    if not _on_main_thread():
+        yield
+        return
+    _on_interrupt[id(cancel)] = cancel
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _handle_sigint)
+    try:
+        yield
+    finally:
+        _on_interrupt.pop(id(cancel), None)
+        _restore_handler()
+
+
+def _handle_sigint(signum: int, frame: FrameType | None) -> None:
+    for cancel in tuple(_on_interrupt.values()):
         cancel()
-    _awaited.clear()
-    _let_go()
+    _on_interrupt.clear()
+    _restore_handler()
     try:
         signal.default_int_handler(signum, frame)
     except KeyboardInterrupt as interrupt:
-        stopped(interrupt)
+        show_as_stopped(interrupt)
         raise
 
 
-def _let_go() -> None:
-    if not _awaited and signal.getsignal(signal.SIGINT) is _on_sigint:
+def _restore_handler() -> None:
+    if not _on_interrupt and signal.getsignal(signal.SIGINT) is _handle_sigint:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -14,10 +14,9 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from ..errors import HelixError, stopped
-from ..runtime.fork import after_fork_in_child
-from .blocking import DaemonThreadExecutor, interruptible
-from .interrupts import stopping
+from ..errors import HelixError, show_as_stopped
+from .fork import after_fork_in_child
+from .interrupts import call_on_interrupt, interruptible
 
 T = TypeVar("T")
 
@@ -134,6 +133,36 @@ class Task(Generic[T]):
             self._ended.wait(LEAVE_S)
 
 
+class DaemonThreadExecutor(concurrent.futures.ThreadPoolExecutor):
+    """Runs each blocking call of the loop on a daemon thread: looking up a host may hang half a minute.
+
+    An executor's own threads are waited for at exit.
+    """
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        future = concurrent.futures.Future[T]()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - it is the caller's
+                    future.set_exception(error)
+
+        threading.Thread(target=work, name="helix_nb call", daemon=True).start()
+        return future
+
+
+def resolve_soon(future: asyncio.Future[T], value: T = None) -> None:  # type: ignore[assignment]
+    """Set the result of a future of any loop, from any thread; one that is done stays as it is."""
+
+    def resolve() -> None:
+        if not future.done():
+            future.set_result(value)
+
+    future.get_loop().call_soon_threadsafe(resolve)
+
+
 def run_sync(coro: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the background loop and wait for it, from any other thread.
 
@@ -149,7 +178,7 @@ def run_sync(coro: Coroutine[Any, Any, T]) -> T:
         return task.wait()
     except KeyboardInterrupt as interrupt:
         task.cancel()
-        stopped(interrupt)
+        show_as_stopped(interrupt)
         raise
 
 
@@ -162,13 +191,13 @@ async def run_here(coro: Coroutine[Any, Any, T]) -> T:
     try:
         task.begin()
         while not waiter.done():
-            with stopping(lambda: task.cancel(wait=False)):
+            with call_on_interrupt(lambda: task.cancel(wait=False)):
                 await asyncio.wait({waiter}, timeout=WAKE_S)
         return waiter.result()
     except (asyncio.CancelledError, KeyboardInterrupt) as interrupt:
         if not task.future.done():
             task.cancel()
-        stopped(interrupt)
+        show_as_stopped(interrupt)
         raise
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError, told
+from ...errors import ConfigError, describe_exception
 from .budget import BUDGET_TOKENS, cut, hidden, tokens_of
 from .names import value_or_path
 from .source_code import kind_of, source_of
@@ -153,7 +153,9 @@ def _object(value: Any, budget: int) -> tuple[str, str]:
         reply = type(value).__name__ == "Reply"
         said = str(value) if reply else pprint.pformat(_some(value, budget), width=100)
     except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
-        raise ConfigError(f"-a: the repr of that {type(value).__name__} failed with {told(error)}") from None
+        raise ConfigError(
+            f"-a: the repr of that {type(value).__name__} failed with {describe_exception(error)}"
+        ) from None
     return type(value).__name__, cut(said, budget)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...errors import ConfigError, told
+from ...errors import ConfigError, describe_exception
 from ...prompts.placeholders import Placeholder, pieces
 from ...text import did_you_mean, shorten
 
@@ -38,7 +38,7 @@ def _value(hole: Placeholder, names: Mapping[str, Any]) -> str:
     except Exception as error:  # noqa: BLE001 - whatever the user's objects raise becomes one sentence
         if isinstance(error, NameError) and error.name and error.name in hole.expression:
             raise _undefined(hole, error.name, names) from None
-        raise _refused(hole, f"failed with {told(error)}") from None
+        raise _refused(hole, f"failed with {describe_exception(error)}") from None
 
 
 def _undefined(hole: Placeholder, name: str, names: Mapping[str, Any]) -> ConfigError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError, told
+from ...errors import ConfigError, describe_exception
 from ...text import did_you_mean
 
 DOTTED = re.compile(r"@?[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -41,7 +41,7 @@ def value_of(word: str, names: Mapping[str, Any]) -> Any:
         except AttributeError:
             raise UnknownName(word) from None
         except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
-            raise ConfigError(f"{word} cannot be read: {told(error)}") from None
+            raise ConfigError(f"{word} cannot be read: {describe_exception(error)}") from None
     return value
 
 

@@ -217,7 +217,7 @@ class Conversation:
         """Take in turns and a running exchange that are not ours; return them."""
         known = {id(item.turn) for item in self.items if item.turn is not None}
         new = [Item.of_turn(turn) for turn in tuple(self.chat.turns) if id(turn) not in known]
-        running = self.chat.running
+        running = self.chat.pending
         if running is not None and not running.done and all(one.running is not running for one in self.items):
             new.append(Item.of_running(running))
             self._watch(new[-1], running)
