@@ -25,7 +25,7 @@ _PUBLIC = {
     "ask": "chat.ask",
     "ask_parquet": "dataframes.parquet.ask",
     "astream": "chat.ask",
-    "batch": "dataframes.history",
+    "batch": "dataframes.logged_batch",
     "compare": "records.reading.analysis",
     "connect": "config.registry",
     "latency": "records.reading.analysis",
@@ -70,7 +70,7 @@ if TYPE_CHECKING:  # what editors and type checkers see of the names above
     from .chat.chat import Chat as Chat
     from .config.registry import connect as connect
     from .config.registry import use as use
-    from .dataframes.history import batch as batch
+    from .dataframes.logged_batch import batch as batch
     from .dataframes.parquet.ask import ask_parquet as ask_parquet
     from .errors import AuthError as AuthError
     from .errors import BadRequest as BadRequest

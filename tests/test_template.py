@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helix_nb.dataframes.rows import is_missing
-from helix_nb.dataframes.template import UnusableRow, compiled, names_of
+from helix_nb.dataframes.rows.template import UnusableRow, compiled, names_of
+from helix_nb.dataframes.rows.values import is_missing
 from helix_nb.errors import ConfigError
 
 ROW: dict[str, Any] = {

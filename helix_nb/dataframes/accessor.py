@@ -13,7 +13,7 @@ from ..config.connection import Connection
 from .batch import Batch
 from .columns import names
 from .limits import Limits
-from .row_requests import VALUE, BatchSpec
+from .rows.requests import VALUE, BatchSpec
 
 Concurrency = int | Literal["auto"]
 

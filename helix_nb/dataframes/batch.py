@@ -18,10 +18,10 @@ from ..runtime.loop import run_here, run_sync
 from .batch_log import BatchLog
 from .columns import columns, names
 from .limits import Limits
-from .plan import planned
 from .progress import Progress, summary
 from .report import batch_columns, report
-from .row_requests import BatchSpec
+from .rows.plan import planned
+from .rows.requests import BatchSpec
 from .runner import Runner
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..records.storage.log import Log, keeping
 from ..replies import Reply
-from .plan import NOT_ASKED, Plan
 from .results import RowResult, answered
+from .rows.plan import NOT_ASKED, Plan
 
 if TYPE_CHECKING:
     from ..schemas import Schema

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .plan import NOT_ASKED, Plan
 from .results import RowResult
+from .rows.plan import NOT_ASKED, Plan
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..runtime.front_end import running_kernel, somebody_watches
-from .plan import Plan
 from .results import RowResult
+from .rows.plan import Plan
 
 BEHIND = 0.2  # seconds between two redraws
 

@@ -17,9 +17,9 @@ from ..replies import Reply
 from .batch_log import BatchLog, Claim
 from .garbage import set_aside
 from .limits import Limits, Spending
-from .plan import Plan
 from .progress import Progress
 from .results import RowResult, answered, failed
+from .rows.plan import Plan
 from .text_column import TextColumn
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from array import array
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .plan import NOT_ASKED, Plan
 from .results import RowResult
+from .rows.plan import NOT_ASKED, Plan
 
 if TYPE_CHECKING:
     import pandas as pd

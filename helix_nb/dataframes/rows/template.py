@@ -12,9 +12,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ConfigError, describe_exception
-from ..prompts.placeholders import Placeholder, pieces
-from ..text import did_you_mean
+from ...errors import ConfigError, describe_exception
+from ...prompts.placeholders import Placeholder, pieces
+from ...text import did_you_mean
 
 INDEX = "index"
 ALLOWED = "a column, its attributes, items and slices, and a format spec"

@@ -9,22 +9,22 @@ from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..chat.request import ask_something, build_request, system_message
-from ..config.connection import Connection
-from ..config.session import aliases
-from ..endpoints.registry import endpoint_for
-from ..errors import ConfigError, HelixError
-from ..exchange.retries import BATCH
-from ..messages import Message, Request
-from ..origin import Origin
-from ..redaction import redact_data
-from .rows import WHOLE, Rows, is_missing
+from ...chat.request import ask_something, build_request, system_message
+from ...config.connection import Connection
+from ...config.session import aliases
+from ...endpoints.registry import endpoint_for
+from ...errors import ConfigError, HelixError
+from ...exchange.retries import BATCH
+from ...messages import Message, Request
+from ...origin import Origin
+from ...redaction import redact_data
 from .template import Template, UnusableRow, compiled, names_of
+from .values import WHOLE, Rows, is_missing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..schemas import Schema
+    from ...schemas import Schema
 
 Prompt = str | Callable[[Any], Any]
 VALUE = "value"  # what a Series is called in its templates
@@ -216,7 +216,7 @@ def _image_columns(images: Any, known: Mapping[str, Hashable]) -> tuple[str, ...
 
 def _parts(cell: Any) -> list[Mapping[str, Any]]:
     """The image parts of one cell: one source, a list of them, or nothing."""
-    from ..prompts.images import image_part
+    from ...prompts.images import image_part
 
     sources = cell if isinstance(cell, list | tuple) else [cell]
     return [image_part(source) for source in sources if not is_missing(source)]

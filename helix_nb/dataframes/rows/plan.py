@@ -10,10 +10,10 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ..errors import ConfigError
-from ..messages import Request
-from .row_requests import EMPTY, RowRequests, Skip
-from .rows import row_key
+from ...errors import ConfigError
+from ...messages import Request
+from .requests import EMPTY, RowRequests, Skip
+from .values import row_key
 
 NOT_ASKED = -1
 
