@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -162,14 +161,5 @@ class Request:
     def digests(self, *endpoint_identities: str) -> list[str]:
         """`digest` for each of these: the request is encoded only once."""
         canonical = _canonical(self.to_json())
-        parts = (part + _folder_of(self.model, part) for part in endpoint_identities)
-        texts = (f"{part}\0{canonical}".encode("utf-8", "surrogatepass") for part in parts)
+        texts = (f"{part}\0{canonical}".encode("utf-8", "surrogatepass") for part in endpoint_identities)
         return [hashlib.sha256(text).hexdigest() for text in texts]
-
-
-def _folder_of(model: str | None, endpoint_identity: str) -> str:
-    """Of a local model, the folder that its name means now: the same name may mean another elsewhere."""
-    if model is None or not endpoint_identity.startswith("local\n"):
-        return ""
-    path = os.path.expanduser(model)  # noqa: PTH111 - any text may stand here, and this never raises
-    return f"\nfolder={os.path.realpath(path)}" if os.path.isdir(path) else ""  # noqa: PTH112 - nor this

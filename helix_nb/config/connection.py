@@ -67,13 +67,24 @@ class Connection:
         others = {name: value for name, value in held.items() if name.lower() != "authorization"}
         return {**others, "Authorization": f"Bearer {self._key.reveal()}"}
 
-    def identity(self, salt: bytes) -> str:
-        """The endpoint's part of a request's identity; the key enters only as a salted digest."""
-        held = [f"{name}: {value.reveal()}" for name, value in sorted(self._secret_headers.items())]
-        keys = "\n".join([self._key.reveal(), *held]) if self.has_key else ""
+    def identity(self, salt: bytes, model: str | None = None) -> str:
+        """Return the endpoint's part of a request's identity; the key enters only as a salted digest.
+
+        Of a local `model` it holds the folder that its name means now: the same relative path means
+        another model elsewhere.
+        """
+        secrets = [f"{name}: {value.reveal()}" for name, value in sorted(self._secret_headers.items())]
+        keys = "\n".join([self._key.reveal(), *secrets]) if self.has_key else ""
         digest = hashlib.blake2b(keys.encode(), key=salt[:64]).hexdigest() if keys else ""
-        extra = [f"{name}={value}" for name, value in sorted(self.settings.items()) if name == "revision"]
-        return "\n".join([self.base_url, self.profile, self.app_id or "", digest, *extra])
+        facts = [f"revision={self.settings['revision']}"] if "revision" in self.settings else []
+        if self.kind == "local" and model is not None:
+            facts += _folder_of(model)
+        return "\n".join([self.base_url, self.profile, self.app_id or "", digest, *facts])
+
+
+def _folder_of(model: str) -> list[str]:
+    path = os.path.expanduser(model)  # noqa: PTH111 - any text may stand here, and this never raises
+    return [f"folder={os.path.realpath(path)}"] if os.path.isdir(path) else []  # noqa: PTH112 - nor this
 
 
 def with_settings(connection: Connection, settings: Mapping[str, Any]) -> Connection:

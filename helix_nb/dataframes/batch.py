@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..config.connection import Connection
@@ -98,11 +99,11 @@ class Batch:
         if note:
             progress.tell(note)
         log = current_log()
-        identity = connection.identity(log.salt)
+        identify = cache(partial(connection.identity, log.salt))
         bound = self.recipe.bound(frame, connection, model)
-        batch_id = self.name or f"batch-{self.recipe.digest(identity)}"
+        batch_id = self.name or f"batch-{self.recipe.digest(identify(None))}"
         origin = replace(current_origin(), source="batch", batch_id=batch_id)
-        plan = planned(bound.of(origin), identity, dedupe=self.dedupe, whole=self.offset is None)
+        plan = planned(bound.of(origin), identify, dedupe=self.dedupe, whole=self.offset is None)
         memory = BatchLog(
             log,
             batch_id,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 from ..endpoints.base import Endpoint
@@ -39,7 +40,8 @@ async def exchange(request: Request, endpoint: Endpoint, log: Log, watcher: Watc
         watcher.exchange_started(builder)
     try:
         async with asyncio.timeout_at(request.ends_at) as clock:
-            await log.begin(request, builder.reply(), endpoint.connection.identity)
+            identity = partial(endpoint.connection.identity, model=request.model)
+            await log.begin(request, builder.reply(), identity)
             gate = gate_for(endpoint.connection)
             async with aclosing(gate.deltas(endpoint, request, builder, clock)) as deltas:
                 async for delta in deltas:

@@ -7,7 +7,7 @@ a frame of any size costs a few bytes per row. Only prompts from callables are k
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ...errors import ConfigError
@@ -87,7 +87,9 @@ class Plan:
             yield slot, request
 
 
-def planned(bound: RowRequests, endpoint_identity: str, *, dedupe: bool, whole: bool = True) -> Plan:
+def planned(
+    bound: RowRequests, endpoint_identity: Callable[[str | None], str], *, dedupe: bool, whole: bool = True
+) -> Plan:
     """Go through the rows once and note what each one asks.
 
     Raises:
@@ -101,7 +103,7 @@ def planned(bound: RowRequests, endpoint_identity: str, *, dedupe: bool, whole: 
             plan.problems[position] = "" if isinstance(request, Skip) else str(request)
             plan.slot_of.append(NOT_ASKED)
             continue
-        identity = request.digest(endpoint_identity)
+        identity = request.digest(endpoint_identity(request.model))
         digest = bytes.fromhex(identity)
         slot = slots.get(digest)
         if slot is not None and not dedupe:

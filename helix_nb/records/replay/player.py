@@ -53,7 +53,7 @@ class Player:
         """
         request_hash, identity = request.digest(), None
         if self.mode == "reuse" and self._path is None:
-            identity = request.digest(connection.identity(log.salt))
+            identity = request.digest(connection.identity(log.salt, request.model))
         statuses = ("ok",) if self.mode == "reuse" else ("ok", "truncated", "error")
         found = self._source(log).find(request_hash, identity, statuses)
         others = self._others(request, connection, log) if not found and self.mode == "only" else ()
