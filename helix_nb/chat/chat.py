@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -148,6 +148,13 @@ class Chat:
         """Forget everything but the settings, and start a new thread."""
         self._cut(0)
         self.thread_id = new_id()
+        self._tell()
+
+    def replace_turns(self, turns: Iterable[Turn], thread_id: str) -> None:
+        """Remember these turns, as the conversation of that thread, instead of its own."""
+        self._cut(0)
+        self.turns.extend(turns)
+        self.thread_id = thread_id
         self._tell()
 
     def fork(self) -> Self:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...config.connection import Connection
 from ...errors import ConfigError
+from ...text import printable
 from ..attach.names import NO_PATH
 from ..session import DEFAULT, turns
 
@@ -34,12 +35,11 @@ def chats(session: NotebookSession, _found: argparse.Namespace, _words: list[str
 
 def chat(session: NotebookSession, found: argparse.Namespace, words: list[str]) -> Any:
     """Show a chat's transcript; or fork it, export it, resume it."""
-    from ..display.transcript import exported, resumed, transcript
+    from ..display.transcript import exported, transcript
 
     name = words[0] if words else DEFAULT
     if found.resume:
-        session.chats.add(name, resumed(name))
-        print(f"chat {name}: {turns(len(session.chats[name].turns))}, taken up from the log")
+        _resume(session, name)
     chat = session.chats[name]
     if found.fork:
         if found.fork in session.chats:
@@ -77,6 +77,23 @@ def panel(session: NotebookSession, _found: argparse.Namespace, words: list[str]
     chat = session.chats.found(words[0])
     session.chats.add(words[0], chat)
     return ChatPanel(chat)
+
+
+def _resume(session: NotebookSession, name: str) -> None:
+    """Take up the newest thread of the log with that chat's name; ConfigError where there is none."""
+    from ...chat.chat import Chat
+    from ...chat.resume import resume
+    from ...records.reading.threads import newest_thread
+
+    thread = newest_thread({"chat": name})
+    if thread is None:
+        raise ConfigError(f"The log holds no chat called {name!r} that could be taken up again.")
+    chat = Chat()
+    note = resume(chat, thread)
+    session.chats.add(name, chat)
+    print(f"chat {name}: {turns(len(chat.turns))}, taken up from the log")
+    if note:
+        print(printable(note))
 
 
 def _endpoint(chat: Chat) -> str | None:

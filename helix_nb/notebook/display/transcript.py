@@ -1,19 +1,18 @@
-"""A chat to read: as safe HTML in a cell, as Markdown in a file, and back again from the log."""
+"""A chat to read: as safe HTML in a cell, as Markdown in a file."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
 
-from ...chat.chat import Chat
-from ...chat.turns import turns_of
-from ...errors import ConfigError
 from ...markdown import to_html
 from ...messages import Message
 from ...text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ...chat.chat import Chat
 
 ROLE = "font-size:85%;opacity:.65;margin-top:.8em"
 
@@ -53,20 +52,3 @@ def exported(name: str, chat: Chat) -> str:
     parts = [f"# {name}"]
     parts += [f"**{said}**\n\n{text}" for said, text in transcript(name, chat)._read()]
     return "\n\n".join(parts) + "\n"
-
-
-def resumed(name: str) -> Chat:
-    """A chat put together again from the newest thread in the log with that name.
-
-    Raises:
-        ConfigError: the log holds no finished exchange of a chat of that name.
-    """
-    from ...records.reading.threads import newest_thread
-
-    thread = newest_thread({"chat": name})
-    if thread is None:
-        raise ConfigError(f"The log holds no chat called {name!r} that could be taken up again.")
-    chat = Chat(thread.model, endpoint=thread.endpoint, system=thread.system)
-    chat.thread_id = thread.thread_id
-    chat.turns.extend(turns_of(thread))
-    return chat

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from ...chat.resume import resume
 from ...errors import ChatBusy, ConfigError, HelixError
 from ...replies import Reply
 from ...runtime.loop import call_soon, submit
@@ -148,9 +149,10 @@ class Actions:
 
         async def opened() -> None:
             found = await history.read(str(message.get("thread") or ""))
-            self._conversation.idle()
-            history.put(self._conversation.chat, found)
+            note = resume(self._conversation.chat, found)
             self._conversation.renew()
+            if note:
+                self._conversation.notice("info", note)
 
         self._later(opened())
 

@@ -1,4 +1,4 @@
-"""Recent conversations, read from the log, and one of them taken up again."""
+"""Recent conversations, read from the log."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ...chat.chat import Chat
-from ...chat.turns import turns_of
-from ...config.registry import endpoints
 from ...errors import ConfigError
 from ...text import count_of, printable
 
 if TYPE_CHECKING:
     from ...records.reading.threads import Thread
-
-SETTINGS = ("temperature", "top_p", "max_tokens")  # those of its parameters that a panel shows
 
 
 async def recent(search: str) -> list[dict[str, str]]:
@@ -41,18 +36,6 @@ async def read(thread_id: str) -> Thread:
     if thread is None:
         raise ConfigError("The log no longer has that conversation.")
     return thread
-
-
-def put(chat: Chat, thread: Thread) -> None:
-    """Make a Chat go on with a conversation of the log, at its endpoint if that is still the same."""
-    known = endpoints().get(thread.endpoint or "")
-    same = known is not None and known.base_url == thread.base_url
-    chat.turns[:] = turns_of(thread)
-    chat.thread_id = thread.thread_id
-    chat.endpoint, chat.model, chat.system = thread.endpoint if same else None, thread.model, thread.system
-    for name in SETTINGS:
-        chat.params.pop(name, None)
-    chat.params.update({name: thread.params[name] for name in SETTINGS if name in thread.params})
 
 
 def _count(exchanges: int) -> str:
