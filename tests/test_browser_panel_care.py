@@ -107,9 +107,12 @@ def test_what_cannot_be_attached_is_named(panel: Panel, server: PanelServer, tmp
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     (tmp_path / "quotes.txt").write_text('"' * 6_000_000)
     (tmp_path / "empty.txt").write_text("")
-    _drop(panel, *(tmp_path / name for name in ("folder", "latin.txt", "empty.txt", "quotes.txt")))
+    (tmp_path / "over.png").write_bytes(b"\x89PNG".ljust(7_100_000, b"\0"))
+    names = ("folder", "latin.txt", "over.png", "empty.txt", "quotes.txt")
+    _drop(panel, *(tmp_path / name for name in names))
     page.wait_for_function("document.querySelectorAll('.hx-composer .hx-chip').length === 2")
     said = page.locator(".hx-notice").inner_text()
+    assert "over.png (7.1 MB) is too large: one message takes 7.0 MB in all." in said
     assert "folder cannot be read" in said and "latin.txt is neither" in said and "null" not in said
     page.evaluate(_PASTE_MUCH)
     page.wait_for_function("document.querySelector('.hx-notice').innerText.includes('is too large')")

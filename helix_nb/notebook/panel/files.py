@@ -10,11 +10,11 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...messages import Message
+from ...prompts.images import MOST_BYTES
 from ...redaction import redact
 from ...text import printable
 from .protocol import FileView
 
-MOST_BYTES = 7 * 1024 * 1024  # as base64 it stays under the 10 MiB that servers take
 SHOWN_BYTES = 300_000  # larger images are shown by name, not sent back to every view
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _DATA_URL = re.compile(r"data:(image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/=]+)", re.ASCII)
@@ -65,7 +65,7 @@ def received(files: Sequence[Mapping[str, Any]], buffers: Sequence[Any]) -> tupl
         else:
             made.append(File(name, data=data, mime=mime))
     if sum(file.size for file in made) > MOST_BYTES:
-        raise ConfigError(f"The attachments are larger than {MOST_BYTES // 1024**2} MB; nothing was sent.")
+        raise ConfigError(f"The attachments are larger than {MOST_BYTES / 1e6:.0f} MB; nothing was sent.")
     return tuple(made)
 
 

@@ -1,3 +1,5 @@
+// MAX_BYTES, what one message may take, comes from widget.py.
+//
 // The chat panel's view. The kernel keeps the conversation; a view shows it and reports what the
 // user does. HTML enters the page in one place, put(), and only as the kernel's Markdown pipeline
 // made it; everything else is built by DOM calls.
@@ -116,7 +118,7 @@ function withCopyButtons(block) {
 const isList = (node) => node?.localName === "ul" || node?.localName === "ol";
 
 function bytes(size) {
-  return size < 1024 ? `${size} B` : size < 1048576 ? `${Math.round(size / 1024)} kB` : `${(size / 1048576).toFixed(1)} MB`;
+  return size < 1000 ? `${size} B` : size < 1e6 ? `${Math.round(size / 1000)} kB` : `${(size / 1e6).toFixed(1)} MB`;
 }
 
 let count = 0;
@@ -323,7 +325,6 @@ function grow(area) {
   area.style.height = `${Math.min(area.scrollHeight + 2, 220)}px`;
 }
 
-const MAX_BYTES = 7 * 1024 * 1024;
 const LIMIT = `one message takes ${bytes(MAX_BYTES)} in all.`;
 const total = (files) => files.reduce((sum, file) => sum + file.size, 0);
 const IMAGE = /^image\/(png|jpe?g|gif|webp)$/;
