@@ -42,7 +42,9 @@ def scripted(path: Path, *scripts: Sequence[str], thinking: bool = False) -> Pat
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             weights[name] = np.zeros_like(weights[name])
     words = (
-        np.random.default_rng(1).normal(0, 1, (tiny_model.len_of(tokenizer), shape.hidden)).astype(np.float32)
+        np.random.default_rng(1)
+        .normal(0, 1, (tiny_model.vocabulary_size(tokenizer), shape.hidden))
+        .astype(np.float32)
     )
     following = np.zeros_like(words)
     for start, script in zip(("\n", FINAL), scripts, strict=False):
@@ -51,8 +53,12 @@ def scripted(path: Path, *scripts: Sequence[str], thinking: bool = False) -> Pat
             following[token] += words[last]
     weights["model.embed_tokens.weight"], weights["lm_head.weight"] = words, following
     path.mkdir(parents=True)
-    tiny_model.write(
-        path, tokenizer, tiny_model.config_of(shape, tokenizer, tied=False), weights, template=TOOLS_TEMPLATE
+    tiny_model.save_model(
+        path,
+        tokenizer,
+        tiny_model.model_config(shape, tokenizer, tied=False),
+        weights,
+        template=TOOLS_TEMPLATE,
     )
     return path
 

@@ -60,7 +60,7 @@ def build(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusals(order: dict[str, Any]) -> dict[str, Any]:
-    from helix_nb.endpoints.local.worker.download import LoadRefused
+    from helix_nb.endpoints.local.worker.download import ServingError
     from helix_nb.endpoints.local.worker.load import load
 
     said: dict[str, str | None] = {}
@@ -68,7 +68,7 @@ def refusals(order: dict[str, Any]) -> dict[str, Any]:
         try:
             load(folder, None, None, lambda *_, **__: None)
             said[folder] = None
-        except LoadRefused as refused:
+        except ServingError as refused:
             said[folder] = str(refused)
     return said
 

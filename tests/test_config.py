@@ -15,11 +15,11 @@ from wire_server import Answer, WireServer
 from wire_transcripts import PARIS, ROLE, STOP, say, sse
 
 import helix_nb as hx
+from helix_nb.config import profiles
 from helix_nb.config.connection import PROFILES, Connection
 from helix_nb.config.registry import endpoints, resolve
 from helix_nb.config.secrets import Secret
 from helix_nb.config.urls import normalise
-from helix_nb.endpoints.openai import profiles
 from helix_nb.redaction import KeyFilter, redact
 
 CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"

@@ -20,7 +20,7 @@ import helix_nb as hx
 from helix_nb.chat.request import build_request, preview
 from helix_nb.config.connection import Connection
 from helix_nb.endpoints.base import ModelInfo
-from helix_nb.endpoints.openai.errors import agent_key
+from helix_nb.endpoints.openai.errors import is_agent_key_error
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.messages import Message, Request
 from helix_nb.replies import Delta
@@ -415,7 +415,7 @@ def test_lists_that_are_none() -> None:
         connection = connect(server, profile="helix", key=KEY)
         with pytest.raises(hx.NotAllowed, match="valid agent key") as caught:
             listed(connection)
-        assert agent_key(caught.value)
+        assert is_agent_key_error(caught.value)
         hx.ask("Where?", system="Be brief.")
         assert [message["role"] for message in server.asked()[0].json["messages"]] == ["system", "user"]
     page, words = Answer(b"<html>", content_type="text/html"), Answer(b"nothing here")

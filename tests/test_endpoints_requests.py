@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from helix_nb.config.connection import Connection
+from helix_nb.config.profiles import profile_named
 from helix_nb.config.registry import connect
-from helix_nb.endpoints.openai.profiles import encoded, profile_named
+from helix_nb.endpoints.openai.body import encode_body
 from helix_nb.endpoints.registry import endpoint_for
 from helix_nb.errors import ConfigError
 from helix_nb.messages import Message, Request
@@ -158,8 +159,8 @@ def test_a_body_over_the_limit_is_refused() -> None:
     """Helix would cut it silently at 10 MiB, so it is not sent; lone surrogates do not break the rest."""
     body = wire(Message("user", "x" * (10 * 1024 * 1024)), profile="helix")
     with pytest.raises(ConfigError, match=r"10\.0 MiB .* nothing was sent"):
-        encoded(body, profile_named("helix"))
-    assert encoded({"a": "é\ud800"}, profile_named("openai")) == '{"a": "é?"}'.encode()
+        encode_body(body, profile_named("helix"))
+    assert encode_body({"a": "é\ud800"}, profile_named("openai")) == '{"a": "é?"}'.encode()
 
 
 def test_what_is_shown_for_a_dry_run_holds_no_key() -> None:

@@ -18,7 +18,7 @@ from helix_nb.chat.ask import prepare
 from helix_nb.config.registry import configure
 from helix_nb.endpoints.local import tiny_model
 from helix_nb.endpoints.local.endpoint import unload
-from helix_nb.endpoints.local.progress import doing
+from helix_nb.endpoints.local.progress import activity
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -107,12 +107,12 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def test_a_model_is_downloaded_once_and_says_how_far_it_is(hub: Hub) -> None:
     """The first question fetches the model with progress; a new process finds it without the network."""
     running = prepare("Hi", endpoint="local", model="me/tiny", max_tokens=3).begin()
-    while "downloading me/tiny" not in (doing() or ""):
+    while "downloading me/tiny" not in (activity() or ""):
         assert not running.wait_for_change(0.05) or not running.done, running.reply.error
     hub.may_send_weights.set()
     reply = running.result()
     assert (reply.status, reply.model) == ("ok", "me/tiny")
-    assert doing() is None
+    assert activity() is None
     assert list(hx.models("local")["id"]) == ["me/tiny"]
     unload()
     asked = len(hub.requests)

@@ -23,7 +23,7 @@ import helix_nb as hx
 from helix_nb.chat.ask import prepare
 from helix_nb.config.registry import configure
 from helix_nb.config.session import aliases
-from helix_nb.endpoints.local import place, tiny_model
+from helix_nb.endpoints.local import process, tiny_model
 from helix_nb.endpoints.local.endpoint import unload
 from helix_nb.endpoints.local.pool import _workers
 
@@ -134,8 +134,8 @@ def test_a_batch_does_not_load_a_broken_model_for_each_row(tmp_path: Path) -> No
     assert set(answers["answer_status"]) == {"error"}
     assert answers["answer_error"].str.contains("are damaged or incomplete; download it again").all()
     (worker,) = (worker for worker in _workers.values() if worker.shown == str(model))
-    assert worker.log.name in {log.name for log in place.folder().iterdir()}
-    started = [log for log in place.folder().iterdir() if log.name.startswith(worker.log.name[:-12])]
+    assert worker.log.name in {log.name for log in process.log_folder().iterdir()}
+    started = [log for log in process.log_folder().iterdir() if log.name.startswith(worker.log.name[:-12])]
     assert len(started) == 1
     (model / "model.safetensors").write_bytes(weights)
     assert asked(str(model), "Hello", max_tokens=3).status == "ok"
@@ -186,7 +186,7 @@ def test_a_worker_starts_whatever_became_of_its_surroundings(model: str, tmp_pat
     """A long path, numpy's numbers as settings, and a temporary folder tidied away stop no model."""
     unload()
     configure("local", memory_bytes=np.int64(10**12), cache_bytes=np.float32(1e6))
-    shutil.rmtree(place.folder())
+    shutil.rmtree(process.log_folder())
     deep = tmp_path.joinpath(*["x" * 90] * 4)
     deep.parent.mkdir(parents=True)
     shutil.copytree(model, deep)

@@ -16,7 +16,7 @@ import helix_nb as hx
 from helix_nb.config import registry
 from helix_nb.endpoints.local import tiny_model
 from helix_nb.endpoints.local.endpoint import unload
-from helix_nb.endpoints.local.pool import loaded
+from helix_nb.endpoints.local.pool import loaded_models
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -281,7 +281,7 @@ def test_models_that_fit_side_by_side_stay_loaded(tmp_path: Path, monkeypatch: p
     def held() -> list[str]:
         for name in ("me/one", "me/two"):
             hx.ask("Hi", endpoint="local", model=name, max_tokens=3)
-        return sorted(shown for _, shown in loaded())
+        return sorted(shown for _, shown in loaded_models())
 
     assert held() == ["me/one", "me/two"]
     unload()

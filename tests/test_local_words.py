@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import helix_nb as hx
 from helix_nb.endpoints.local import models
-from helix_nb.endpoints.local.request import job_of
-from helix_nb.endpoints.local.support import obstacle_on
+from helix_nb.endpoints.local.request import worker_request
+from helix_nb.endpoints.local.support import unsupported_reason_on
 from helix_nb.endpoints.local.worker.sections import Marks, Sections
 from helix_nb.messages import Message, Request
 
@@ -92,7 +92,7 @@ def test_sections_of_an_answer(
 )
 def test_where_local_models_cannot_run_a_sentence_says_why(machine: dict[str, Any], names: str) -> None:
     """The cause is named, and the way to a model elsewhere."""
-    sentence = obstacle_on(**machine)
+    sentence = unsupported_reason_on(**machine)
     assert sentence is not None
     assert re.search(names, sentence)
     assert "hx.connect(url)" in sentence
@@ -100,18 +100,18 @@ def test_where_local_models_cannot_run_a_sentence_says_why(machine: dict[str, An
 
 def test_where_they_can_run_nothing_is_said() -> None:
     """Apple Silicon and a Linux of these years are fine."""
-    assert obstacle_on("darwin", "arm64", macos="26.1") is None
-    assert obstacle_on("linux", "aarch64", libc=("glibc", "2.36")) is None
+    assert unsupported_reason_on("darwin", "arm64", macos="26.1") is None
+    assert unsupported_reason_on("linux", "aarch64", libc=("glibc", "2.36")) is None
 
 
 def test_a_folder_wins_over_an_alias_over_a_hub_id(tmp_path: Path) -> None:
     """Names are looked up in that order, and what is none of them is refused with the known ones."""
     (tmp_path / "mine").mkdir()
     aliases = {"short": "owner/name", "mine": "owner/other"}
-    assert models.name_of("mine", aliases) == str(tmp_path / "mine")
-    assert models.name_of("short", aliases) == "owner/name"
-    assert models.name_of("qwen3:8b", aliases) == "mlx-community/Qwen3-8B-4bit"
-    assert models.name_of("some/model-4bit", aliases) == "some/model-4bit"
+    assert models.resolve_name("mine", aliases) == str(tmp_path / "mine")
+    assert models.resolve_name("short", aliases) == "owner/name"
+    assert models.resolve_name("qwen3:8b", aliases) == "mlx-community/Qwen3-8B-4bit"
+    assert models.resolve_name("some/model-4bit", aliases) == "some/model-4bit"
     for name, sentence in (
         ("./missing", "does not exist"),
         ("/nowhere/model", "does not exist"),
@@ -123,12 +123,12 @@ def test_a_folder_wins_over_an_alias_over_a_hub_id(tmp_path: Path) -> None:
         ("a/" + "x" * 300, "is no local model"),
     ):
         with pytest.raises(hx.LocalModelError, match=sentence):
-            models.name_of(name, aliases)
+            models.resolve_name(name, aliases)
 
 
 def test_the_default_model_grows_with_the_memory() -> None:
     """One table decides, and any machine finds something in it."""
-    chosen = [models.default_model(memory * models.GB) for memory in (4, 8, 16, 32, 64, 512)]
+    chosen = [models.model_for_memory(memory * models.GB) for memory in (4, 8, 16, 32, 64, 512)]
     assert chosen[0] == chosen[1] == "mlx-community/Llama-3.2-3B-Instruct-4bit"
     assert len(dict.fromkeys(chosen)) == 4
 
@@ -182,17 +182,17 @@ def test_one_broken_model_in_the_cache_hides_no_other(
 
 def test_a_model_is_whole_when_all_that_its_index_names_is_there(tmp_path: Path) -> None:
     """Without an index, or with one nobody can read, any file of weights will do."""
-    assert not models.whole(tmp_path)
+    assert not models.has_all_weights(tmp_path)
     parts = [tmp_path / f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
     parts[0].write_bytes(b"x")
-    assert models.whole(tmp_path)
+    assert models.has_all_weights(tmp_path)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": parts[0].name, "b": parts[1].name}}))
-    assert not models.whole(tmp_path)
+    assert not models.has_all_weights(tmp_path)
     parts[1].write_bytes(b"x")
-    assert models.whole(tmp_path)
+    assert models.has_all_weights(tmp_path)
     index.write_text("[]")
-    assert models.whole(tmp_path)
+    assert models.has_all_weights(tmp_path)
 
 
 def test_the_memory_a_model_needs_is_estimated_from_any_config(tmp_path: Path) -> None:
@@ -200,21 +200,21 @@ def test_the_memory_a_model_needs_is_estimated_from_any_config(tmp_path: Path) -
     sizes = {"num_hidden_layers": 32, "num_attention_heads": 32, "head_dim": 128, "hidden_size": 4096}
     for heads, bytes_ in (([2, 8], 8), (8, 8), ("8", 32), (None, 32)):
         (tmp_path / "config.json").write_text(json.dumps({**sizes, "num_key_value_heads": heads}))
-        assert models.size_of(tmp_path).cache_bytes == 2 * 2 * 32 * bytes_ * 128 * 8192
+        assert models.estimate_size(tmp_path).cache_bytes == 2 * 2 * 32 * bytes_ * 128 * 8192
 
 
 def test_a_containers_memory_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where cgroups leave less than the machine has, a model must fit into that."""
     monkeypatch.setattr(models, "_CGROUPS", tmp_path)
-    machine = models.memory_of_machine()
+    machine = models.machine_memory_bytes()
     assert machine > models.GB
     (tmp_path / "memory.max").write_text("max\n")
-    assert models.memory_of_machine() == machine
+    assert models.machine_memory_bytes() == machine
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("500000000\n")
-    assert models.memory_of_machine() == 500_000_000
+    assert models.machine_memory_bytes() == 500_000_000
     (tmp_path / "memory.max").write_text("400000000\n")
-    assert models.memory_of_machine() == 400_000_000
+    assert models.machine_memory_bytes() == 400_000_000
 
 
 def test_windows_is_told_so_by_every_way_in() -> None:
@@ -249,7 +249,7 @@ def request(*, schema: dict[str, Any] | None = None, **params: Any) -> Request:
 
 def test_parameters_are_checked_before_a_model_is_loaded() -> None:
     """What a local model cannot do is refused with a sentence; nothing is dropped in silence."""
-    wire = job_of(request(max_completion_tokens=5, stop="x", n=1, logit_bias={7: 1}, user="me"), "m")
+    wire = worker_request(request(max_completion_tokens=5, stop="x", n=1, logit_bias={7: 1}, user="me"), "m")
     assert wire == {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -273,17 +273,17 @@ def test_parameters_are_checked_before_a_model_is_loaded() -> None:
     ]
     for params, sentence in refused:
         with pytest.raises(hx.ConfigError, match=sentence):
-            job_of(request(**params), "m")
+            worker_request(request(**params), "m")
 
 
 def test_images_are_refused_and_a_schema_becomes_an_instruction() -> None:
     """A local model reads text; a schema goes to the end of the system message, whole."""
     image = Message("user", ({"type": "image_url", "image_url": {"url": "data:,"}},))
     with pytest.raises(hx.ConfigError, match="reads text only"):
-        job_of(Request((image,), "m"), "m")
+        worker_request(Request((image,), "m"), "m")
     schema = {"type": "object", "properties": {"city": {"type": "string", "pattern": "^P"}}}
-    alone, *_ = job_of(request(schema=schema), "m")["messages"]
+    alone, *_ = worker_request(request(schema=schema), "m")["messages"]
     assert alone["role"] == "system" and json.dumps(schema) in alone["content"]
     both = Request((Message("system", "Be brief."), Message("user", "Hi")), "m", {}, schema)
-    system, user = job_of(both, "m")["messages"]
+    system, user = worker_request(both, "m")["messages"]
     assert system["content"].startswith("Be brief.\n\n") and user == {"role": "user", "content": "Hi"}

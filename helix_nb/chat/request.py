@@ -107,7 +107,7 @@ def build_request(
 
 def preview(prepared: PreparedRequest) -> dict[str, Any]:
     """Return what would be sent, without sending it: `{endpoint, url, body}`, and no key."""
-    from ..endpoints.openai.endpoint import asked_at
+    from ..endpoints.openai.endpoint import chat_url
     from ..endpoints.registry import endpoint_for
 
     connection = prepared.connection
@@ -117,7 +117,7 @@ def preview(prepared: PreparedRequest) -> dict[str, Any]:
         return endpoint_for(connection).wire(replace(prepared.request, schema=schema))
 
     remote = connection.kind == "remote"
-    url = asked_at(connection.base_url, connection.app_id) if remote else None
+    url = chat_url(connection.base_url, connection.app_id) if remote else None
     return {"endpoint": connection.name, "url": url, "body": run_sync(wire())}
 
 

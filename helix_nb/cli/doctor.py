@@ -69,9 +69,9 @@ def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterat
     about = where.get(connection.kind, f"{connection.base_url}, {key}{model}")
     yield Finding(redact(f"{'*' if current else ' '} {connection.name}: {about}"))
     if connection.kind == "local":
-        from ..endpoints.local.support import obstacle
+        from ..endpoints.local.support import unsupported_reason
 
-        yield Finding(f"    {obstacle() or 'MLX is installed and runs here'}")
+        yield Finding(f"    {unsupported_reason() or 'MLX is installed and runs here'}")
     elif not offline:
         yield _reached(connection, current)
 

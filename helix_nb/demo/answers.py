@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .canned import FALLBACK, REASONING
-from .prompts import Messages, last_prompt, material, text_of
+from .extraction import Messages, last_prompt, material, text_of
 from .schema_fill import fill
 from .skills import SKILLS
 from .validation import InvalidRequest

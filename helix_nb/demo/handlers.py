@@ -10,9 +10,9 @@ from typing import Any
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
-from .completion import Completion, model, models
+from .completion import Completion, model_entry, model_list
 from .faults import BUSY, FAILS, PASSING, Fault, Faults
-from .validation import InvalidRequest, checked
+from .validation import InvalidRequest, read_request
 
 FIRST_TOKEN_S, PER_TOKEN_S = 0.03, 0.005
 
@@ -68,7 +68,7 @@ class Models(Handler):
         self.get(name)  # without the body, which tornado leaves out
 
     def get(self, name: str | None = None) -> None:
-        self.finish(models() if name is None else model(name))
+        self.finish(model_list() if name is None else model_entry(name))
 
 
 class CompletionsHandler(Handler):
@@ -77,7 +77,7 @@ class CompletionsHandler(Handler):
 
     async def post(self) -> None:
         try:
-            body = checked(self.request.body)
+            body = read_request(self.request.body)
             completion = Completion.of(body)
         except InvalidRequest as refused:
             return self.fail(400, str(refused), refused.param)

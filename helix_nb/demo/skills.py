@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from . import extraction
 from .canned import CAPITALS, FACTS, SHOWCASE, STORY
-from .prompts import Messages, instructed, text_of
+from .extraction import Messages, find_instruction, text_of
 
 _SAID = r"\bwhat (?:did i|have i|was i) (?:just )?(?:say|said|ask|asked|tell)"
 _NAME = r"\b[Mm]y name is ([A-Z][\w-]*)"
@@ -47,7 +47,7 @@ def _repeat(prompt: str, messages: Messages) -> str | None:
 
 def _sentiment(prompt: str, messages: Messages) -> str | None:
     keyword = r"\bsentiment|\bpositive\b.*\bnegative\b|\bnegative\b.*\bpositive\b"
-    if not (found := instructed(keyword, prompt, messages)):
+    if not (found := find_instruction(keyword, prompt, messages)):
         return None
     feeling = extraction.sentiment(found[1])
     spelled = re.search(rf"\b{feeling}\b", found[0], re.IGNORECASE)
@@ -56,7 +56,7 @@ def _sentiment(prompt: str, messages: Messages) -> str | None:
 
 def _summary(prompt: str, messages: Messages) -> str | None:
     keyword = r"\bsumm[ae]r|\btl;?dr\b|\bin (?:one|a single) sentence\b|\bshorten\b"
-    found = instructed(keyword, prompt, messages)
+    found = find_instruction(keyword, prompt, messages)
     return extraction.first_sentence(found[1]) if found else None
 
 
@@ -68,7 +68,7 @@ def _extraction(prompt: str, messages: Messages) -> str | None:
         (r"\b(?:numbers|amounts|figures|prices?)\b", extraction.numbers),
     )
     for word, read in kinds:
-        if found := instructed(asked + word, prompt, messages):
+        if found := find_instruction(asked + word, prompt, messages):
             values = read(found[1])
             if re.search(r"\bjson\b", found[0], re.IGNORECASE):
                 return json.dumps(values)

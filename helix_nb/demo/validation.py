@@ -17,7 +17,7 @@ class InvalidRequest(Exception):
         self.param = param
 
 
-def checked(raw: bytes) -> dict[str, Any]:
+def read_request(raw: bytes) -> dict[str, Any]:
     """Read and check a body; raises Refused. Integers may not be written as 10.0, `stop` is a list."""
     try:
         body = json.loads(raw)

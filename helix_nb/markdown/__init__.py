@@ -32,9 +32,9 @@ def to_html(text: str, *, highlight: bool = True) -> str:
     True
     """
     from .render import render
-    from .style import styled
+    from .style import with_style
 
-    return styled(render(printable(text), highlight=highlight))
+    return with_style(render(printable(text), highlight=highlight))
 
 
 def blocks(text: str, *, highlight: bool = True) -> list[Block]:

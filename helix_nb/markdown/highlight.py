@@ -63,7 +63,7 @@ def language_of(info: str) -> str | None:
     return name if name in LANGUAGES else None
 
 
-def highlighted(code: str, language: str | None) -> str:
+def highlight_code(code: str, language: str | None) -> str:
     """Code as escaped HTML, coloured where the language is known and the code is not huge."""
     return escapeHtml(code) if language is None or len(code) > LONGEST else _coloured(code, language)
 

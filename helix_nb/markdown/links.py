@@ -30,7 +30,7 @@ _UNSEEN = re.compile(
 )
 
 
-def acceptable(url: str) -> bool:
+def is_acceptable(url: str) -> bool:
     """Whether a link may exist: absolute http(s) without a user name in it, or mail."""
     if len(url) > 2_000 or not (_WEB.fullmatch(url) or _MAIL.fullmatch(url)):
         return False

@@ -11,8 +11,8 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
 from . import formulas
-from .highlight import highlighted, language_of
-from .links import acceptable, defuse_links
+from .highlight import highlight_code, language_of
+from .links import defuse_links, is_acceptable
 from .sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _parser(references: bool) -> MarkdownIt:
     made = MarkdownIt("commonmark", {"html": False, "maxNesting": 24}).enable(["table", "strikethrough"])
     made.disable(["html_block", "html_inline"] if references else ["html_block", "html_inline", "reference"])
     formulas.add_rules(made)
-    made.validateLink = acceptable  # type: ignore[method-assign]  # the parser's own hook
+    made.validateLink = is_acceptable  # type: ignore[method-assign]  # the parser's own hook
     made.core.ruler.push("honest_links", defuse_links)
     for name, rule in (("text", _text), ("fence", _fence), ("code_block", _fence), ("math_inline", _math)):
         made.add_render_rule(name, rule)
@@ -93,7 +93,7 @@ def _text(_: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> s
 def _fence(_: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
     token = tokens[at]
     language = language_of(token.info)
-    code = highlighted(token.content, language if env["highlight"] else None)
+    code = highlight_code(token.content, language if env["highlight"] else None)
     name = f' class="language-{language}"' if language else ""
     return f"<pre><code{name}>{code}</code></pre>\n"
 

@@ -40,7 +40,7 @@ CODE = "".join(
 )
 
 
-def styled(html: str) -> str:
+def with_style(html: str) -> str:
     """Put washed HTML into our own element, with the part of the style that it needs."""
     style = LAYOUT + CODE if "<span class=" in html else LAYOUT
     return f'<div class="helix-nb"><style>{style}</style>{html}</div>'

@@ -9,7 +9,7 @@ from typing import Any
 from ..text import shorten
 
 
-def cell(value: Any, dtype: str, choices: Sequence[Any], name: str) -> Any:
+def coerce(value: Any, dtype: str, choices: Sequence[Any], name: str) -> Any:
     """The value as that column keeps it; ValueError says in one sentence why it cannot.
 
     Whole numbers have 64 bits, times become UTC, text is valid Unicode, a category is one of `choices`.

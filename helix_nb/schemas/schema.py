@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import json_schema, type_hints, validation_errors
-from .coercion import cell
+from .coercion import coerce
 from .json_text import read_json
 
 
@@ -131,7 +131,7 @@ class Schema:
         return value
 
     def _by_pydantic(self, value: Any) -> Any:
-        return read(self._adapter, value, self.name)
+        return validate_json(self._adapter, value, self.name)
 
     def columns(self) -> dict[str, str]:
         """The columns an answer makes: name to Int64, Float64, boolean, str, category, datetime or object."""
@@ -164,12 +164,12 @@ class Schema:
         if not isinstance(plain, Mapping):
             raise ValueError(f"{self.name} writes itself as {type(plain).__name__}, not as its fields.")
         return {
-            name: cell(plain.get(name), dtype, choices, name)
+            name: coerce(plain.get(name), dtype, choices, name)
             for name, (dtype, choices) in self._columns.items()
         }
 
 
-def read(adapter: Any, value: Any, name: str) -> Any:
+def validate_json(adapter: Any, value: Any, name: str) -> Any:
     """Validate JSON data with pydantic, forgiving except about booleans; ValueError is one sentence."""
     from pydantic import ValidationError
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import ConfigError
 from . import json_schema, type_hints
 from .json_text import read_json
-from .schema import read
+from .schema import validate_json
 
 _SECTION = re.compile(
     r"^(Args|Arguments|Parameters|Returns?|Raises|Yields|Examples?|Notes?|:\w+.*):?\s*$|^\s*(:param|>>>)"
@@ -68,7 +68,7 @@ class Tool:
             raise ValueError(
                 f"{self.name} takes no {unknown[0]!r}; it takes {', '.join(known) or 'nothing'}."
             )
-        return dict(read(self._adapter, value, self.name))
+        return dict(validate_json(self._adapter, value, self.name))
 
 
 def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:

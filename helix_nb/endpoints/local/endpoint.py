@@ -19,18 +19,18 @@ from ...replies import Delta, ToolCallDelta, Usage
 from ..base import ModelChoice, ModelInfo
 from .models import (
     cached_models,
-    default_model,
-    describe,
-    folder_in_use,
-    folder_of,
-    memory_of_machine,
-    name_of,
-    size_of,
+    downloaded_folder,
+    estimate_size,
+    existing_folder,
+    machine_memory_bytes,
+    model_for_memory,
+    model_info,
+    resolve_name,
 )
-from .pool import loaded, unload, worker_for
+from .pool import loaded_models, unload, worker_for
 from .process import Event, Worker
-from .request import job_of
-from .support import obstacle
+from .request import worker_request
+from .support import unsupported_reason
 
 __all__ = ["LocalEndpoint", "unload"]
 
@@ -57,7 +57,7 @@ class LocalEndpoint:
             BadRequest: the model does not take this request.
             ConfigError: a parameter or message that no local model takes.
         """
-        if (sentence := obstacle()) is not None:
+        if (sentence := unsupported_reason()) is not None:
             raise LocalModelError(sentence)
         wire = self.wire(request)
         shown = _shown(request.model, wire["model"])
@@ -76,7 +76,7 @@ class LocalEndpoint:
         """List the language models in the Hub's cache, and the folders that are loaded now."""
         found = await asyncio.to_thread(cached_models)
         known = {model.id for model in found}
-        folders = [describe(shown, Path(model)) for model, shown in loaded() if model not in known]
+        folders = [model_info(shown, Path(model)) for model, shown in loaded_models() if model not in known]
         return [*found, *(folder for folder in folders if folder is not None)]
 
     async def default_model(self) -> ModelChoice:
@@ -85,8 +85,8 @@ class LocalEndpoint:
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the request as the worker gets it: a schema is an instruction in the system message."""
-        asked = request.model or default_model(memory_of_machine())
-        return job_of(request, name_of(asked, aliases()))
+        asked = request.model or model_for_memory(machine_memory_bytes())
+        return worker_request(request, resolve_name(asked, aliases()))
 
     async def aclose(self) -> None:
         """Do nothing: a model belongs to the process, not to a loop; see `unload`."""
@@ -94,7 +94,7 @@ class LocalEndpoint:
     def _choice(self, request: Request) -> str | None:
         if request.model is not None:
             return None
-        model = default_model(memory_of_machine())
+        model = model_for_memory(machine_memory_bytes())
         return f"No model given: using {model}, the default for a machine with this much memory."
 
     def _worker(self, model: str, shown: str, *, again: bool) -> Worker:
@@ -104,22 +104,22 @@ class LocalEndpoint:
             float(settings[name]) if settings.get(name) else None for name in ("cache_bytes", "memory_bytes")
         )
         order = {"cache_bytes": cache_bytes, "memory_bytes": memory_bytes}
-        folder = folder_in_use(model)
-        needs = size_of(folder).bytes if folder else None
+        folder = downloaded_folder(model)
+        needs = estimate_size(folder).bytes if folder else None
         return worker_for(
             model,
             settings.get("revision") or None,
             order,
             shown=shown,
             needs_bytes=needs,
-            memory_bytes=memory_bytes or memory_of_machine(),
+            memory_bytes=memory_bytes or machine_memory_bytes(),
             again=again,
         )
 
 
 def _shown(asked: str | None, model: str) -> str:
     """How to call the model: a folder as it was named, not where that is on this machine."""
-    return asked if asked and folder_of(asked) else model
+    return asked if asked and existing_folder(asked) else model
 
 
 def _delta(event: Event) -> Delta:

@@ -39,7 +39,7 @@ HUB_ID_LENGTH = 96  # what the Hub's client takes
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def name_of(asked: str, aliases: Mapping[str, str]) -> str:
+def resolve_name(asked: str, aliases: Mapping[str, str]) -> str:
     """Return the folder or Hub id that a name means.
 
     An existing folder wins, then the user's aliases, then the built-in ones, then a Hub id.
@@ -48,7 +48,7 @@ def name_of(asked: str, aliases: Mapping[str, str]) -> str:
         LocalModelError: it is none of these.
     """
     for name in (asked, aliases.get(asked), ALIASES.get(asked)):
-        if name and (folder := folder_of(name)):
+        if name and (folder := existing_folder(name)):
             return str(folder.resolve())
     name = aliases.get(asked) or ALIASES.get(asked) or asked
     what = _no_folder(name)
@@ -61,7 +61,7 @@ def name_of(asked: str, aliases: Mapping[str, str]) -> str:
     return name
 
 
-def folder_of(name: str) -> Path | None:
+def existing_folder(name: str) -> Path | None:
     """Return the folder of that name, if there is one that can be looked at."""
     try:
         path = Path(name).expanduser()
@@ -80,12 +80,12 @@ def _no_folder(name: str) -> str | None:
         return None
 
 
-def default_model(memory_bytes: int) -> str:
+def model_for_memory(memory_bytes: int) -> str:
     """Return the model to use on a machine with this much memory when none is named."""
     return [model for floor, model in DEFAULTS if memory_bytes >= floor * GB][-1]
 
 
-def memory_of_machine() -> int:
+def machine_memory_bytes() -> int:
     """Return the memory that is there, in bytes: the machine's, or the container's where that is less."""
     if not hasattr(os, "sysconf"):
         return 0  # Windows, where no local model runs
@@ -119,14 +119,14 @@ class Size:
 CACHED_TOKENS = 8192  # one long conversation; what the estimate of a cache is made for
 
 
-def size_of(path: Path) -> Size:
+def estimate_size(path: Path) -> Size:
     """Estimate a model's memory from its files: the weights, and 16-bit keys and values."""
-    config = config_of(path)
+    config = read_config(path)
     layers, heads = _count(config, "num_hidden_layers"), _count(config, "num_attention_heads")
     heads_kept = _count(config, "num_key_value_heads") or heads
     head_dim = _count(config, "head_dim") or _count(config, "hidden_size") // max(heads, 1)
     tokens = min(CACHED_TOKENS, context_length(config) or CACHED_TOKENS)
-    return Size(weights_of(path), 2 * 2 * layers * heads_kept * head_dim * tokens, tokens)
+    return Size(weights_bytes(path), 2 * 2 * layers * heads_kept * head_dim * tokens, tokens)
 
 
 def _count(config: Mapping[str, Any], name: str) -> int:
@@ -136,12 +136,12 @@ def _count(config: Mapping[str, Any], name: str) -> int:
     return max(found, default=0)
 
 
-def weights_of(path: Path) -> int:
+def weights_bytes(path: Path) -> int:
     """Return the bytes of a model's weight files that are there."""
     return sum(file.stat().st_size for file in path.glob("*.safetensors") if file.is_file())
 
 
-def config_of(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """Return config.json, the language part of it where there are several; {} when it is unreadable."""
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
@@ -184,12 +184,12 @@ def hub_cache() -> Path:
 def _found(cache: Path) -> Iterator[ModelInfo]:
     for folder in cache.glob("models--*--*"):
         newest = _newest_snapshot(folder)
-        model = describe("/".join(folder.name.split("--")[1:]), newest) if newest else None
+        model = model_info("/".join(folder.name.split("--")[1:]), newest) if newest else None
         if model is not None:
             yield model
 
 
-def folder_in_use(model: str) -> Path | None:
+def downloaded_folder(model: str) -> Path | None:
     """Return where the files of a model are, a folder or a Hub id; None when they are not here yet."""
     path = Path(model)
     return path if path.is_dir() else _newest_snapshot(hub_cache() / f"models--{model.replace('/', '--')}")
@@ -200,7 +200,7 @@ def _newest_snapshot(folder: Path) -> Path | None:
     return max(snapshots, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def whole(path: Path) -> bool:
+def has_all_weights(path: Path) -> bool:
     """Whether the weights of a model are all there, as far as its files tell."""
     try:
         index = json.loads((path / "model.safetensors.index.json").read_text(encoding="utf-8"))
@@ -215,13 +215,13 @@ def whole(path: Path) -> bool:
         return any(path.glob("model*.safetensors"))
 
 
-def describe(name: str, path: Path) -> ModelInfo | None:
+def model_info(name: str, path: Path) -> ModelInfo | None:
     """Return what a model's folder says about it; None when it holds no language model."""
-    config, weights_bytes = config_of(path), weights_of(path)
+    config, size_bytes = read_config(path), weights_bytes(path)
     made_for = str(config.get("architectures") or "CausalLM")
-    if not weights_bytes or not ("CausalLM" in made_for or "ConditionalGeneration" in made_for):
+    if not size_bytes or not ("CausalLM" in made_for or "ConditionalGeneration" in made_for):
         return None
     quantization = _mapping(config, "quantization") or _mapping(config, "quantization_config")
     bits = quantization.get("bits")
     kind = f"{bits}-bit" if bits else config.get("torch_dtype") or config.get("dtype")
-    return ModelInfo(name, weights_bytes, kind and str(kind), context_length(config))
+    return ModelInfo(name, size_bytes, kind and str(kind), context_length(config))

@@ -11,9 +11,8 @@ from typing import Any
 from ...config.session import aliases
 from ...errors import LocalModelError
 from ...runtime.fork import after_fork_in_child
-from . import place
-from .models import name_of
-from .process import Worker
+from .models import resolve_name
+from .process import Worker, remove_log_folder
 
 FAILED_FOR_S = 10.0
 
@@ -48,7 +47,7 @@ def worker_for(
         return worker
 
 
-def loaded() -> list[tuple[str, str]]:
+def loaded_models() -> list[tuple[str, str]]:
     """Return the models that have a process now: the folder or Hub id, and the name it was asked by."""
     with _lock:
         return [(worker.model, worker.shown) for worker in _workers.values() if not worker.ended]
@@ -70,7 +69,7 @@ def unload(model: str | None = None) -> list[str]:
 
 def _meant(model: str) -> str:
     try:
-        return name_of(model, aliases())
+        return resolve_name(model, aliases())
     except LocalModelError:  # its folder may be gone meanwhile
         return next((key[0] for key, worker in list(_workers.items()) if worker.shown == model), model)
 
@@ -91,7 +90,7 @@ def _leave() -> None:
     died = any(worker.ended and worker.process.returncode for worker in _workers.values())
     unload()
     if not died:  # else the log is what there is to read
-        place.tidy()
+        remove_log_folder()
 
 
 def _forget() -> None:

@@ -11,10 +11,14 @@ import asyncio
 import io
 import itertools
 import json
+import os
 import queue
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import place, progress
+from . import progress
 from .models import GB
 
 END_S = 1.0  # how long a worker may take to end by itself
@@ -33,9 +37,12 @@ _MEMORY_SIGNALS = ("SIGKILL", "SIGSEGV", "SIGABRT", "SIGBUS")
 
 Event = dict[str, Any]
 
+LOG_NAME = 100  # characters of a model's name in that of its log: the name of a file has a limit
+_folder: tuple[int, Path] | None = None
+
 
 @dataclass(eq=False)
-class Ticket:
+class RunningRequest:
     """One request on a worker: its events, on the loop of whoever waits for them."""
 
     id: str
@@ -64,13 +71,13 @@ class Worker:
         self._memory_bytes = 0.0
         self._ends_at = 0.0
         self.stopping = False
-        self._tickets: dict[str, Ticket] = {}
+        self._tickets: dict[str, RunningRequest] = {}
         self._numbers = itertools.count(1)
         self._idle: asyncio.TimerHandle | None = None
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.log = place.log_of(model)
+        self.log = new_log(model)
         self.process = self._spawn()
-        progress.loading(shown)
+        progress.show_loading(shown)
         self._send({"model": model, "revision": revision, **order})
         for target in (self._write, self._read):
             threading.Thread(target=target, name=f"helix_nb {target.__name__}", daemon=True).start()
@@ -79,18 +86,18 @@ class Worker:
     def busy(self) -> bool:
         return bool(self._tickets)
 
-    def run(self, wire: Mapping[str, Any]) -> Ticket:
+    def run(self, wire: Mapping[str, Any]) -> RunningRequest:
         """Send a request; its events arrive in the ticket."""
         if self._idle is not None:
             self._idle.cancel()
-        ticket = Ticket(f"{self.process.pid}-{next(self._numbers)}", asyncio.get_running_loop())
+        ticket = RunningRequest(f"{self.process.pid}-{next(self._numbers)}", asyncio.get_running_loop())
         self._tickets[ticket.id] = ticket
         self._send({"do": "run", "id": ticket.id, **wire})
         if self.ended:  # it died meanwhile, and told only those it knew
             ticket.deliver({"event": "died", "message": self._epitaph()})
         return ticket
 
-    def release(self, ticket: Ticket, idle_unload_s: float | None) -> None:
+    def release(self, ticket: RunningRequest, idle_unload_s: float | None) -> None:
         """Let go of a request, stopping it at its next token if it still runs."""
         self._tickets.pop(ticket.id, None)
         if not ticket.finished:
@@ -134,7 +141,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
-                env=place.environment(),
+                env=environment(),
                 start_new_session=True,
             )
 
@@ -161,7 +168,7 @@ class Worker:
         if not (self._ready or self.stopping or self.failure):
             self._fail(self._epitaph())
         self.ended = True
-        progress.over(self.shown)
+        progress.show_end(self.shown)
         self._outbox.put(None)
         for ticket in list(self._tickets.values()):
             ticket.deliver({"event": "died", "message": self._epitaph()})
@@ -183,7 +190,7 @@ class Worker:
             self._progress(event)
         elif event["event"] == "ready":
             self._ready = True
-            progress.over(self.shown)
+            progress.show_end(self.shown)
         elif event["event"] == "size":
             self.size_bytes, self._memory_bytes = event["bytes"], event["memory"]
         elif event["event"] in ("note", "failed"):
@@ -197,9 +204,9 @@ class Worker:
 
     def _progress(self, event: Event) -> None:
         if event["what"] == "download":
-            progress.downloading(self.shown, event["done"], event["total"])
+            progress.show_download(self.shown, event["done"], event["total"])
         else:
-            progress.loading(self.shown)
+            progress.show_loading(self.shown)
 
     def _epitaph(self) -> str:
         """One sentence on why the process is gone."""
@@ -219,3 +226,44 @@ class Worker:
         return (
             f"The process running {self.model} {cause}; the next request starts it anew. Its log: {self.log}"
         )
+
+
+def log_folder() -> Path:
+    """Return this process's private folder for the workers' logs; made anew where a system tidied it away."""
+    global _folder
+    if _folder is None or _folder[0] != os.getpid() or not _folder[1].is_dir():
+        _folder = os.getpid(), Path(tempfile.mkdtemp(prefix="helix_nb-"))
+    return _folder[1]
+
+
+def new_log(model: str) -> Path:
+    """Return a new file for the log of a worker with this model."""
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", model).strip("-")[-LOG_NAME:]
+    number, path = tempfile.mkstemp(prefix=f"{name}-", suffix=".log", dir=log_folder())
+    os.close(number)
+    return Path(path)
+
+
+def environment() -> dict[str, str]:
+    """The worker's environment: no key, and a private folder for the code that MLX compiles and loads."""
+    environment = {name: value for name, value in os.environ.items() if name != "HELIX_API_KEY"}
+    return environment | {"TMPDIR": str(_compiled()), "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _compiled() -> Path:
+    from platformdirs import user_cache_path
+
+    path = user_cache_path("helix_nb") / "mlx"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_uid == os.getuid() and not path.stat().st_mode & 0o022 and os.access(path, os.W_OK):
+            return path
+    except OSError:
+        pass  # no home to write to
+    return log_folder()
+
+
+def remove_log_folder() -> None:
+    """Remove this process's private folder."""
+    if _folder is not None and _folder[0] == os.getpid():
+        shutil.rmtree(_folder[1], ignore_errors=True)

@@ -11,7 +11,7 @@ _doing: dict[str, str] = {}
 _bars: dict[str, Any] = {}
 
 
-def doing() -> str | None:
+def activity() -> str | None:
     """Return what is going on now, as "downloading NAME, 1.2 of 4.3 GB" or "loading NAME"; else None.
 
     May be called at any time, from any thread.
@@ -19,13 +19,13 @@ def doing() -> str | None:
     return "; ".join(list(_doing.values())) or None
 
 
-def loading(model: str) -> None:
+def show_loading(model: str) -> None:
     """A model is being read into memory."""
     _doing[model] = f"loading {model}"
     _close(model)
 
 
-def downloading(model: str, done_bytes: int, total_bytes: int | None) -> None:
+def show_download(model: str, done_bytes: int, total_bytes: int | None) -> None:
     """So much of a model is here; a terminal shows a bar."""
     size = (
         f"{done_bytes / GB:.1f} of {total_bytes / GB:.1f} GB" if total_bytes else f"{done_bytes / GB:.1f} GB"
@@ -35,7 +35,7 @@ def downloading(model: str, done_bytes: int, total_bytes: int | None) -> None:
         _draw(model, done_bytes, total_bytes)
 
 
-def over(model: str) -> None:
+def show_end(model: str) -> None:
     """A model is ready, or will never be."""
     _doing.pop(model, None)
     _close(model)

@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import ConfigError
 from ...messages import Message, Request
 from ...text import did_you_mean
-from ..openai.body import spelled
+from ..openai.body import json_value
 
 PARAMS = (
     *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logit_bias"),
@@ -51,7 +51,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def job_of(request: Request, model: str) -> dict[str, Any]:
+def worker_request(request: Request, model: str) -> dict[str, Any]:
     """Return what the worker is sent for a request.
 
     A schema goes along as an instruction at the end of the system message: no grammar constrains
@@ -76,7 +76,7 @@ def _params(params: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if name not in PARAMS:
             raise ConfigError(_unknown(name))
-        wire[name] = checked(name, value)
+        wire[name] = check_parameter(name, value)
     if wire.get("tool_choice", "auto") not in ("auto", "none"):
         raise ConfigError("A local model cannot be made to call a tool; leave tool_choice at 'auto'.")
     if wire.pop("tool_choice", None) == "none":
@@ -89,9 +89,9 @@ def _unknown(name: str) -> str:
     return f"A local model has no parameter {name!r}.{guess}"
 
 
-def checked(name: str, value: Any) -> Any:
+def check_parameter(name: str, value: Any) -> Any:
     """Return a parameter as the worker reads it; ConfigError when it makes no sense."""
-    value = spelled(name, value)
+    value = json_value(name, value)
     fits, meaning = RANGES.get(name, (lambda _: True, ""))
     if not fits(value):
         raise ConfigError(f"{name} is {meaning} for a local model, not {value!r}.")
@@ -124,7 +124,7 @@ def _asked_schema(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _instructed(messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    instruction = f"{INSTRUCTION}{json.dumps(spelled('schema', schema), ensure_ascii=False)}"
+    instruction = f"{INSTRUCTION}{json.dumps(json_value('schema', schema), ensure_ascii=False)}"
     if messages and messages[0]["role"] == "system":
         system = {"role": "system", "content": f"{messages[0]['content']}\n\n{instruction}"}
         return [system, *messages[1:]]

@@ -14,9 +14,9 @@ INSTALL = "pip install 'helix-nb[local]'"
 MACOS_FLOOR, GLIBC_FLOOR = (14, 0), (2, 35)
 
 
-def obstacle() -> str | None:
+def unsupported_reason() -> str | None:
     """Return a sentence saying what keeps local models from running here, and the way out; else None."""
-    return obstacle_on(
+    return unsupported_reason_on(
         sys.platform,
         platform.machine(),
         macos=platform.mac_ver()[0],
@@ -25,14 +25,14 @@ def obstacle() -> str | None:
     )
 
 
-def obstacle_on(
+def unsupported_reason_on(
     system: str, machine: str, *, macos: str = "", libc: tuple[str, str] = ("", ""), installed: bool = True
 ) -> str | None:
     """The same for a described machine.
 
-    >>> obstacle_on("darwin", "arm64", macos="15.1") is None
+    >>> unsupported_reason_on("darwin", "arm64", macos="15.1") is None
     True
-    >>> obstacle_on("win32", "AMD64").split(".")[0]
+    >>> unsupported_reason_on("win32", "AMD64").split(".")[0]
     'Local models run on macOS and Linux, and mlx-lm does not run on Windows'
     """
     cause = _cause(system, machine, macos, libc)

@@ -69,7 +69,7 @@ def build(directory: str | Path, shape: Shape | None = None, *, seed: int = 0) -
     shape = shape or Shape()
     path = _folder(directory)
     tokenizer = train_tokenizer(TEXT)
-    write(path, tokenizer, config_of(shape, tokenizer), dict(random_weights(shape, tokenizer, seed)))
+    save_model(path, tokenizer, model_config(shape, tokenizer), dict(random_weights(shape, tokenizer, seed)))
     return path
 
 
@@ -96,12 +96,12 @@ def train_tokenizer(texts: Sequence[str], tokens: Sequence[str] = ()) -> Any:
     return tokenizer
 
 
-def len_of(tokenizer: Any) -> int:
+def vocabulary_size(tokenizer: Any) -> int:
     """The size of the vocabulary, added tokens included."""
     return int(tokenizer.get_vocab_size(with_added_tokens=True))
 
 
-def config_of(shape: Shape, tokenizer: Any, *, tied: bool = True) -> dict[str, Any]:
+def model_config(shape: Shape, tokenizer: Any, *, tied: bool = True) -> dict[str, Any]:
     """The model's config.json."""
     return {
         "model_type": "qwen3",
@@ -113,7 +113,7 @@ def config_of(shape: Shape, tokenizer: Any, *, tied: bool = True) -> dict[str, A
         "num_key_value_heads": shape.key_value_heads,
         "head_dim": shape.head_dim,
         "rms_norm_eps": 1e-6,
-        "vocab_size": len_of(tokenizer),
+        "vocab_size": vocabulary_size(tokenizer),
         "max_position_embeddings": shape.context_length,
         "rope_theta": 10000.0,
         "tie_word_embeddings": tied,
@@ -122,7 +122,7 @@ def config_of(shape: Shape, tokenizer: Any, *, tied: bool = True) -> dict[str, A
     }
 
 
-def shapes(shape: Shape, vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def tensor_shapes(shape: Shape, vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of every tensor but the norms', which are ones."""
     yield "model.embed_tokens.weight", (vocabulary, shape.hidden)
     queries, values = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
@@ -137,7 +137,7 @@ def shapes(shape: Shape, vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]
         yield f"{prefix}.mlp.down_proj.weight", (shape.hidden, 2 * shape.hidden)
 
 
-def norms(shape: Shape) -> Iterator[tuple[str, int]]:
+def norm_sizes(shape: Shape) -> Iterator[tuple[str, int]]:
     """Name and length of every norm's weight."""
     for layer in range(shape.layers):
         prefix = f"model.layers.{layer}"
@@ -153,14 +153,14 @@ def random_weights(shape: Shape, tokenizer: Any, seed: int) -> Iterator[tuple[st
     import numpy as np
 
     random = np.random.default_rng(seed)
-    for name, size in shapes(shape, len_of(tokenizer)):
+    for name, size in tensor_shapes(shape, vocabulary_size(tokenizer)):
         # Wide enough that the layers outweigh the embedding: with tied weights the model would
         # otherwise say its last token again and again.
         values = random.normal(0.0, 2.0 / size[-1] ** 0.5, size)
         if name == "model.embed_tokens.weight":
             values[[not _readable(tokenizer, token) for token in range(size[0])]] *= 0.3
         yield name, values.astype(np.float32)
-    for name, length in norms(shape):
+    for name, length in norm_sizes(shape):
         yield name, np.ones(length, np.float32)
 
 
@@ -170,7 +170,7 @@ def _readable(tokenizer: Any, token: int) -> bool:
     return bool(text) and "\ufffd" not in text and all(c.isprintable() or c == "\n" for c in text)
 
 
-def write(
+def save_model(
     path: Path, tokenizer: Any, config: dict[str, Any], weights: dict[str, Any], *, template: str = TEMPLATE
 ) -> None:
     """Save a model the way the Hub keeps one."""

@@ -13,7 +13,7 @@ from ...errors import StreamFailed
 from ...replies import Delta
 from .chunks import choice_of, cost_of, pieces_of, usage_of
 from .error_body import ErrorBody
-from .errors import failure_inside, unreadable, web_page
+from .errors import stream_error, unreadable_error, web_page_error
 from .sse import MAX_EVENT_BYTES, Event, Stray
 from .thinking import ThinkSplitter
 
@@ -68,7 +68,7 @@ class AnswerReader:
             yield from self._read_event(Event(first))
         elif first[:1] not in ("{", "[") or self._stray_size > MAX_EVENT_BYTES:
             if _HTML.match(text) and not self._begun:
-                raise web_page(self._connection, self._url)
+                raise web_page_error(self._connection, self._url)
             yield from self._fail(text)
         elif len(self._stray) == 1 or text in ("}", "]"):
             data = _json("\n".join(self._stray).strip())
@@ -138,15 +138,15 @@ class AnswerReader:
     def _fail(self, text: str) -> Iterator[Delta]:
         """Yield held back text, then raise what words outside any JSON answer mean."""
         yield from self._rest()
-        error = failure_inside(self._connection, ErrorBody.of(text), self._model, begun=self._begun)
+        error = stream_error(self._connection, ErrorBody.of(text), self._model, begun=self._begun)
         if isinstance(error, StreamFailed) and error.status_code is None and not _sounds_like_error(text):
-            error = unreadable(self._connection, text)
+            error = unreadable_error(self._connection, text)
         raise error
 
     def _raise(self, complaint: ErrorBody) -> Iterator[Delta]:
         """Yield held back text, then raise what the server reported."""
         yield from self._rest()
-        raise failure_inside(self._connection, complaint, self._model, begun=self._begun)
+        raise stream_error(self._connection, complaint, self._model, begun=self._begun)
 
     def _rest(self, *, finished: bool = False) -> Iterator[Delta]:
         text, reasoning = self._thinking.flush()

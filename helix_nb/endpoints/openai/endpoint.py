@@ -9,17 +9,18 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from ...config.connection import Connection
+from ...config.profiles import profile_named
 from ...config.session import default_model, remember_model
 from ...errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
 from ...messages import Request
 from ...replies import Delta
 from ..base import ModelChoice, ModelInfo
 from ..transports import transport_for
-from ..transports.base import Response, Transport, silent
+from ..transports.base import Response, Transport, silence_error
 from .answer_reader import AnswerReader
-from .errors import agent_key, failure, list_models, web_page
-from .model_list import models_in
-from .profiles import body_of, encoded, profile_named
+from .body import build_body, encode_body
+from .errors import add_served_models, is_agent_key_error, response_error, web_page_error
+from .model_list import parse_models
 from .sse import Splitter
 
 MOST_ERROR_BYTES = 64 * 1024
@@ -80,7 +81,7 @@ class OpenAIEndpoint:
             for delta in reader.close(cut=response.cut):
                 yield delta
         except UnknownModel as error:
-            list_models(error, self._served, model)
+            add_served_models(error, self._served, model)
             raise
         finally:
             await response.aclose()
@@ -92,9 +93,9 @@ class OpenAIEndpoint:
         answered = await self._send("GET", url, None, None, wait_s)
         try:
             if answered.error is not None:
-                self._answers_as_agent = self._answers_as_agent or agent_key(answered.error)
+                self._answers_as_agent = self._answers_as_agent or is_agent_key_error(answered.error)
                 raise answered.error
-            models = models_in(self.connection, await self._listing(answered.response, wait_s))
+            models = parse_models(self.connection, await self._listing(answered.response, wait_s))
             self._served = [info.id for info in models]
             return models
         finally:
@@ -116,7 +117,7 @@ class OpenAIEndpoint:
         try:
             served = [info.id for info in await self.models()]
         except HelixError as error:
-            if agent_key(error):
+            if is_agent_key_error(error):
                 return ModelChoice()
             error.args = (f"No model was named, and asking which there are failed. {error}",)
             raise
@@ -144,17 +145,17 @@ class OpenAIEndpoint:
     def _body(self, request: Request, model: str | None) -> dict[str, Any]:
         agent = self._answers_as_agent or self.connection.app_id is not None
         usage = self.connection.base_url not in _without_usage
-        return body_of(request, self._profile, model=model, agent=agent, usage=usage)
+        return build_body(request, self._profile, model=model, agent=agent, usage=usage)
 
     def _known_model(self, request: Request) -> str | None:
         return request.model or (default_model(self.connection) if self._profile.needs_model else None)
 
     async def _ask(self, request: Request, model: str | None) -> _Answered:
         """Post the request; where only asking for token counts is refused, post it once more without."""
-        url = asked_at(await self._base_url(), self.connection.app_id)
+        url = chat_url(await self._base_url(), self.connection.app_id)
         wait_s = self.connection.first_byte_timeout_s
         body = self._body(request, model)
-        answered = await self._send("POST", url, encoded(body, self._profile), model, wait_s)
+        answered = await self._send("POST", url, encode_body(body, self._profile), model, wait_s)
         named = any(name in answered.body for name in (b"stream_options", b"include_usage"))
         refused = answered.error is not None and answered.error.status_code in (400, 422) and named
         if not refused or "stream_options" not in body or "stream_options" in request.params:
@@ -162,7 +163,7 @@ class OpenAIEndpoint:
         await answered.response.aclose()
         _without_usage.add(self.connection.base_url)
         body = self._body(request, model)
-        return await self._send("POST", url, encoded(body, self._profile), model, wait_s)
+        return await self._send("POST", url, encode_body(body, self._profile), model, wait_s)
 
     async def _send(
         self, method: str, url: str, body: bytes | None, model: str | None, wait_s: float
@@ -187,10 +188,13 @@ class OpenAIEndpoint:
     async def _judged(self, response: Response, url: str, model: str | None) -> _Answered:
         if 200 <= response.status < 300:
             page = "text/html" in response.headers.get("content-type", "").lower()
-            return _Answered(response, url, web_page(self.connection, url) if page else None)
+            return _Answered(response, url, web_page_error(self.connection, url) if page else None)
         body = await _all_of(response, min(self.connection.idle_timeout_s, ERROR_BODY_S), MOST_ERROR_BYTES)
         return _Answered(
-            response, url, failure(self.connection, response.status, response.headers, body, model), body
+            response,
+            url,
+            response_error(self.connection, response.status, response.headers, body, model),
+            body,
         )
 
     def _headers(self) -> dict[str, str]:
@@ -218,7 +222,7 @@ class OpenAIEndpoint:
             while len(body) < MOST_LISTING_BYTES and (chunk := await response.read(wait_s)):
                 body += chunk
         except TimeoutError:
-            raise silent(self.connection, "first_byte_timeout_s", wait_s) from None
+            raise silence_error(self.connection, "first_byte_timeout_s", wait_s) from None
         if response.cut:
             raise ConnectionFailed(f"{self.connection.name} hung up before its list of models was whole.")
         return body
@@ -229,7 +233,7 @@ class OpenAIEndpoint:
         try:
             return await response.read(limit_s)
         except TimeoutError:
-            raise silent(self.connection, "first_byte_timeout_s", limit_s) from None
+            raise silence_error(self.connection, "first_byte_timeout_s", limit_s) from None
 
     async def _next(self, response: Response, reader: AnswerReader) -> bytes:
         """The next bytes; once the answer is complete, silence is just its end, and so is a long wait."""
@@ -241,13 +245,13 @@ class OpenAIEndpoint:
         except TimeoutError:
             if reader.finished:
                 return b""
-            raise silent(self.connection, "idle_timeout_s", limit_s) from None
+            raise silence_error(self.connection, "idle_timeout_s", limit_s) from None
         finally:
             if reader.finished:
                 reader.waited_s += time.monotonic() - started
 
 
-def asked_at(base_url: str, app_id: str | None) -> str:
+def chat_url(base_url: str, app_id: str | None) -> str:
     """Where a conversation is sent; `app_id` is one of Helix's agents."""
     return f"{base_url}/chat/completions" + (f"?app_id={quote(app_id, safe='')}" if app_id else "")
 

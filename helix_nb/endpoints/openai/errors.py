@@ -7,9 +7,12 @@ status, then the server's own.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from ...config.connection import Connection
 from ...errors import (
@@ -27,7 +30,6 @@ from ...errors import (
 from ...redaction import redact
 from ...text import did_you_mean
 from .error_body import ErrorBody
-from .waiting import retry_after_s
 
 _UNLISTED = "; hx.models() lists what it does."
 AGENT_SENTENCE = "This is a valid agent key: it chooses its own model and lists none."
@@ -57,7 +59,7 @@ _REQUEST = re.compile(
 _AUTH = re.compile(r"authentication_error|invalid_api_key|incorrect api key|invalid api key", re.IGNORECASE)
 
 
-def failure(
+def response_error(
     connection: Connection, status: int, headers: Mapping[str, str], body: bytes, model: str | None
 ) -> HelixError:
     """The error that an answer with a status other than 2xx means."""
@@ -73,7 +75,7 @@ def failure(
     return error
 
 
-def failure_inside(
+def stream_error(
     connection: Connection, complaint: ErrorBody, model: str | None, *, begun: bool
 ) -> HelixError:
     """The error that was reported inside a 200 answer; StreamFailed once the answer has begun."""
@@ -86,13 +88,13 @@ def failure_inside(
     return error
 
 
-def unreadable(connection: Connection, text: str) -> StreamFailed:
+def unreadable_error(connection: Connection, text: str) -> StreamFailed:
     """The error for a frame nobody can read."""
     excerpt = ErrorBody(text).excerpt or "nothing"
     return StreamFailed(f"{connection.name} sent something that is not part of an answer: {excerpt}")
 
 
-def web_page(connection: Connection, url: str) -> ConfigError:
+def web_page_error(connection: Connection, url: str) -> ConfigError:
     """The error for HTML where an answer was expected."""
     root = url.partition("?")[0].partition("/v1")[0]
     origin = "/".join(root.split("/")[:3])
@@ -104,7 +106,7 @@ def web_page(connection: Connection, url: str) -> ConfigError:
     )
 
 
-def agent_key(error: HelixError) -> bool:
+def is_agent_key_error(error: HelixError) -> bool:
     """Whether an error of `models()` only says that the key belongs to an agent, which works."""
     return isinstance(error, NotAllowed) and AGENT_SENTENCE in str(error)
 
@@ -186,7 +188,7 @@ def _unknown_model(case: _Case) -> UnknownModel:
     return UnknownModel(f"{name} does not serve {asked}{_list_of(served, model)}")
 
 
-def list_models(error: HelixError, served: Sequence[str], model: str | None) -> None:
+def add_served_models(error: HelixError, served: Sequence[str], model: str | None) -> None:
     """Put what a server serves, where that is known, into its error about an unknown model."""
     if served:
         error.args = (str(error).replace(_UNLISTED, _list_of(served, model), 1),)
@@ -206,3 +208,39 @@ def _redirected(connection: Connection, status: int, headers: Mapping[str, str])
         "If you trust that address, connect to it with hx.connect(url).",
         status_code=status,
     )
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from lower-case headers; None when they do not say or cannot be read.
+
+    >>> retry_after_s({"retry-after-ms": "1500"}), retry_after_s({"retry-after": "2"})
+    (1.5, 2.0)
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    return seconds if seconds is not None or value is None else _until(value, headers.get("date"))
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return max(number, 0.0) if math.isfinite(number) else None
+
+
+def _until(date: str, server_now: str | None) -> float | None:
+    """Seconds until an HTTP date, by the server's own clock where it shows one."""
+    then, now = _date(date), _date(server_now or "") or datetime.now(UTC)
+    return None if then is None else max((then - now).total_seconds(), 0.0)
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...config.connection import Connection
 from ..base import ModelInfo
-from .errors import unreadable
+from .errors import unreadable_error
 
 _ID = ("id", "name", "model")
 _CONTEXT = (
@@ -22,7 +22,7 @@ _CONTEXT = (
 )
 
 
-def models_in(connection: Connection, body: bytes) -> list[ModelInfo]:
+def parse_models(connection: Connection, body: bytes) -> list[ModelInfo]:
     """Read `{"data": [...]}` (null on a cold cache), `{"models": [...]}` or a bare list.
 
     Raises StreamFailed when the body is something else.
@@ -30,11 +30,11 @@ def models_in(connection: Connection, body: bytes) -> list[ModelInfo]:
     try:
         data = json.loads(body, strict=False)
     except (ValueError, RecursionError):
-        raise unreadable(connection, body.decode("utf-8", "replace")) from None
+        raise unreadable_error(connection, body.decode("utf-8", "replace")) from None
     if isinstance(data, dict) and ("data" in data or "models" in data):
         data = data.get("data") or data.get("models") or []
     if not isinstance(data, list):
-        raise unreadable(connection, body.decode("utf-8", "replace"))
+        raise unreadable_error(connection, body.decode("utf-8", "replace"))
     found = (_model({"id": item} if isinstance(item, str) else item) for item in data)
     return list({info.id: info for info in found if info is not None}.values())
 

@@ -15,18 +15,18 @@ from yarl import URL
 from ...config.connection import Connection
 from ...errors import HelixError
 from ...runtime.fork import after_fork_in_child
-from .aiohttp_connector import Attempt, Connector, attempt_now, drop
+from .aiohttp_connector import Attempt, Connector, abort, current_attempt
 from .base import (
     BAD_HEADER,
     KEEP_IDLE_S,
-    hung_up,
-    no_connection,
-    not_http,
-    silent,
+    connect_timeout_error,
+    hang_up_error,
+    not_http_error,
+    silence_error,
     ssl_context,
-    undecodable,
-    unreachable,
-    unsendable,
+    undecodable_error,
+    unreachable_error,
+    unsendable_error,
 )
 
 MOST_HEADER_BYTES = 64 * 1024
@@ -64,7 +64,7 @@ class AiohttpResponse:
             if isinstance(error, TimeoutError):
                 raise
             if (said := _undecodable(error)) is not None:
-                raise undecodable(said) from None
+                raise undecodable_error(said) from None
             self.cut = True
             # aiohttp raises before it hands out what had arrived, and no public method does; text is kept.
             rest: Callable[[int], bytes] = getattr(content, "_read_nowait", lambda _: b"")
@@ -105,7 +105,7 @@ class AiohttpResponse:
         unfinished = state != "whole" or self._response.connection is not None
         if unfinished or self._transport.is_closing():
             self._response.close()
-            drop(self._transport)
+            abort(self._transport)
         await self._carrier.left()
 
 
@@ -150,18 +150,18 @@ class AiohttpTransport:
             except TimeoutError as error:
                 if isinstance(error, aiohttp.ClientError):  # about the connection, not about the answer
                     raise
-                raise silent(self._connection, "first_byte_timeout_s", first_byte_s) from None
+                raise silence_error(self._connection, "first_byte_timeout_s", first_byte_s) from None
         raise AssertionError("a fresh connection was never used before")
 
     async def _tried(
         self, attempt: Attempt, session: aiohttp.ClientSession, request: dict[str, Any]
     ) -> AiohttpResponse:
-        attempt_now.set(attempt)
+        current_attempt.set(attempt)
         try:
             async with attempt.patience:
                 response = await session.request(**request, allow_redirects=False)
         except BaseException:
-            drop(attempt.transport)
+            abort(attempt.transport)
             raise
         return AiohttpResponse(response, attempt.transport, self)
 
@@ -174,7 +174,7 @@ class AiohttpTransport:
                 connector = session.connector
                 await session.close()
                 if isinstance(connector, Connector):
-                    connector.drop()
+                    connector.abort()
 
     async def left(self) -> None:
         """Count an answer that ended; the last one closes what it would have been kept in."""
@@ -213,25 +213,25 @@ def _explained(connection: Connection, error: BaseException) -> HelixError:
     """The HelixError that says what an exception of aiohttp means."""
     cause = error.__cause__ or error
     if (encoding := _undecodable(error)) is not None:
-        return undecodable(encoding)
+        return undecodable_error(encoding)
     if isinstance(cause, HttpProcessingError | aiohttp.ClientResponseError):
-        return not_http(connection, cause.message)
+        return not_http_error(connection, cause.message)
     said = "its headers are not whole" if _begun(error) else cause
-    return _unsent(connection, error) or hung_up(connection, said)
+    return _unsent(connection, error) or hang_up_error(connection, said)
 
 
 def _unsent(connection: Connection, error: BaseException) -> HelixError | None:
     """The HelixError for a request that never reached a server; None for every other failure."""
     if isinstance(error, aiohttp.ServerTimeoutError):
-        return no_connection(connection)
+        return connect_timeout_error(connection)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return unreachable(connection, error.certificate_error)
+        return unreachable_error(connection, error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return unreachable(connection, error.os_error)
+        return unreachable_error(connection, error.os_error)
     if isinstance(error, aiohttp.InvalidURL):
-        return unsendable(connection, "its URL is not valid")
+        return unsendable_error(connection, "its URL is not valid")
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
-        return unsendable(connection, BAD_HEADER)
+        return unsendable_error(connection, BAD_HEADER)
     return None
 
 

@@ -27,7 +27,7 @@ class Attempt:
         self.patience.reschedule(asyncio.get_running_loop().time() + self.first_byte_s)
 
 
-attempt_now: ContextVar[Attempt] = ContextVar("attempt")
+current_attempt: ContextVar[Attempt] = ContextVar("attempt")
 
 
 class Connector(aiohttp.TCPConnector):
@@ -48,19 +48,19 @@ class Connector(aiohttp.TCPConnector):
             if not (used and connection.protocol is not None and connection.protocol.should_close):
                 break
             connection.close()
-            drop(transport)
-        attempt_now.get().connected(transport, used=used)
+            abort(transport)
+        current_attempt.get().connected(transport, used=used)
         if not used:
             self._used.add(transport)
         return connection
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Close every connection at once; only when nobody reads from one."""
         for transport in list(self._used):
-            drop(transport)
+            abort(transport)
 
 
-def drop(transport: Any) -> None:
+def abort(transport: Any) -> None:
     """Close a socket at once: `close` waits until what was written is read, and over TLS for a goodbye."""
     if transport is not None:
         transport.abort()

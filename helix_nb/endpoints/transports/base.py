@@ -69,18 +69,18 @@ _SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # where in OpenSSL's wrapper; nobody 
 MOST_SAID = 160  # characters of what a library says
 
 
-def silent(connection: Connection, setting: str, seconds: float) -> TimedOut:
+def silence_error(connection: Connection, setting: str, seconds: float) -> TimedOut:
     """The error for a server that is connected and sends nothing."""
     return TimedOut(f"{connection.name} sent nothing for {seconds:g} seconds ({setting}).")
 
 
-def no_connection(connection: Connection) -> TimedOut:
+def connect_timeout_error(connection: Connection) -> TimedOut:
     """The error for a server that takes no connection in time."""
     waits = f"{connection.connect_timeout_s:g} seconds (connect_timeout_s)"
     return TimedOut(f"{_where(connection)} took no connection for {waits}.", retryable=True)
 
 
-def unreachable(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
+def unreachable_error(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
     """The error for a server that cannot be connected to."""
     said = _plainly(reason)
     refused = "certificate" in said
@@ -92,24 +92,24 @@ def unreachable(connection: Connection, reason: BaseException | str) -> Connecti
     )
 
 
-def hung_up(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
+def hang_up_error(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
     """The error for a connection that broke before an answer."""
     return ConnectionFailed(f"{_where(connection)} hung up before answering{_plainly(reason)}.")
 
 
-def not_http(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
+def not_http_error(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
     """The error for whatever answers without speaking HTTP."""
     return ConnectionFailed(
         f"{_where(connection)} does not answer in HTTP that can be read{_plainly(reason)}.", retryable=False
     )
 
 
-def unsendable(connection: Connection, reason: BaseException | str) -> ConfigError:
+def unsendable_error(connection: Connection, reason: BaseException | str) -> ConfigError:
     """The error for a request that HTTP cannot carry."""
     return ConfigError(f"The request to {_where(connection)} cannot be sent{_plainly(reason)}.")
 
 
-def undecodable(reason: BaseException | str) -> StreamFailed:
+def undecodable_error(reason: BaseException | str) -> StreamFailed:
     """The error for bytes that are not in the encoding they claim, or in one nobody here can read."""
     return StreamFailed(f"The server's answer cannot be decompressed{_plainly(reason)}.")
 

@@ -23,14 +23,14 @@ from ...redaction import redact
 from . import base
 from .base import (
     KEEP_IDLE_S,
-    hung_up,
-    no_connection,
-    not_http,
-    silent,
+    connect_timeout_error,
+    hang_up_error,
+    not_http_error,
+    silence_error,
     ssl_context,
-    undecodable,
-    unreachable,
-    unsendable,
+    undecodable_error,
+    unreachable_error,
+    unsendable_error,
 )
 
 KEEP_MOST = 256
@@ -65,7 +65,7 @@ class HttpxResponse:
             async with asyncio.timeout(timeout_s):
                 chunk = await anext(self._chunks, b"")
         except httpx.DecodingError as error:
-            raise undecodable(error) from None
+            raise undecodable_error(error) from None
         except (httpx.TransportError, httpx.StreamError, ssl.SSLError):
             self.cut = True
             return b""
@@ -157,18 +157,18 @@ def _explained(
 ) -> BaseException:
     """The HelixError that says what an exception of httpx means; others stay what they are."""
     if isinstance(error, httpx.ConnectTimeout):
-        return no_connection(connection)
+        return connect_timeout_error(connection)
     if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return silent(connection, "first_byte_timeout_s", first_byte_s)
+        return silence_error(connection, "first_byte_timeout_s", first_byte_s)
     if isinstance(error, httpx.ProxyError | httpx.ConnectError):
-        return unreachable(connection, f"{error}{THROUGH_PROXY}" if proxied else error)
+        return unreachable_error(connection, f"{error}{THROUGH_PROXY}" if proxied else error)
     if isinstance(error, _UNUSABLE):
         header = isinstance(error, httpx.LocalProtocolError | UnicodeError)
-        return unsendable(connection, base.BAD_HEADER if header else error)
+        return unsendable_error(connection, base.BAD_HEADER if header else error)
     if not isinstance(error, httpx.HTTPError | OSError):
         return error
     unreadable = isinstance(error, httpx.RemoteProtocolError) and not _silently_gone(error)
-    return (not_http if unreadable else hung_up)(connection, error)
+    return (not_http_error if unreadable else hang_up_error)(connection, error)
 
 
 class _Opened:

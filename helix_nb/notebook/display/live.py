@@ -104,9 +104,9 @@ def _short(said: str) -> str:
 def _waiting(running: PendingReply) -> str:
     asked, busy = running.prepared, None
     if asked.connection.kind == "local":
-        from ...endpoints.local.progress import doing
+        from ...endpoints.local.progress import activity
 
-        busy = doing()
+        busy = activity()
     waiting = f"waiting for {asked.connection.name}"
     return " · ".join(part for part in (waiting, busy or asked.request.model) if part)
 

@@ -19,12 +19,12 @@ def follow(item: Item, emit: Callable[[ViewMessage], None]) -> None:
 
 
 def _look(item: Item, emit: Callable[[ViewMessage], None]) -> None:
-    from ...endpoints.local.progress import doing
+    from ...endpoints.local.progress import activity
 
     if not item.pending or item.reply.text or item.reply.reasoning:
         item.waits_for = ""
         return
-    now = printable(doing() or "")
+    now = printable(activity() or "")
     if now != item.waits_for:
         item.waits_for = now
         emit({"t": "waits", "id": item.id, "text": now})

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..models import whole
+from ..models import has_all_weights
 
-Say = Callable[..., None]
+Emit = Callable[..., None]
 
 
-class LoadRefused(Exception):
+class ServingError(Exception):
     """A request or a model that cannot be served; the message is a sentence for the user."""
 
     def __init__(self, message: str, kind: str = "LocalModelError") -> None:
@@ -19,7 +19,7 @@ class LoadRefused(Exception):
         self.kind = kind
 
 
-def download(name: str, revision: str | None, say: Say) -> Path:
+def download(name: str, revision: str | None, say: Emit) -> Path:
     """Return the cached snapshot of a Hub id, downloading it when it is not there or not whole."""
     from huggingface_hub import errors, snapshot_download
     from mlx_lm.utils import DEFAULT_ALLOW_PATTERNS
@@ -27,17 +27,17 @@ def download(name: str, revision: str | None, say: Say) -> Path:
     known = {"repo_id": name, "revision": revision, "allow_patterns": DEFAULT_ALLOW_PATTERNS}
     try:
         here = Path(snapshot_download(**known, local_files_only=True))
-        if whole(here):  # a tool that wanted the tokenizer alone leaves a snapshot too
+        if has_all_weights(here):  # a tool that wanted the tokenizer alone leaves a snapshot too
             return here
     except errors.LocalEntryNotFoundError:
         pass  # not cached, or not whole
     except errors.HFValidationError:
-        raise LoadRefused(f"{name!r} is neither a folder here nor a Hub id (owner/name).") from None
+        raise ServingError(f"{name!r} is neither a folder here nor a Hub id (owner/name).") from None
     try:
         say("progress", what="download", done=0, total=None)
         return Path(snapshot_download(**known, tqdm_class=_bar(say)))
     except Exception as error:
-        raise LoadRefused(_why_not_downloaded(error, name, revision)) from error
+        raise ServingError(_why_not_downloaded(error, name, revision)) from error
 
 
 def _why_not_downloaded(error: Exception, name: str, revision: str | None) -> str:  # noqa: PLR0911 - a table
@@ -62,7 +62,7 @@ def _why_not_downloaded(error: Exception, name: str, revision: str | None) -> st
     return f"{name} could not be downloaded: {first_line(error)}."
 
 
-def _bar(say: Say) -> type:
+def _bar(say: Emit) -> type:
     """A tqdm that draws nothing and tells the kernel how far the download is."""
     from tqdm.asyncio import tqdm_asyncio
 

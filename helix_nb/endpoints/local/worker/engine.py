@@ -21,8 +21,8 @@ from mlx_lm.models.cache import make_prompt_cache
 from .download import first_line
 from .generation import Generation
 from .load import Loaded
-from .prompt_cache import PromptCaches, always_cuts, takes_padding
-from .single_generator import SoloGenerator
+from .prompt_cache import PromptCaches, always_trimmable, can_pad
+from .single_generator import SingleGenerator
 
 BATCH = 32
 PREFILL_BATCH = 8
@@ -42,8 +42,8 @@ class Engine:
         self._prefixes = PromptCaches(cache_bytes)
         fresh = make_prompt_cache(loaded.model)
         self._batches = all(hasattr(layer, "merge") for layer in fresh)
-        self._prefill_batch = PREFILL_BATCH if takes_padding(fresh) else 1
-        self._cuts = always_cuts(fresh)
+        self._prefill_batch = PREFILL_BATCH if can_pad(fresh) else 1
+        self._cuts = always_trimmable(fresh)
         self._waiting: deque[Generation] = deque()
         self._running: dict[int, Generation] = {}
         self._alone = False
@@ -181,7 +181,7 @@ class Engine:
     def _new_generator(self) -> Any:
         eos = [[token] for token in self._loaded.tokenizer.eos_token_ids]
         if not self._batches:
-            return SoloGenerator(self._loaded.model, {token for (token,) in eos}, PREFILL_MOST)
+            return SingleGenerator(self._loaded.model, {token for (token,) in eos}, PREFILL_MOST)
         return BatchGenerator(
             self._loaded.model,
             stop_tokens=eos,

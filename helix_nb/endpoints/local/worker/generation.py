@@ -11,7 +11,7 @@ from typing import Any
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 
 from ..request import INSTRUCTION
-from .download import LoadRefused, first_line
+from .download import ServingError, first_line
 from .load import Loaded
 from .sections import Kind, Marks, Sections
 
@@ -131,11 +131,11 @@ def _sampler(temperature: float, top_p: float, min_p: float, top_k: int) -> Any:
 def _check(wire: Mapping[str, Any], loaded: Loaded) -> None:
     """Refuse what this model does not have."""
     if wire.get("tools") and not loaded.tokenizer.has_tool_calling:
-        raise LoadRefused(f"{loaded.name} cannot call tools: its chat template knows none.", "BadRequest")
+        raise ServingError(f"{loaded.name} cannot call tools: its chat template knows none.", "BadRequest")
     if wire.get("top_k", 0) >= loaded.vocabulary:
-        raise LoadRefused(f"top_k is below {loaded.vocabulary} for {loaded.name}.", "BadRequest")
+        raise ServingError(f"top_k is below {loaded.vocabulary} for {loaded.name}.", "BadRequest")
     if any(not 0 <= int(token) < loaded.vocabulary for token in wire.get("logit_bias") or {}):
-        raise LoadRefused(f"logit_bias names a token that {loaded.name} does not have.", "BadRequest")
+        raise ServingError(f"logit_bias names a token that {loaded.name} does not have.", "BadRequest")
 
 
 def _rendered(wire: Mapping[str, Any], loaded: Loaded) -> tuple[list[Any], list[int]]:
@@ -151,10 +151,10 @@ def _rendered(wire: Mapping[str, Any], loaded: Loaded) -> tuple[list[Any], list[
         if not prompt or not wire["messages"][0]["content"].startswith(INSTRUCTION):
             what = f"The chat template of {loaded.name} refuses these messages: {first_line(error)}."
             hint = " It takes no system message: put that text into the prompt." if prompt else ""
-            raise LoadRefused(what + hint, "BadRequest") from error
+            raise ServingError(what + hint, "BadRequest") from error
         return folded, prompt
     if not prompt:
-        raise LoadRefused(
+        raise ServingError(
             f"The chat template of {loaded.name} makes nothing of these messages.", "BadRequest"
         )
     return wire["messages"], prompt
@@ -190,7 +190,7 @@ def _limit(wire: Mapping[str, Any], loaded: Loaded, prompt_tokens: int) -> int:
     left = loaded.context_length - prompt_tokens
     if left < 1:
         most = f"{loaded.name} takes {loaded.context_length:,}"
-        raise LoadRefused(
+        raise ServingError(
             f"The prompt is {prompt_tokens:,} tokens long and {most}: shorten it.", "BadRequest"
         )
     return min(asked, left)

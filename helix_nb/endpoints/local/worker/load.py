@@ -1,6 +1,6 @@
 """From a name to a loaded model, in the worker: find or download, weigh, load, and say what is wrong.
 
-Every way a model can be bad ends as a `LoadRefused` with one sentence. Code that comes with a model
+Every way a model can be bad ends as a `ServingError` with one sentence. Code that comes with a model
 is never run.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import ConfigError
-from ..models import GB, config_of, context_length, memory_of_machine, size_of
-from ..request import checked
-from .download import LoadRefused, Say, download, first_line
+from ..models import GB, context_length, estimate_size, machine_memory_bytes, read_config
+from ..request import check_parameter
+from .download import Emit, ServingError, download, first_line
 
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
@@ -34,7 +34,7 @@ class Loaded:
     sampling: Mapping[str, float]
 
 
-def load(name: str, revision: str | None, memory_bytes: int | None, say: Say) -> Loaded:
+def load(name: str, revision: str | None, memory_bytes: int | None, say: Emit) -> Loaded:
     """Load a model; `say` is told notes and progress. Raises Refused."""
     folder = Path(name) if Path(name).is_dir() else None
     config = _checked(name, folder) if folder else {}  # before the imports: what is wrong is told at once
@@ -46,7 +46,7 @@ def load(name: str, revision: str | None, memory_bytes: int | None, say: Say) ->
     say("progress", what="load")
     model, tokenizer = _read(name, path)
     if not tokenizer.has_chat_template:
-        raise LoadRefused(
+        raise ServingError(
             f"{name} has no chat template, so it cannot chat: choose an instruct or chat model."
         )
     vocabulary = int(config.get("vocab_size") or len(tokenizer))
@@ -66,16 +66,16 @@ def _file_limit_untouched() -> Iterator[None]:
 def _checked(name: str, path: Path) -> dict[str, Any]:
     """Read the configuration, refusing what mlx-lm would fail on with a riddle."""
     if not (path / "config.json").is_file():
-        raise LoadRefused(f"{name} holds no model: it has no config.json.")
-    config = config_of(path)
+        raise ServingError(f"{name} holds no model: it has no config.json.")
+    config = read_config(path)
     if not config.get("model_type"):
-        raise LoadRefused(f"The config.json of {name} is damaged or names no model_type.")
+        raise ServingError(f"The config.json of {name} is damaged or names no model_type.")
     if config.get("model_file"):
-        raise LoadRefused(
+        raise ServingError(
             f"{name} brings its own Python code, which is never run here; choose another model."
         )
     if not list(path.glob("model*.safetensors")):
-        raise LoadRefused(
+        raise ServingError(
             f"{name} holds no weights that MLX reads (model*.safetensors); look for an MLX conversion."
         )
     return config
@@ -85,12 +85,12 @@ def _device_memory() -> int:
     import mlx.core as mx
 
     on_metal = mx.device_info().get("max_recommended_working_set_size")
-    return int(on_metal or memory_of_machine())
+    return int(on_metal or machine_memory_bytes())
 
 
-def _weigh(name: str, path: Path, memory_bytes: int, say: Say) -> None:
+def _weigh(name: str, path: Path, memory_bytes: int, say: Emit) -> None:
     """Warn, with the numbers, before loading what will not fit."""
-    size = size_of(path)
+    size = estimate_size(path)
     say("size", bytes=size.bytes, memory=memory_bytes)
     if size.bytes > memory_bytes:
         weights, cache = f"{size.weights_bytes / GB:.3g}", f"{size.cache_bytes / GB:.3g}"
@@ -108,12 +108,12 @@ def _read(name: str, path: Path) -> tuple[Any, Any]:
     try:
         model, config = load_model(path)
     except Exception as error:
-        raise LoadRefused(_why_not_loaded(error, name)) from error
+        raise ServingError(_why_not_loaded(error, name)) from error
     never = {"trust_remote_code": False}  # said outright: else transformers asks at the keyboard
     try:
         return model, load_tokenizer(path, never, eos_token_ids=config.get("eos_token_id"))
     except Exception as error:
-        raise LoadRefused(f"The tokenizer of {name} cannot be read: {first_line(error)}.") from error
+        raise ServingError(f"The tokenizer of {name} cannot be read: {first_line(error)}.") from error
 
 
 def _why_not_loaded(error: Exception, name: str) -> str:
@@ -148,7 +148,7 @@ def _sampling(path: Path, vocabulary: int) -> dict[str, float]:
 
 def _as_asked(name: str, value: Any) -> float | None:
     try:
-        found: float | None = None if value is None else checked(name, value)
+        found: float | None = None if value is None else check_parameter(name, value)
     except ConfigError:
         return None
     return found

@@ -34,14 +34,14 @@ import time
 import traceback
 from typing import Any, TextIO
 
-from ..models import memory_of_machine
-from .download import LoadRefused, first_line
+from ..models import machine_memory_bytes
+from .download import ServingError, first_line
 
 PARENT_CHECK_S = 1.0
 Commands = queue.SimpleQueue[dict[str, Any]]
 
 
-class Line:
+class EventWriter:
     """The way out: events as JSON lines. Nothing else may be written there."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     """Load the model that the first line names, then serve until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    line, commands = Line(), Commands()
+    line, commands = EventWriter(), Commands()
     parent = os.getppid()
     threading.Thread(target=_read, args=(_commands_in(), commands), daemon=True).start()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -75,7 +75,7 @@ def main() -> None:
         _serve(line, commands)
     except BrokenPipeError:
         _leave(0)
-    except LoadRefused as refused:
+    except ServingError as refused:
         line.say("failed", message=str(refused))
     except Exception as error:  # noqa: BLE001 - the last word of a process is a sentence
         traceback.print_exc()
@@ -83,14 +83,14 @@ def main() -> None:
     _leave(1)
 
 
-def _serve(line: Line, commands: Commands) -> None:
+def _serve(line: EventWriter, commands: Commands) -> None:
     from .load import load
 
     order = commands.get()
     loaded = load(order["model"], order.get("revision"), order.get("memory_bytes"), line.say)
     from .engine import Engine
 
-    engine = Engine(loaded, order.get("cache_bytes") or memory_of_machine() // 8)
+    engine = Engine(loaded, order.get("cache_bytes") or machine_memory_bytes() // 8)
     line.say("ready", model=loaded.name)
     while True:
         for command in _taken(commands, wait=engine.idle):
@@ -114,7 +114,7 @@ def _obey(engine: Any, command: dict[str, Any]) -> list[dict[str, Any]]:
         return []
     try:
         engine.add(job_id, command)
-    except LoadRefused as refused:
+    except ServingError as refused:
         return [{"event": "error", "id": job_id, "kind": refused.kind, "message": str(refused)}]
     except Exception as error:  # noqa: BLE001 - a request may fail, the worker goes on
         traceback.print_exc()

@@ -74,7 +74,7 @@ class PromptCaches:
         size = sum(layer.nbytes for layer in cache)
         if size > self._budget_bytes or not tokens:
             return
-        trimmable = can_cut(cache)
+        trimmable = can_trim(cache)
         self._entries = [
             entry
             for entry in self._entries
@@ -92,12 +92,12 @@ class PromptCaches:
 def _usable(entry: Entry, prompt: list[int]) -> int:
     """How many tokens of the prompt this cache can stand for."""
     shared = min(common_prefix(entry.tokens, prompt), len(prompt) - 1)
-    if shared == len(entry.tokens) or can_cut(entry.cache):
+    if shared == len(entry.tokens) or can_trim(entry.cache):
         return shared
     return 0
 
 
-def can_cut(cache: list[Any]) -> bool:
+def can_trim(cache: list[Any]) -> bool:
     """Whether the end of this cache can be cut off now.
 
     A cache with a window cannot once it has dropped its beginning: what the last tokens that stay
@@ -108,12 +108,12 @@ def can_cut(cache: list[Any]) -> bool:
     )
 
 
-def always_cuts(cache: list[Any]) -> bool:
+def always_trimmable(cache: list[Any]) -> bool:
     """Whether caches of this model can be cut at any time, however long they are."""
     return all(type(layer) in (KVCache, QuantizedKVCache) for layer in cache)
 
 
-def takes_padding(cache: list[Any]) -> bool:
+def can_pad(cache: list[Any]) -> bool:
     """Whether prompts of different lengths may be fed to this model side by side.
 
     What fills up the shorter ones is masked in keys and values; a recurrent state takes it in,

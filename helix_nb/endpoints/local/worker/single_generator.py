@@ -21,7 +21,7 @@ class GeneratedToken:
     all_tokens: list[int] | None
 
 
-class SoloGenerator:
+class SingleGenerator:
     """The part of BatchGenerator that the engine uses, over `generate_step`."""
 
     def __init__(self, model: Any, eos: Collection[int], prefill_tokens: int) -> None:
