@@ -10,6 +10,8 @@ True
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__ as __version__
@@ -58,6 +60,16 @@ _ERRORS = (
     "TruncatedReply",
     "UnknownModel",
 )
+# Modules of 0.1.0 that pickles made then name, and where their classes stand now.
+_FORMER = {
+    "connection": "config.connection",
+    "dataframes.job": "dataframes.batch",
+    "dataframes.recipe": "dataframes.rows.requests",
+    "keys": "config.secrets",
+    "session": "config.session",
+    "turns": "chat.turns",
+}
+_RENAMED = {"Job": "Batch", "Recipe": "BatchSpec"}
 __all__ = sorted([*_PUBLIC, *_ERRORS, "last", "load_ipython_extension"])  # noqa: PLE0605 - held by a test
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names above
@@ -120,6 +132,22 @@ def _load(name: str) -> Any:
 
 if not TYPE_CHECKING:  # else every name would be there, of any type
     __getattr__ = _load
+
+
+class _FormerModule(ModuleType):
+    """A module that has moved: its names are those of the module at its new place."""
+
+    def __getattr__(self, name: str) -> Any:
+        from importlib import import_module
+
+        if name.startswith("__"):
+            raise AttributeError(name)
+        home = _FORMER[self.__name__.partition(".")[2]]
+        return getattr(import_module(f".{home}", __name__), _RENAMED.get(name, name))
+
+
+for _name in _FORMER:
+    sys.modules[f"{__name__}.{_name}"] = _FormerModule(f"{__name__}.{_name}")
 
 
 def __dir__() -> list[str]:

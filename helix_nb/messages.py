@@ -163,3 +163,11 @@ class Request:
         canonical = _canonical(self.to_json())
         texts = (f"{part}\0{canonical}".encode("utf-8", "surrogatepass") for part in endpoint_identities)
         return [hashlib.sha256(text).hexdigest() for text in texts]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Reply", "Usage"):  # pickles of 0.1.0 look for them here
+        from . import replies
+
+        return getattr(replies, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,8 @@ None always means "unknown".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from html import escape
 from typing import Any, Literal, NamedTuple
@@ -23,6 +24,13 @@ ENDS = {
     "pending": "not finished",
 }
 CUTS = {"length": "cut at max_tokens", "content_filter": "cut by the content filter"}
+
+
+def restore_fields(instance: Any, values: Sequence[Any]) -> None:
+    """Set the fields of an unpickled dataclass with slots; those later than its pickle get their defaults."""
+    for position, field in enumerate(fields(instance)):
+        value = values[position] if position < len(values) else field.default
+        object.__setattr__(instance, field.name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,8 @@ class Reply:
     def cut(self) -> bool:
         """Whether the answer is finished but not whole (max_tokens or a content filter)."""
         return self.finish_reason in ("length", "content_filter")
+
+    __setstate__ = restore_fields
 
     def having(self, **changes: Any) -> Reply:
         """A copy with some fields changed."""
