@@ -11,8 +11,8 @@ from pandas.api.extensions import register_dataframe_accessor, register_series_a
 
 from ..config.connection import Connection
 from .batch import Batch
-from .columns import names
 from .limits import Limits
+from .results import names
 from .rows.requests import VALUE, BatchSpec
 
 Concurrency = int | Literal["auto"]

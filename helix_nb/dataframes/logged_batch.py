@@ -8,7 +8,7 @@ from ..errors import ConfigError
 from ..records.storage.batches import rows_of
 from ..records.storage.log import current_log
 from .batch import check_name
-from .columns import DTYPES
+from .results import DTYPES
 
 if TYPE_CHECKING:
     import pandas as pd

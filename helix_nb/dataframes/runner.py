@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,6 @@ from ..exchange.rounds import rounds
 from ..messages import Request
 from ..replies import Reply
 from .batch_log import BatchLog, Claim
-from .garbage import set_aside
 from .limits import Limits, Spending
 from .progress import Progress
 from .results import RowResult, answered, failed
@@ -29,6 +30,9 @@ GROUP = 64  # requests claimed in one transaction
 UNREACHABLE = 20  # rows in a row that found no server, or one that is down: nobody is there
 WAIT_FOR_OTHERS_S = 0.5
 STOPPING = (AuthError, NotAllowed, QuotaExceeded)
+
+_runs = 0  # only the background loop counts
+_frozen = False
 
 
 @dataclass
@@ -65,7 +69,7 @@ class Runner:
         self._spending = Spending(self.limits)
         gate = gate_for(self.connection)
         try:
-            with set_aside(), gate.limited(rpm=self.limits.rpm, tpm=self.limits.tpm):
+            with _gc_frozen(), gate.limited(rpm=self.limits.rpm, tpm=self.limits.tpm):
                 await self._send(self.left()[:most], gate)
         finally:
             await self._leave()
@@ -187,3 +191,23 @@ class Runner:
         # The last claim ends first, so that what it took is given up with the others.
         await asyncio.gather(*self._active, *self._claiming, return_exceptions=True)
         await self.memory.leave(self.plan)
+
+
+@contextmanager
+def _gc_frozen() -> Iterator[None]:
+    """Search only what is made inside for cycles of garbage; the last one out brings back the rest.
+
+    Where somebody else has called `gc.freeze`, everything stays as it is.
+    """
+    global _runs, _frozen
+    if not _runs and not gc.get_freeze_count():
+        gc.freeze()
+        _frozen = True
+    _runs += 1
+    try:
+        yield
+    finally:
+        _runs -= 1
+        if not _runs and _frozen:
+            gc.unfreeze()
+            _frozen = False

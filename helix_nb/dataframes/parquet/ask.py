@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError, RowsFailed
 from ..batch import Batch
-from ..columns import names
 from ..limits import is_whole
+from ..results import names
 from .dataset import chunks
 from .parts import write
 
