@@ -18,10 +18,10 @@ from .replies import ToolCall
 ROLES = ("system", "user", "assistant", "tool")
 
 
-def as_json(value: Any) -> Any:
-    """What JSON has no spelling for as plain data: sets, numpy, pandas, pydantic; else its str().
+def plain_value(value: Any) -> Any:
+    """Return what JSON has no spelling for as plainer data: sets, numpy, pandas, pydantic; else TypeError.
 
-    `str` of a long array leaves out its middle, and two of them would look the same.
+    What is inside may need the same. (`str` of a long array would leave out its middle.)
     """
     if isinstance(value, Mapping):
         return dict(value)
@@ -30,7 +30,15 @@ def as_json(value: Any) -> Any:
     for name in ("tolist", "item", "model_dump"):
         if callable(convert := getattr(value, name, None)) and not isinstance(value, type):
             return convert()
-    return str(value)
+    raise TypeError(f"{type(value).__name__} has no spelling in JSON")
+
+
+def as_json(value: Any) -> Any:
+    """Return `plain_value`, or the value's str() where there is none: for `json.dumps(default=)`."""
+    try:
+        return plain_value(value)
+    except TypeError:
+        return str(value)
 
 
 _canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=as_json).encode

@@ -15,8 +15,7 @@ from wire_server import Answer, WireServer
 from wire_transcripts import PARIS, ROLE, STOP, say, sse
 
 import helix_nb as hx
-from helix_nb.config import profiles
-from helix_nb.config.connection import PROFILES, Connection
+from helix_nb.config.connection import Connection
 from helix_nb.config.registry import endpoints, resolve
 from helix_nb.config.secrets import Secret
 from helix_nb.config.urls import normalise
@@ -164,11 +163,6 @@ def test_what_would_fail_at_the_first_ask_fails_at_connect(settings: dict[str, A
         hx.connect("http://127.0.0.1:9", **settings)
     assert "\n" not in str(failed.value)
     assert set(endpoints()) == {"demo", "local"}
-
-
-def test_the_profiles_that_connect_knows_are_those_there_are() -> None:
-    """The list is written twice, since settings stand below the endpoints."""
-    assert set(PROFILES) == set(profiles.PROFILES)
 
 
 def test_a_file_of_certificates_is_taken_as_text_or_path() -> None:

@@ -167,5 +167,5 @@ def test_what_is_shown_for_a_dry_run_holds_no_key() -> None:
     """The body never carries the key, and an unknown profile is named with the known ones."""
     made = connect("http://127.0.0.1:9", key="sk-canary-canary-canary", name="lab")
     assert "canary" not in str(endpoint_for(made).wire(Request((Message("user", "Where?"),), "m")))
-    with pytest.raises(ConfigError, match="known: helix, openai, demo"):
+    with pytest.raises(ConfigError, match="known: openai, helix, demo"):
         endpoint_for(connection("claude"))

@@ -13,9 +13,9 @@ from typing import Any
 from ..errors import ConfigError
 from ..redaction import remember
 from ..text import did_you_mean
+from .profiles import profile_named
 from .secrets import Secret
 
-PROFILES = ("openai", "helix", "demo")
 CARRIERS = ("aiohttp", "httpx", None)
 _TIMEOUTS = ("connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s")
 _LIMITS = ("rpm", "tpm", "concurrency")
@@ -125,8 +125,8 @@ def _checked(name: str, value: Any) -> None:
     elif name in (*_LIMITS, "cache_bytes", "memory_bytes"):
         if value is not None and not _number(value, above=True):
             raise ConfigError(f"{name} is a number above 0, or None, not {value!r}.")
-    elif name == "profile" and value not in PROFILES:
-        raise ConfigError(f"No profile is called {value!r}; known: {', '.join(PROFILES)}.")
+    elif name == "profile":
+        profile_named(value)
     elif name == "carrier" and value not in CARRIERS:
         raise ConfigError(f'carrier is "aiohttp", "httpx" or None (whichever suits), not {value!r}.')
     elif name == "verify":

@@ -1,4 +1,4 @@
-"""What each kind of server needs, as far as it differs from the protocol it speaks."""
+"""How kinds of server differ from the protocol they speak: the only list of profiles there is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Profile:
-    """How one kind of server differs from the protocol it speaks."""
+    """One kind of server. Each default is a server that takes everything the protocol has."""
 
     name: str
-    needs_model: bool = True
-    body_limit_bytes: int | None = None
+    needs_model: bool = True  # False: a request without a model is answered by the server's own choice
+    body_limit_bytes: int | None = None  # None: no limit is known
     drops_zeros: bool = False  # `"temperature": 0` vanishes on the way, 1e-6 survives
     replaces_system: bool = False  # with a plain user key the first system message loses its content
     forces_schema: bool = False  # response_format loses parts of a schema, a tool's parameters survive
-    parts: frozenset[str] | None = None  # the kinds of content part that survive; None: all
+    parts: frozenset[str] | None = None  # the types of content part that survive; None: all
 
 
 PROFILES = {
+    "openai": Profile("openai"),
     "helix": Profile(
         "helix",
         needs_model=False,
@@ -32,13 +33,13 @@ PROFILES = {
         forces_schema=True,
         parts=frozenset({"text", "image_url"}),
     ),
-    "openai": Profile("openai"),
     "demo": Profile("demo", needs_model=False, body_limit_bytes=10 * MIB),
 }
 
 
-def profile_named(name: str) -> Profile:
+def profile_named(name: object) -> Profile:
     """Return the profile of that name; ConfigError lists the others."""
-    if name in PROFILES:
-        return PROFILES[name]
-    raise ConfigError(f"No profile is called {name!r}; known: {', '.join(PROFILES)}.")
+    profile = PROFILES.get(name) if isinstance(name, str) else None
+    if profile is None:
+        raise ConfigError(f"No profile is called {name!r}; known: {', '.join(PROFILES)}.")
+    return profile

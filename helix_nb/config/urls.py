@@ -46,6 +46,15 @@ def split(url: str) -> SplitResult:
     return parts
 
 
+def is_loopback(host: str | None) -> bool:
+    """Return whether a host name or address is this machine's own.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.1.1"), is_loopback("example.org")
+    (True, True, False)
+    """
+    return host is not None and (host in ("localhost", "::1") or host.startswith("127."))
+
+
 def origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     """Scheme, host and port: what a key may be sent to."""
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,4 +1,4 @@
-"""The JSON body of a request, as one kind of server takes it."""
+"""The JSON body of a request, as one kind of server takes it; what no server takes is refused."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from typing import Any
 
 from ...config.profiles import MIB, Profile
 from ...errors import ConfigError
-from ...messages import Message, Request
+from ...messages import Message, Request, plain_value
 
-FILLER = "You are a helpful assistant."
+FILLER = "You are a helpful assistant."  # the content that Helix gives to a system message it replaces
 ALMOST_ZERO = 1e-6
 SCHEMA_NAME = "answer"
-_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-_NEW_LIMIT = re.compile(r"^(o1|o3|o4|gpt-5)\b")
-
-
-WHOLE = frozenset(
+INTEGERS = frozenset(
     {"max_tokens", "max_completion_tokens", "seed", "n", "top_k", "top_logprobs", "min_tokens", "num_ctx"}
 )
 NUMBERS = frozenset(
     {"temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"}
 )
+_CALL_SETS = ("messages", "model", "stream")  # members of the body that are no parameters
+_NO_MAX_TOKENS = re.compile(r"^(o1|o3|o4|gpt-5)\b")  # models of OpenAI that refuse `max_tokens`
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def build_body(
@@ -52,7 +51,7 @@ def build_body(
 
 
 def encode_body(body: Mapping[str, Any], profile: Profile) -> bytes:
-    """Return the body's bytes; ConfigError when they are more than the server reads."""
+    """Return the bytes of a body; ConfigError when they are more than the server reads."""
     content = _to_json(body).encode("utf-8", "replace")
     limit = profile.body_limit_bytes
     if limit is not None and len(content) > limit:
@@ -63,23 +62,50 @@ def encode_body(body: Mapping[str, Any], profile: Profile) -> bytes:
     return content
 
 
+def json_value(name: str, value: Any) -> Any:
+    """Return a parameter as JSON data of the type that its name asks for.
+
+    Raises:
+        ConfigError: the value is of another type, or has no spelling in JSON.
+
+    >>> json_value("max_tokens", 10.0), json_value("stop", "END")
+    (10, ['END'])
+    """
+    value = _plain(name, value)
+    if name in INTEGERS:
+        return _integer(name, value)
+    if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ConfigError(f"{name} is a number, not {value!r}.")
+    if name == "stop":
+        return _stop(value)
+    if name == "metadata" and isinstance(value, dict):
+        return {key: item if isinstance(item, str) else str(item) for key, item in value.items()}
+    return value
+
+
 def _messages(messages: tuple[Message, ...], profile: Profile, agent: bool) -> list[dict[str, Any]]:
     wire = [_message(message, profile) for message in messages]
     if profile.replaces_system and not agent:
-        first = next((i for i, message in enumerate(wire) if message["role"] == "system"), None)
-        if first is not None and wire[first]["content"] != FILLER:
-            wire.insert(first, {"role": "system", "content": FILLER})
+        _put_filler_first(wire)
     return wire
+
+
+def _put_filler_first(wire: list[dict[str, Any]]) -> None:
+    """Give Helix a system message to replace, so that the caller's own survives behind it."""
+    first = next((i for i, message in enumerate(wire) if message["role"] == "system"), None)
+    if first is not None and wire[first]["content"] != FILLER:
+        wire.insert(first, {"role": "system", "content": FILLER})
 
 
 def _message(message: Message, profile: Profile) -> dict[str, Any]:
     wire = message.to_wire()
+    allowed = frozenset({"text"}) if message.role == "system" else profile.parts
     for part in message.content if isinstance(message.content, tuple) else ():
-        kind = part.get("type")
-        allowed = frozenset({"text"}) if message.role == "system" else profile.parts
-        if allowed is not None and kind not in allowed:
-            kinds = " or ".join(sorted(allowed))
-            raise ConfigError(f"A {message.role} message takes parts of type {kinds} here, not {kind!r}.")
+        if allowed is not None and part.get("type") not in allowed:
+            types = " or ".join(sorted(allowed))
+            raise ConfigError(
+                f"A {message.role} message takes parts of type {types} here, not {part.get('type')!r}."
+            )
     if message.role == "system":
         wire["content"] = message.text
     return wire
@@ -87,12 +113,12 @@ def _message(message: Message, profile: Profile) -> dict[str, Any]:
 
 def _params(request: Request, profile: Profile, model: str) -> dict[str, Any]:
     params = {name: json_value(name, value) for name, value in request.params.items() if value is not None}
-    for name in ("messages", "model", "stream"):
+    for name in _CALL_SETS:
         if name in params:
             raise ConfigError(
                 f"{name!r} is not a parameter of the request; {name} is set by the call itself."
             )
-    if _NEW_LIMIT.match(model.rpartition("/")[2]) and "max_tokens" in params:
+    if "max_tokens" in params and _NO_MAX_TOKENS.match(model.rpartition("/")[2]):
         limit = params.pop("max_tokens")
         params.setdefault("max_completion_tokens", limit)
     if profile.drops_zeros:
@@ -105,10 +131,10 @@ def _params(request: Request, profile: Profile, model: str) -> dict[str, Any]:
 
 
 def _schema(schema: Mapping[str, Any], body: Mapping[str, Any], profile: Profile) -> dict[str, Any]:
-    """Ask for an answer that follows the schema, in the way that keeps the schema whole."""
+    """Return the members that ask for an answer of that schema, in the way that keeps the schema whole."""
     schema = json_value("schema", schema)
-    plain_object = schema.get("type", "object") == "object"  # a tool's parameters are always an object
-    if profile.forces_schema and plain_object and "tools" not in body and "tool_choice" not in body:
+    is_object = schema.get("type", "object") == "object"  # a tool's parameters are always an object
+    if profile.forces_schema and is_object and "tools" not in body and "tool_choice" not in body:
         function = {"name": SCHEMA_NAME, "description": "Give the answer.", "parameters": schema}
         choice = {"type": "function", "function": {"name": SCHEMA_NAME}}
         return {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
@@ -119,21 +145,7 @@ def _schema(schema: Mapping[str, Any], body: Mapping[str, Any], profile: Profile
     }
 
 
-def json_value(name: str, value: Any) -> Any:
-    """Return a parameter as JSON data with the type its name asks for; ConfigError if it has none."""
-    value = _plain(name, value)
-    if name in WHOLE:
-        return _whole(name, value)
-    if name in NUMBERS and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise ConfigError(f"{name} is a number, not {value!r}.")
-    if name == "stop":
-        return _stop(value)
-    if name == "metadata" and isinstance(value, dict):
-        return {key: item if isinstance(item, str) else str(item) for key, item in value.items()}
-    return value
-
-
-def _whole(name: str, value: Any) -> int:
+def _integer(name: str, value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -159,14 +171,15 @@ def _plain(name: str, value: Any) -> Any:
         return number
     if isinstance(value, Mapping):
         return {str(key): _plain(name, item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [_plain(name, item) for item in value]
-    for convert in ("tolist", "item", "model_dump"):  # numpy and pandas; pydantic
-        if callable(method := getattr(value, convert, None)) and not isinstance(value, type):
-            return _plain(name, method())
-    raise ConfigError(f"{name} holds a {type(value).__name__}, which cannot be sent as JSON.")
+    try:
+        plainer = plain_value(value)
+    except TypeError:
+        raise ConfigError(f"{name} holds a {type(value).__name__}, which cannot be sent as JSON.") from None
+    return _plain(name, plainer)
 
 
 def _base(value: Any) -> Any:
-    """A plain copy of a subclass of str or int, an enum's member for example."""
+    """Return a plain copy of an instance of a subclass of str or int, a member of an enum for example."""
     return str.__str__(value) if isinstance(value, str) else int(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...config import registry
+from ...config.urls import is_loopback
 from ...errors import ConfigError, HelixError
 from ...text import printable
 from ..display.surface import surface
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..session import NotebookSession
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def status(session: NotebookSession) -> None:
@@ -114,7 +113,7 @@ def _asked() -> list[str]:
 
 def _asked_key(session: NotebookSession, host: str | None, *, forced: bool) -> str | None:
     listened = surface(session.shell) != "final"
-    if not forced and (host in LOOPBACK or not listened):
+    if not forced and (is_loopback(host) or not listened):
         return None
     from getpass import getpass
 
