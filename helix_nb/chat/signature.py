@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+T = TypeVar("T")
 
 
 def same_parameters(source: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
@@ -23,18 +24,35 @@ def same_parameters(source: Callable[P, Any]) -> Callable[[Callable[..., R]], Ca
 
 def same_parameters_as_method(
     source: Callable[P, Any],
-) -> Callable[[Callable[..., R]], Callable[Concatenate[S, P], R]]:
+) -> Callable[[Callable[Concatenate[S, ...], R]], Callable[Concatenate[S, P], R]]:
     """Give a method the parameters of `source` after its `self`."""
 
-    def decorate(method: Callable[..., R]) -> Callable[Concatenate[S, P], R]:
-        _show_parameters(method, source, inspect.signature(method).parameters["self"])
+    def decorate(method: Callable[Concatenate[S, ...], R]) -> Callable[Concatenate[S, P], R]:
+        _show_parameters(method, source)
         return method
 
     return decorate
 
 
-def _show_parameters(
-    function: Callable[..., Any], source: Callable[..., Any], *first: inspect.Parameter
-) -> None:
-    parameters = [*first, *inspect.signature(source).parameters.values()]
-    function.__dict__["__signature__"] = inspect.signature(function).replace(parameters=parameters)
+def same_parameters_after_two(
+    source: Callable[P, Any],
+) -> Callable[[Callable[Concatenate[S, T, ...], R]], Callable[Concatenate[S, T, P], R]]:
+    """Give a function the parameters of `source` after its own first two."""
+
+    def decorate(function: Callable[Concatenate[S, T, ...], R]) -> Callable[Concatenate[S, T, P], R]:
+        _show_parameters(function, source)
+        return function
+
+    return decorate
+
+
+def _show_parameters(function: Callable[..., Any], source: Callable[..., Any]) -> None:
+    """Show help and Tab the parameters of `source`, and those that the function alone has."""
+    signature, shared = inspect.signature(function), inspect.signature(source).parameters
+    own = [
+        parameter
+        for name, parameter in signature.parameters.items()
+        if name not in shared and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    parameters = sorted([*own, *shared.values()], key=lambda parameter: parameter.kind)
+    function.__dict__["__signature__"] = signature.replace(parameters=parameters)
