@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import helix_nb as hx
-from helix_nb.dataframes.accessor import job
+from helix_nb.dataframes.accessor import build_batch
 from helix_nb.errors import RowsFailed
 from helix_nb.records.storage.log import current_log
 
@@ -298,7 +298,7 @@ def test_raising_waits_for_the_end_and_holds_the_frame() -> None:
         assert "BadRequest" in error.value.frame["answer_error"].iloc[1]
         again = pickle.loads(pickle.dumps(error.value))
         assert isinstance(again, hx.RowsFailed) and again.frame.equals(error.value.frame)
-        chunk = pickle.loads(pickle.dumps(job("{{q}}", **QUIET)))
+        chunk = pickle.loads(pickle.dumps(build_batch("{{q}}", **QUIET)))
         assert chunk(frame)["answer"].tolist()[::2] == ["echo: a", "echo: c"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helix_nb.dataframes.rows.template import UnusableRow, compiled, names_of
+from helix_nb.dataframes.rows.template import UnusableRow, columns_by_name, compile_template
 from helix_nb.dataframes.rows.values import is_missing
 from helix_nb.errors import ConfigError
 
@@ -29,7 +29,7 @@ COLUMNS = [*[name for name in ROW if name not in ("0", "index")], 0]
 
 
 def filled(template: str, columns: Any = COLUMNS, **more: Any) -> str | None:
-    return compiled(template, columns).render({**ROW, **more}, is_missing)
+    return compile_template(template, columns).render({**ROW, **more}, is_missing)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_holes_name_columns_first_and_expressions_second(template: str, text: st
 def test_what_a_template_cannot_do_is_said_before_anything_is_sent(template: str, says: str) -> None:
     """Unknown columns, calls, arithmetic, private attributes and single braces are ConfigErrors."""
     with pytest.raises(ConfigError) as error:
-        compiled(template, COLUMNS)
+        compile_template(template, COLUMNS)
     assert says in str(error.value)
 
 
@@ -77,15 +77,15 @@ def test_a_name_that_means_two_columns_is_refused() -> None:
     assert filled("{{review}}", ["review", "x", "x"]) == ROW["review"]
     for columns in (["x", "x"], [0, "0"]):
         with pytest.raises(ConfigError, match="more than one column"):
-            compiled(f"{{{{{columns[0]}}}}}", columns)
+            compile_template(f"{{{{{columns[0]}}}}}", columns)
 
 
 def test_of_two_names_that_differ_in_space_the_exact_one_wins() -> None:
     """`{{x}}` is the column "x", also beside " x"; a nameless column is no reason to doubt `{{}}`."""
-    template = compiled("{{x}}|{{}}", ["x", " x", ""])
+    template = compile_template("{{x}}|{{}}", ["x", " x", ""])
     assert template.render({"x": 1}, is_missing) == "1|{{}}"
-    assert names_of([" x", "x", "y "]) == {"x": "x", "y": "y "}
-    assert compiled("{{}}", ["", "x"]).render({}, is_missing) == "{{}}"
+    assert columns_by_name([" x", "x", "y "]) == {"x": "x", "y": "y "}
+    assert compile_template("{{}}", ["", "x"]).render({}, is_missing) == "{{}}"
 
 
 @pytest.mark.parametrize("template", ["{{tags[9]}}", "{{price:zzz}}", "{{review.upper}}", "{{meta['x']}}"])
@@ -97,7 +97,7 @@ def test_a_row_that_does_not_fit_says_so_for_itself(template: str) -> None:
 
 def test_a_missing_value_empties_the_row_or_is_left_blank() -> None:
     """NA in a used column, also inside an expression, gives no prompt; `blank` fills in a text."""
-    template = compiled("[{{review}}|{{tags[0]}}]", COLUMNS)
+    template = compile_template("[{{review}}|{{tags[0]}}]", COLUMNS)
     for hole in ({"review": None}, {"tags": float("nan")}, {"tags": [None]}):
         assert template.render({**ROW, **hole}, is_missing) is None
     assert template.render({**ROW, "tags": [None]}, is_missing, "") == "[good {{price}}|]"
@@ -109,5 +109,5 @@ cells = st.text(st.sampled_from("{}ab'\"[]:! \n{{}}é"), max_size=12)
 @given(left=cells, right=cells)
 def test_what_a_cell_holds_is_never_read_as_a_template(left: str, right: str) -> None:
     """Braces in cells come out as they are, wherever they meet."""
-    template = compiled("{{a}}{{b}}-{{a}}", ["a", "b"])
+    template = compile_template("{{a}}{{b}}-{{a}}", ["a", "b"])
     assert template.render({"a": left, "b": right}, is_missing) == f"{left}{right}-{left}"

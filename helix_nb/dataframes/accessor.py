@@ -12,13 +12,13 @@ from pandas.api.extensions import register_dataframe_accessor, register_series_a
 from ..config.connection import Connection
 from .batch import Batch
 from .limits import Limits
-from .results import names
+from .results import column_names
 from .rows.requests import VALUE, BatchSpec
 
 Concurrency = int | Literal["auto"]
 
 
-def job(
+def build_batch(
     template: str | Callable[[Any], Any],
     into: str = "answer",
     *,
@@ -108,13 +108,13 @@ class FrameAccessor:
         >>> done["answer"].tolist()
         ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
         """
-        return job(template, into, **options)(self._frame)
+        return build_batch(template, into, **options)(self._frame)
 
     async def aask(
         self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
     ) -> pd.DataFrame:
         """Await what `ask` returns: for top-level await and other event loops."""
-        return await job(template, into, **options).aask(self._frame)
+        return await build_batch(template, into, **options).aask(self._frame)
 
     def estimate(
         self,
@@ -147,7 +147,7 @@ class FrameAccessor:
         """
         from .estimate import estimate
 
-        return estimate(job(template, into, **options), self._frame, pilot)
+        return estimate(build_batch(template, into, **options), self._frame, pilot)
 
 
 @register_series_accessor("helix")
@@ -172,14 +172,14 @@ class SeriesAccessor:
         >>> countries.helix.ask(asked, endpoint="demo", progress=False).tolist()
         ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
         """
-        made = job(template, into, single=True, **options)
+        made = build_batch(template, into, single=True, **options)
         return self._result(made(self._frame()), made)
 
     async def aask(
         self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
     ) -> pd.Series | pd.DataFrame:
         """Await what `ask` returns: for top-level await and other event loops."""
-        made = job(template, into, single=True, **options)
+        made = build_batch(template, into, single=True, **options)
         return self._result(await made.aask(self._frame()), made)
 
     def _frame(self) -> pd.DataFrame:
@@ -189,6 +189,6 @@ class SeriesAccessor:
 
     def _result(self, done: pd.DataFrame, made: Batch) -> pd.Series | pd.DataFrame:
         schema = made.recipe.schema
-        result = done[made.into] if schema is None else done[names(made.into, schema)]
+        result = done[made.into] if schema is None else done[column_names(made.into, schema)]
         result.attrs = {**self._series.attrs, **done.attrs}
         return result

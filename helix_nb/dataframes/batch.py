@@ -20,8 +20,8 @@ from ..runtime.loop import run_here, run_sync
 from .batch_log import BatchLog
 from .limits import Limits
 from .progress import Progress, summary
-from .results import RowResult, columns, names
-from .rows.plan import planned
+from .results import RowResult, column_names, result_columns
+from .rows.plan import make_plan
 from .rows.requests import BatchSpec
 from .runner import Runner
 
@@ -103,7 +103,7 @@ class Batch:
         bound = self.recipe.bound(frame, connection, model)
         batch_id = self.name or f"batch-{self.recipe.digest(identify(None))}"
         origin = replace(current_origin(), source="batch", batch_id=batch_id)
-        plan = planned(bound.of(origin), identify, dedupe=self.dedupe, whole=self.offset is None)
+        plan = make_plan(bound.of(origin), identify, dedupe=self.dedupe, whole=self.offset is None)
         memory = BatchLog(
             log,
             batch_id,
@@ -121,9 +121,9 @@ class Batch:
         if self.recipe.single:
             return
         mine = batch_columns(frame)
-        for name in names(self.into, self.recipe.schema):
+        for name in column_names(self.into, self.recipe.schema):
             if name in frame.columns and name not in mine:
-                own = name in names(self.into, None)
+                own = name in column_names(self.into, None)
                 instead = "choose another into=" if own else "rename that field of the schema"
                 raise ConfigError(f"The frame already has a column {name!r}: {instead}, or drop it.")
 
@@ -158,7 +158,7 @@ class Batch:
         """The frame with its new columns, and what `attrs["batch"]` says."""
         frame, plan = run.plan.bound.rows.frame, run.plan
         texts, schema = run.texts.column(), self.recipe.schema
-        added = columns(plan, run.outcomes, texts, stopped=run.stopped, into=self.into, schema=schema)
+        added = result_columns(plan, run.outcomes, texts, stopped=run.stopped, into=self.into, schema=schema)
         result = frame.copy(deep=False)
         for name, column in added.items():  # `assign` could not take a column called "self"
             result[name] = column

@@ -13,7 +13,7 @@ from ..records.storage.batches import recent
 from ..records.storage.log import current_log
 from ..runtime.loop import run_sync
 from .batch import Batch
-from .limits import Limits, is_whole
+from .limits import Limits, is_whole_number
 from .runner import Runner
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def estimate(job: Batch, frame: pd.DataFrame, pilot: int) -> pd.DataFrame:
     """See `DataFrame.helix.estimate`."""
     import pandas as pd
 
-    if not is_whole(pilot, least=0):
+    if not is_whole_number(pilot, least=0):
         raise ConfigError(f"pilot= is a number of rows to send, not {pilot!r}.")
     run = replace(job, progress=False).prepare(frame)
     run.memory.looking = not pilot

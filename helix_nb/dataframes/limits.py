@@ -10,7 +10,7 @@ from ..errors import ConfigError
 from .results import RowResult
 
 
-def is_whole(value: Any, *, least: int) -> bool:
+def is_whole_number(value: Any, *, least: int) -> bool:
     """Whether this is a whole number, numpy's too, and not below `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
@@ -31,7 +31,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         amount = self.concurrency
-        if amount != "auto" and not is_whole(amount, least=1):
+        if amount != "auto" and not is_whole_number(amount, least=1):
             raise ConfigError(f'concurrency= is "auto" or a whole number from 1 up, not {amount!r}.')
         for name in ("rpm", "tpm", "max_cost", "max_total_tokens"):
             value = getattr(self, name)

@@ -45,7 +45,7 @@ def batch(name: str) -> pd.DataFrame:
         raise ConfigError("The log is off, so no batch is kept; HELIX_NB_LOG says where it should be.")
     if not parts:
         raise ConfigError(f"The log has no batch {name!r}; `hx.log(scope='all').batch_id` lists them.")
-    rows = {row[0]: _row(Row(*row[1:])) for part in reversed(parts) for row in part}
+    rows = {row[0]: _row(LoggedRow(*row[1:])) for part in reversed(parts) for row in part}
     import pandas as pd
 
     columns = list(zip(*(rows[position] for position in sorted(rows)), strict=True))
@@ -63,7 +63,7 @@ def batch(name: str) -> pd.DataFrame:
     )
 
 
-class Row(NamedTuple):
+class LoggedRow(NamedTuple):
     """What the log knows about one row."""
 
     row_key: str
@@ -78,7 +78,7 @@ class Row(NamedTuple):
     problem: str | None
 
 
-def _row(row: Row) -> tuple[Any, ...]:
+def _row(row: LoggedRow) -> tuple[Any, ...]:
     status, error = row.status or "pending", row.error and f"{row.error_type}: {row.error}"
     if row.problem is not None:
         status, error = ("error", row.problem) if row.problem else ("skipped", None)

@@ -75,7 +75,7 @@ def _of(reply: Reply, **facts: Any) -> RowResult:
     )
 
 
-def names(into: str, schema: Schema | None) -> list[str]:
+def column_names(into: str, schema: Schema | None) -> list[str]:
     """The columns that a batch adds, in their order.
 
     Raises:
@@ -88,7 +88,7 @@ def names(into: str, schema: Schema | None) -> list[str]:
     return list(dict.fromkeys([*(f"{into}{suffix}" for suffix in DTYPES), *fields]))
 
 
-def columns(
+def result_columns(
     plan: Plan,
     outcomes: Sequence[RowResult | None],
     texts: pd.Series,

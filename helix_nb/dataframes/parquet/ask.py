@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError, RowsFailed
 from ..batch import Batch
-from ..limits import is_whole
-from ..results import names
-from .dataset import chunks
-from .parts import write
+from ..limits import is_whole_number
+from ..results import column_names
+from .dataset import read_chunks
+from .parts import write_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,19 +59,19 @@ def ask_parquet(
     >>> pd.read_parquet("capitals")["answer"].tolist()
     ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
     """
-    from ..accessor import job
+    from ..accessor import build_batch
 
-    if not is_whole(chunk_rows, least=1):
+    if not is_whole_number(chunk_rows, least=1):
         raise ConfigError(f"chunk_rows= is a whole number from 1 up, not {chunk_rows!r}.")
-    each = replace(job(template, into, **options), errors="keep")
+    each = replace(build_batch(template, into, **options), errors="keep")
     source, folder = Path(source), _folder(Path(source), Path(destination))
-    added = names(into, each.recipe.schema)
+    added = column_names(into, each.recipe.schema)
     done: list[dict[str, Any]] = []
     offset = 0
-    for number, (table, chunk) in enumerate(chunks(source, chunk_rows)):
+    for number, (table, chunk) in enumerate(read_chunks(source, chunk_rows)):
         result = replace(_rest(each, done), offset=offset)(chunk)
         part = f"part-{number:05d}.parquet"
-        write(table, result, added, schema=each.recipe.schema, path=folder / part, offset=offset)
+        write_part(table, result, added, schema=each.recipe.schema, path=folder / part, offset=offset)
         done.append({"part": part, **result.attrs["batch"]})
         offset += len(chunk)
         if result.attrs["batch"]["stopped"]:

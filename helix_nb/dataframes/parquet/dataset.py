@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def chunks(source: Path, rows: int) -> Iterator[tuple[Any, pd.DataFrame]]:
+def read_chunks(source: Path, rows: int) -> Iterator[tuple[Any, pd.DataFrame]]:
     """Tables of so many rows, each with its frame; one without rows where the dataset has none.
 
     A stored index comes back as it was, and a range of numbers goes on from chunk to chunk.
@@ -37,7 +37,7 @@ def chunks(source: Path, rows: int) -> Iterator[tuple[Any, pd.DataFrame]]:
         raise ConfigError(f"{source} cannot be read as Parquet: {problem}") from None
 
 
-def counts(dataset_schema: Any) -> bool:
+def index_counts_rows(dataset_schema: Any) -> bool:
     """Whether a source's index only counts its rows, and is not stored with them."""
     return _range(dataset_schema.pandas_metadata) is not None
 

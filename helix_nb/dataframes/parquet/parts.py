@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigError
 from ...schemas import json_schema
-from .dataset import counts
+from .dataset import index_counts_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEEPEST = 8  # levels of lists and objects; a schema may refer to itself
 
 
-def write(
+def write_part(
     table: Any, result: pd.DataFrame, added: Sequence[str], *, schema: Schema | None, path: Path, offset: int
 ) -> None:
     """Write a part whole or not at all; only an index that just counts rows is left to the reader.
@@ -38,7 +38,7 @@ def write(
     plain = isinstance(index, pd.RangeIndex) and (index.start, index.step, index.name) == (offset, 1, None)
     partial = path.with_name(f".{path.name}.partial")  # readers of a folder pass over a leading dot
     try:
-        made = _made(result[list(added)], schema, keep_index=counts(table.schema) and not plain)
+        made = _made(result[list(added)], schema, keep_index=index_counts_rows(table.schema) and not plain)
         pq.write_table(_joined(table, made, result.attrs), partial)
         partial.replace(path)
     except (OSError, OverflowError, pa.ArrowException) as problem:
@@ -117,7 +117,7 @@ def _joined(table: Any, made: Any, attrs: dict[Any, Any]) -> Any:
     ours = json.loads(made.schema.metadata[b"pandas"])
     facts = json.loads(stored[b"pandas"]) if b"pandas" in stored else ours
     columns = [one for one in facts["columns"] if one["field_name"] not in made.column_names]
-    index = ours["index_columns"] if counts(table.schema) else facts["index_columns"]
+    index = ours["index_columns"] if index_counts_rows(table.schema) else facts["index_columns"]
     for name in made.column_names:
         at = table.schema.get_field_index(name)
         field, column = made.schema.field(name), made.column(name)

@@ -87,7 +87,7 @@ class Plan:
             yield slot, request
 
 
-def planned(
+def make_plan(
     bound: RowRequests, endpoint_identity: Callable[[str | None], str], *, dedupe: bool, whole: bool = True
 ) -> Plan:
     """Go through the rows once and note what each one asks.

@@ -18,15 +18,15 @@ from ...exchange.retries import BATCH
 from ...messages import Message, Request
 from ...origin import Origin
 from ...redaction import redact_data
-from .template import Template, UnusableRow, compiled, names_of
-from .values import WHOLE, Rows, is_missing
+from .template import Template, UnusableRow, columns_by_name, compile_template
+from .values import ROW_ITSELF, FrameRows, is_missing
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ...schemas import Schema
 
-Prompt = str | Callable[[Any], Any]
+PromptSource = str | Callable[[Any], Any]
 VALUE = "value"  # what a Series is called in its templates
 EMPTY = "The prompt is empty."
 
@@ -43,8 +43,8 @@ class BatchSpec:
     empty text). `single` says that the frame is a Series, whose callables get the value alone.
     """
 
-    prompt: Prompt
-    system: Prompt | None = None
+    prompt: PromptSource
+    system: PromptSource | None = None
     images: str | Sequence[str] | Callable[[Any], Any] | None = None
     model: str | None = None
     schema: Schema | None = None
@@ -78,13 +78,13 @@ class BatchSpec:
         prompt, system = (_compiled(part, columns) for part in (self.prompt, self.system))
         if prompt is None:
             raise ConfigError("A batch needs a template or a callable that makes the prompt.")
-        known = names_of(columns)
+        known = columns_by_name(columns)
         images = _image_columns(self.images, known)
         models = (self.model,) if isinstance(self.model, str) and self.model in known else ()
         used = {name: None for part in (prompt, system) if isinstance(part, Template) for name in part.names}
         names = tuple({**used, **dict.fromkeys((*images, *models))})
         whole = any(callable(part) for part in (prompt, system, self.images))
-        rows = Rows(frame, {name: known[name] for name in names if name in known}, whole, self.single)
+        rows = FrameRows(frame, {name: known[name] for name in names if name in known}, whole, self.single)
         base = self._base(connection, None if models else model)
         return RowRequests(self, rows, prompt, system, images, bool(models), base)
 
@@ -115,7 +115,7 @@ class RowRequests:
     """A recipe over one frame: position -> request."""
 
     recipe: BatchSpec
-    rows: Rows
+    rows: FrameRows
     prompt: Template | Callable[[Any], Any]
     system: Template | Callable[[Any], Any] | None
     images: tuple[str, ...]
@@ -193,14 +193,16 @@ class RowRequests:
         return aliases().get(str(model), str(model))
 
 
-def _compiled(part: Prompt | None, columns: Sequence[Hashable]) -> Template | Callable[[Any], Any] | None:
+def _compiled(
+    part: PromptSource | None, columns: Sequence[Hashable]
+) -> Template | Callable[[Any], Any] | None:
     if iscoroutinefunction(part):
         raise ConfigError("An async function makes no prompts: await what it needs before, in a column.")
     if part is None or callable(part):
         return part
     if not isinstance(part, str):
         raise ConfigError(f"A prompt is a template or a callable, not {type(part).__name__}.")
-    return compiled(part, columns)
+    return compile_template(part, columns)
 
 
 def _image_columns(images: Any, known: Mapping[str, Hashable]) -> tuple[str, ...]:
@@ -229,7 +231,7 @@ def _redacted(message: Message) -> Message:
 
 def _called(function: Callable[[Any], Any], row: Mapping[str, Any]) -> Any:
     try:
-        return function(row[WHOLE])
+        return function(row[ROW_ITSELF])
     except Exception as error:
         raise UnusableRow(f"The callable fails: {type(error).__name__}: {error}") from error
 

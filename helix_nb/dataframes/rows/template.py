@@ -21,7 +21,7 @@ ALLOWED = "a column, its attributes, items and slices, and a format spec"
 
 CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
 
-Row = Mapping[str, Any]  # a row's used values by name: the column's label as text, or "index"
+RowValues = Mapping[str, Any]  # a row's used values by name: the column's label as text, or "index"
 
 
 class UnusableRow(Exception):
@@ -38,7 +38,7 @@ class Field:
     spec: str
     names: tuple[str, ...]
 
-    def text(self, row: Row, missing: Callable[[Any], bool]) -> str | None:
+    def text(self, row: RowValues, missing: Callable[[Any], bool]) -> str | None:
         """The text for this row; None when the value is missing."""
         if any(missing(row[name]) for name in self.names):
             return None
@@ -64,7 +64,7 @@ class Template:
     parts: tuple[str | Field, ...]
     names: tuple[str, ...]
 
-    def render(self, row: Row, missing: Callable[[Any], bool], blank: str | None = None) -> str | None:
+    def render(self, row: RowValues, missing: Callable[[Any], bool], blank: str | None = None) -> str | None:
         """Fill in one row. A missing value is written as `blank`; without one the answer is None."""
         texts = []
         for part in self.parts:
@@ -76,17 +76,17 @@ class Template:
         return "".join(texts)
 
 
-def compiled(text: str, columns: Sequence[Hashable]) -> Template:
+def compile_template(text: str, columns: Sequence[Hashable]) -> Template:
     """Check a template against a frame's columns.
 
     Raises:
         ConfigError: a hole names no column, or asks for more than a template gives.
 
-    >>> template = compiled("{{name}} costs {{unit price:.2f}}", ["name", "unit price"])
+    >>> template = compile_template("{{name}} costs {{unit price:.2f}}", ["name", "unit price"])
     >>> template.render({"name": "tea", "unit price": 3}, missing=lambda value: value is None)
     'tea costs 3.00'
     """
-    known = names_of(columns)
+    known = columns_by_name(columns)
     parts = tuple(
         piece if isinstance(piece, str) else _field(piece, known, columns) for piece in pieces(text)
     )
@@ -96,7 +96,7 @@ def compiled(text: str, columns: Sequence[Hashable]) -> Template:
     return Template(parts, tuple(dict.fromkeys(used)))
 
 
-def names_of(columns: Sequence[Hashable]) -> dict[str, Hashable]:
+def columns_by_name(columns: Sequence[Hashable]) -> dict[str, Hashable]:
     """The columns by the text a template calls them; a text that means two columns is left out."""
     exact, trimmed = _by_name(columns, str), _by_name(columns, lambda label: str(label).strip())
     known = {name: labels for name, labels in {**trimmed, **exact}.items() if name == name.strip()}
@@ -110,7 +110,7 @@ def _by_name(columns: Sequence[Hashable], spelled: Callable[[Any], str]) -> dict
     return found
 
 
-def evaluate(node: ast.AST | None, row: Row) -> Any:
+def evaluate(node: ast.AST | None, row: RowValues) -> Any:
     """Look up what a checked expression stands for in this row."""
     match node:
         case ast.Name(id=name):

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 512
 _to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
-WHOLE = "\0"  # the key under which a row holds itself, for callables
+ROW_ITSELF = "\0"  # the key under which a row holds itself, for callables
 
 
 @dataclass(frozen=True)
-class Rows:
+class FrameRows:
     """Some columns of a frame, by the names that a template gives them.
 
     `whole` adds each row itself (a Series; the bare value where the frame is a `single` Series).
@@ -39,7 +39,7 @@ class Rows:
             columns = {name: self.frame[label].iloc[chunk].tolist() for name, label in self.labels.items()}
             columns.setdefault(INDEX, self.frame.index[chunk].tolist())
             if self.whole:
-                columns[WHOLE] = self._wholes(chunk)
+                columns[ROW_ITSELF] = self._wholes(chunk)
             names = list(columns)
             for position, *values in zip(chunk, *columns.values(), strict=True):
                 yield position, dict(zip(names, values, strict=True))
