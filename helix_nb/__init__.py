@@ -121,7 +121,7 @@ def _load(name: str) -> Any:
     from importlib import import_module
 
     if name == "last":
-        return import_module(".chat.ask", __name__).last()
+        return import_module(".chat.ask", __name__).last_reply()
     module = _PUBLIC.get(name, "errors" if name in _ERRORS else None)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,7 +33,7 @@ def plain_value(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no spelling in JSON")
 
 
-def as_json(value: Any) -> Any:
+def json_default(value: Any) -> Any:
     """Return `plain_value`, or the value's str() where there is none: for `json.dumps(default=)`."""
     try:
         return plain_value(value)
@@ -41,10 +41,10 @@ def as_json(value: Any) -> Any:
         return str(value)
 
 
-_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=as_json).encode
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=json_default).encode
 
 
-def tool_call(wire: Mapping[str, Any]) -> ToolCall:
+def read_tool_call(wire: Mapping[str, Any]) -> ToolCall:
     """Read a tool call as it stands on the wire; ConfigError says what is wrong with it."""
     function = (wire.get("function") or {}) if isinstance(wire, Mapping) else None
     if not isinstance(function, Mapping):
@@ -81,7 +81,7 @@ class Message:
         role, content = item.get("role"), item.get("content")
         if role not in ROLES:
             raise ConfigError(f"A message needs a role out of {', '.join(ROLES)}; got {role!r}.")
-        calls = tuple(tool_call(call) for call in _sequence(item.get("tool_calls")))
+        calls = tuple(read_tool_call(call) for call in _sequence(item.get("tool_calls")))
         if content is None and not calls:
             raise ConfigError(f"The {role} message has no content.")
         if content is not None and not isinstance(content, str):

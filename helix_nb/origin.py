@@ -40,7 +40,7 @@ def current_origin() -> Origin:
     return Origin() if _cell is None else _cell()
 
 
-def follow(cell: Callable[[], Origin] | None) -> None:
+def set_origin_source(cell: Callable[[], Origin] | None) -> None:
     """Have a notebook say which cell is running; None when it no longer does."""
     global _cell
     _cell = cell

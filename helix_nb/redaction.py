@@ -19,7 +19,7 @@ PLACEHOLDERS = frozenset(
 _values: dict[str, None] = {}
 
 
-def remember(value: str) -> None:
+def register_key(value: str) -> None:
     """Redact this value from now on, if it is long enough to be a key."""
     if len(value) >= MIN_LENGTH and value.lower() not in PLACEHOLDERS:
         _values[value] = None
@@ -35,14 +35,14 @@ def redact(text: str) -> str:
     return text
 
 
-def redact_data(data: Any) -> Any:
+def redact_strings(data: Any) -> Any:
     """Redact every string inside plain JSON-like data."""
     if isinstance(data, str):
         return redact(data)
     if isinstance(data, dict):
-        return {redact_data(key): redact_data(value) for key, value in data.items()}
+        return {redact_strings(key): redact_strings(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return type(data)(redact_data(item) for item in data)
+        return type(data)(redact_strings(item) for item in data)
     return data
 
 

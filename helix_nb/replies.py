@@ -151,22 +151,22 @@ class Reply:
         return replace(self, **changes)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return bundle(self)
+        return mime_bundle(self)
 
 
-def shortfall(reply: Reply) -> str:
+def incomplete_reason(reply: Reply) -> str:
     """Why an answer is not a whole one, in words; an empty text where it is."""
     return ENDS.get(reply.status, CUTS.get(reply.finish_reason or "", ""))
 
 
-def quiet(line: str) -> str:
+def quiet_line_html(line: str) -> str:
     """A line under an answer, as HTML."""
     return f'<div style="{QUIET}">{escape(printable(line))}</div>'
 
 
-def bundle(reply: Reply) -> dict[str, str]:
+def mime_bundle(reply: Reply) -> dict[str, str]:
     """A Reply on its own: half an answer does not look like one."""
-    below = [line for line in (*reply.notes, reply.error or shortfall(reply)) if line]
-    html = to_html(reply.text) + "".join(map(quiet, below))
+    below = [line for line in (*reply.notes, reply.error or incomplete_reason(reply)) if line]
+    html = to_html(reply.text) + "".join(map(quiet_line_html, below))
     text = "\n".join([*([reply.text] if reply.text or not below else []), *below])
     return {"text/html": html, "text/plain": printable(text)}

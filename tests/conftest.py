@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pages import browser, fresh_page, lab, lacking, loaded, page  # noqa: F401 - fixtures
 
-from helix_nb.config.session import forget
-from helix_nb.runtime.loop import stop
+from helix_nb.config.session import reset_session
+from helix_nb.runtime.loop import stop_loop
 
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")  # a busy machine is no failure
@@ -32,8 +32,8 @@ def own_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         monkeypatch.delenv(name)
     monkeypatch.setenv("HELIX_NB_LOG", str(tmp_path / "log.db"))
     monkeypatch.chdir(tmp_path)
-    forget()
+    reset_session()
     yield
-    forget()
+    reset_session()
     # What is known of a server goes with the loop: the next one may be given the same port.
-    stop()
+    stop_loop()

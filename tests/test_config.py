@@ -18,7 +18,7 @@ import helix_nb as hx
 from helix_nb.config.connection import Connection
 from helix_nb.config.registry import endpoints, resolve
 from helix_nb.config.secrets import Secret
-from helix_nb.config.urls import normalise
+from helix_nb.config.urls import normalise_url
 from helix_nb.redaction import KeyFilter, redact
 
 CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"
@@ -41,7 +41,7 @@ CANARY = "hl-CANARYcanaryCANARYcanaryCANARYcanary12"
 )
 def test_urls_become_root_and_version(given_url: str, base: str) -> None:
     """A root, /v1, /api/v1 and slashes name one place, save OpenRouter's; prefixes stay, queries go."""
-    assert normalise(given_url) == base
+    assert normalise_url(given_url) == base
 
 
 @pytest.mark.parametrize(

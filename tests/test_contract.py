@@ -18,7 +18,7 @@ from wire_transcripts import ROLE, STOP, say, sse
 
 import helix_nb as hx
 from helix_nb import redaction
-from helix_nb.runtime.loop import background_loop, stop
+from helix_nb.runtime.loop import background_loop, stop_loop
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_the_background_loop_is_closed_when_it_stops() -> None:
     """Nothing is left open at exit, so a script under -W error is quiet; later calls still work."""
     hx.ask("hello")
     loop = background_loop()
-    stop()
+    stop_loop()
     assert loop.is_closed()
     assert hx.ask("What is the capital of France?").status == "ok"
 

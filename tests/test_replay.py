@@ -16,7 +16,7 @@ import pytest
 from nbclient import NotebookClient
 
 import helix_nb as hx
-from helix_nb.config.session import forget
+from helix_nb.config.session import reset_session
 from helix_nb.records.logbook import logbook
 from helix_nb.records.replay import player
 
@@ -201,7 +201,7 @@ def test_a_cassette_answers_without_the_log_the_key_or_the_endpoint(
     assert b"hl-canary" not in cassette.read_bytes() and cassette.stat().st_mode & 0o777 == 0o600
     assert len(cassette.read_text().splitlines()) == 5
     sent = Counting.asked
-    forget()
+    reset_session()
     monkeypatch.setenv("HELIX_NB_LOG", ":memory:")
     monkeypatch.setenv("HELIX_NB_REPLAY", f"only:{cassette}")
     hx.connect("https://nowhere.invalid", name="counting", key_env="NOT_SET_ANYWHERE")
@@ -278,13 +278,13 @@ def test_what_names_no_model_replays_before_and_after_one_was_found(
     logbook.export(tmp_path / "run.jsonl")
     for cassette in (None, tmp_path / "run.jsonl"):
         if restarted:
-            forget()
+            reset_session()
             hx.connect(server, name="counting", retries=0)
         logbook.replay("only", cassette)
         assert story() == live
     logbook.replay("off")
     if restarted:
-        forget()
+        reset_session()
         hx.connect(server, name="counting", retries=0)
     logbook.replay("reuse")
     assert story() == live

@@ -19,7 +19,7 @@ from .streams import AsyncStream, Stream
 _last: Reply | None = None
 
 
-def last() -> Reply | None:
+def last_reply() -> Reply | None:
     """Return the last Reply of this process, finished or not; `hx.last`."""
     return _last
 
@@ -102,10 +102,10 @@ def astream(prompt: Prompt, **options: Any) -> AsyncStream:
 def prepare(prompt: Prompt, origin: Origin | None = None, /, **options: Any) -> PendingReply:
     """Check an ask and return it ready to `begin()`; nothing is sent before."""
     prepared = build_request(prompt, **options).logged_as(origin).announced()
-    return PendingReply(prepared, remember)
+    return PendingReply(prepared, set_last_reply)
 
 
-def remember(_result: RoundsResult | None, reply: Reply) -> None:
+def set_last_reply(_result: RoundsResult | None, reply: Reply) -> None:
     """Keep the Reply that `hx.last` gives."""
     global _last
     _last = reply

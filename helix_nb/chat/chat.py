@@ -12,7 +12,7 @@ from ..config.secrets import refuse_key_names
 from ..errors import ChatBusy, ConfigError
 from ..origin import Origin, current_origin, new_id
 from ..replies import Reply
-from .ask import remember
+from .ask import set_last_reply
 from .pending import PendingReply
 from .request import PreparedRequest, build_request, system_message
 from .signature import same_parameters_as_method
@@ -114,7 +114,7 @@ class Chat:
             upon = digest_of(self.turns[: self._index(key)])
 
             def finish(result: RoundsResult | None, reply: Reply) -> None:
-                remember(result, reply)
+                set_last_reply(result, reply)
                 if result is not None:
                     messages = (prompted, *result.messages)
                     logged_upon = None if result.repaired else upon

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ..config.connection import Connection
 from ..config.registry import resolve
 from ..config.secrets import refuse_key_names
-from ..config.session import aliases, chosen_model, first_answer_note
+from ..config.session import aliases, configured_model, first_answer_note
 from ..errors import ConfigError
 from ..messages import Message, Request
 from ..origin import Origin, current_origin, new_id
-from ..redaction import redact, redact_data
+from ..redaction import redact, redact_strings
 from ..replies import ToolCall
 from ..runtime.loop import run_sync
 
@@ -148,12 +148,12 @@ def _listed(prompt: Any, system: str | None, parts: Sequence[Mapping[str, Any]])
     if parts:
         raise ConfigError("A list of messages carries its own images and attachments; leave these out.")
     messages = tuple(Message.of(item) for item in prompt)
-    if not ask_something(messages):
+    if not asks_something(messages):
         raise ConfigError("The prompt is empty; nothing was sent.")
     return messages
 
 
-def ask_something(messages: Iterable[Message]) -> bool:
+def asks_something(messages: Iterable[Message]) -> bool:
     """Whether any of these messages holds more than blank text; a system message alone asks nothing."""
     return any(message.role != "system" and not _blank(message) for message in messages)
 
@@ -230,13 +230,13 @@ def _tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[Any]]:
 def _model(model: str | None, connection: Connection) -> str | None:
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise ConfigError(f"model= takes the name of a model, not {model!r}.")
-    model = model or chosen_model(connection)
+    model = model or configured_model(connection)
     return aliases().get(model, model) if model else None
 
 
 def _params(params: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return {name: redact_data(value) for name, value in params.items() if value is not None}
+        return {name: redact_strings(value) for name, value in params.items() if value is not None}
     except RecursionError:
         raise ConfigError("A parameter contains itself; nothing was sent.") from None
 
@@ -266,8 +266,8 @@ def _timeout(timeout: float | None) -> float | None:
 def _redacted(message: Message) -> Message:
     return Message(
         message.role,
-        redact_data(message.content),
-        redact_data(message.name),
+        redact_strings(message.content),
+        redact_strings(message.name),
         message.tool_call_id,
         tuple(ToolCall(*map(redact, astuple(call))) for call in message.tool_calls),
     )

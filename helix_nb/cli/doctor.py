@@ -13,7 +13,7 @@ from pathlib import Path
 from .._version import __version__
 from ..config.connection import Connection
 from ..config.registry import endpoints, resolve
-from ..config.session import default_model
+from ..config.session import known_default_model
 from ..errors import ConfigError, HelixError
 from ..redaction import redact
 from ..text import printable
@@ -65,7 +65,7 @@ def findings(*, offline: bool = False) -> Iterator[Finding]:
 def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterator[Finding]:
     key = f"key from {connection.key_source}" if connection.has_key else "no key"
     where = {"demo": "embedded: canned text, not a model", "local": "models on this machine (MLX)"}
-    model = f", model {default_model(connection)}" if default_model(connection) else ""
+    model = f", model {known_default_model(connection)}" if known_default_model(connection) else ""
     about = where.get(connection.kind, f"{connection.base_url}, {key}{model}")
     yield Finding(redact(f"{'*' if current else ' '} {connection.name}: {about}"))
     if connection.kind == "local":

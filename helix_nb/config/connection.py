@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ..errors import ConfigError
-from ..redaction import remember
+from ..redaction import register_key
 from ..text import did_you_mean
 from .profiles import profile_named
 from .secrets import Secret
@@ -182,4 +182,4 @@ def _remember_parts(name: str, value: str) -> None:
     else:
         parts = value.split()[1:]
     for part in parts:
-        remember(part)
+        register_key(part)

@@ -15,11 +15,11 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import ConfigError
-from ..redaction import remember
+from ..redaction import register_key
 from .connection import Connection
 from .secrets import Secret
-from .session import first_time
-from .urls import normalise, origin, split
+from .session import claim_notice
+from .urls import normalise_url, split_url, url_origin
 
 HELIX_ROOT = "https://app.tryhelix.ai"
 
@@ -27,7 +27,7 @@ HELIX_ROOT = "https://app.tryhelix.ai"
 def remember_keys() -> None:
     """Have the keys that are configured here redacted, also where another endpoint is asked."""
     for values in (_dotenv(), os.environ):
-        remember((values.get("HELIX_API_KEY") or "").strip())
+        register_key((values.get("HELIX_API_KEY") or "").strip())
 
 
 def helix(base: Connection | None) -> Connection | None:
@@ -44,7 +44,7 @@ def helix(base: Connection | None) -> Connection | None:
     base = base or Connection("helix", "", profile="helix")
     return replace(
         base,
-        base_url=normalise(_helix_url(url, source).geturl() if url else HELIX_ROOT),
+        base_url=normalise_url(_helix_url(url, source).geturl() if url else HELIX_ROOT),
         _key=secret,
         key_hint=source if secret else None,
         verify=_verify(base.verify),
@@ -54,7 +54,7 @@ def helix(base: Connection | None) -> Connection | None:
 def _verify(configured: bool | str) -> bool | str:
     if os.environ.get("HELIX_TLS_SKIP_VERIFY", "").lower() not in ("1", "true", "yes"):
         return configured
-    if first_time("certificates"):
+    if claim_notice("certificates"):
         warnings.warn("HELIX_TLS_SKIP_VERIFY is set: the server's certificate is not checked.", stacklevel=2)
     return False
 
@@ -78,18 +78,18 @@ def _parsed_dotenv(path: Path, _changed_ns: int, _size: int) -> Mapping[str, str
 def profile_of(parts: SplitResult) -> str:
     """The profile of the server at a URL: Helix's own, for Helix itself and for HELIX_URL."""
     helix = urlsplit(HELIX_ROOT).hostname
-    return "helix" if parts.hostname == helix or origin(parts) == _configured_origin() else "openai"
+    return "helix" if parts.hostname == helix or url_origin(parts) == _configured_origin() else "openai"
 
 
 def _configured_origin() -> tuple[str, str | None, int | None] | None:
     try:
-        return origin(split(os.environ["HELIX_URL"]))
+        return url_origin(split_url(os.environ["HELIX_URL"]))
     except (KeyError, ConfigError):  # asking Helix itself says what is wrong with it
         return None
 
 
 def _helix_url(url: str, source: str) -> SplitResult:
     try:
-        return split(url)
+        return split_url(url)
     except ConfigError as error:
         raise ConfigError(f"HELIX_URL, from {source}: {error}") from None

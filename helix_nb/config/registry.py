@@ -9,50 +9,19 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import SplitResult
 
 from ..errors import ConfigError
-from ..redaction import KeyFilter, redact, redact_data
 from ..text import did_you_mean
 from .connection import Connection, text_or_none, with_settings
 from .environment import HELIX_ROOT, helix, profile_of, remember_keys
-from .secrets import MISPLACED, Secret, refuse_key_names
+from .secrets import Secret
 from .session import (
     Defaults,
-    aliases,
-    chosen_model,
-    default_model,
-    first_answer_note,
-    forget,
-    nothing_leaves,
-    remember_model,
+    known_default_model,
+    replay_only,
     session,
 )
-from .urls import normalise, split
-
-__all__ = [
-    "MISPLACED",
-    "Connection",
-    "Defaults",
-    "KeyFilter",
-    "aliases",
-    "chosen_model",
-    "configure",
-    "connect",
-    "default_model",
-    "endpoints",
-    "first_answer_note",
-    "forget",
-    "normalise",
-    "nothing_leaves",
-    "redact",
-    "redact_data",
-    "refuse_key_names",
-    "remember_model",
-    "resolve",
-    "server",
-    "use",
-]
+from .urls import normalise_url, split_server_url
 
 RESERVED = ("helix", "local", "demo")
 
@@ -114,7 +83,7 @@ def _built_in(which: str, settings: dict[str, Any], key: str | None, name: str |
 def _remote(
     url: str, key: str | None, key_env: str | None, name: str | None, settings: dict[str, Any]
 ) -> Connection:
-    parts = server(url)
+    parts = split_server_url(url)
     name = (name or parts.hostname or "endpoint").strip()
     if name in RESERVED:
         raise ConfigError(f"The name {name!r} is reserved; give the endpoint another with name=.")
@@ -123,16 +92,8 @@ def _remote(
     if key is not None and key_env is not None:
         raise ConfigError("Give key= or key_env=, not both.")
     secret, hint = _key_of(key, key_env)
-    made = Connection(name, normalise(url), _key=secret, key_hint=hint, profile=profile_of(parts))
+    made = Connection(name, normalise_url(url), _key=secret, key_hint=hint, profile=profile_of(parts))
     return with_settings(made, settings)
-
-
-def server(url: str) -> SplitResult:
-    """The parts of an endpoint's URL; ConfigError for what is none, or holds a user or a password."""
-    parts = split(url)
-    if parts.username or parts.password:
-        raise ConfigError("Leave user and password out of the URL; hx.connect takes key_env= or headers=.")
-    return parts
 
 
 def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
@@ -159,7 +120,7 @@ def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
         session().models[connection.name] = model.strip()
     return Defaults(
         connection.name,
-        default_model(connection),
+        known_default_model(connection),
         connection.base_url,
         connection.key_source,
         tuple(endpoints()),
@@ -174,8 +135,8 @@ def resolve(endpoint: str | Connection | None) -> Connection:
     if endpoint is not None and not isinstance(endpoint, str):
         raise ConfigError(f"endpoint= takes a name or a connection, not {type(endpoint).__name__}.")
     if endpoint and "://" in endpoint:
-        parts = server(endpoint)
-        return Connection(parts.netloc.lower(), normalise(endpoint), profile=profile_of(parts))
+        parts = split_server_url(endpoint)
+        return Connection(parts.netloc.lower(), normalise_url(endpoint), profile=profile_of(parts))
     known, wrong = _known()
     name = endpoint or session().current or ("helix" if wrong else next(iter(known)))
     if name in known:
@@ -204,8 +165,8 @@ def _known() -> tuple[dict[str, Connection], ConfigError | None]:
     known |= {name: c for name, c in session().endpoints.items() if name not in RESERVED}
     known["demo"] = _builtin("demo")
     known["local"] = _builtin("local")
-    if nothing_leaves():
-        known.setdefault("helix", Connection("helix", normalise(HELIX_ROOT), profile="helix"))
+    if replay_only():
+        known.setdefault("helix", Connection("helix", normalise_url(HELIX_ROOT), profile="helix"))
     return known, wrong
 
 
@@ -223,7 +184,7 @@ def _builtin(name: str) -> Connection:
 def _key_of(key: str | None, key_env: str | None) -> tuple[Secret, str | None]:
     if key_env is not None:
         value = os.environ.get(key_env)
-        if not value and nothing_leaves():
+        if not value and replay_only():
             return Secret(), None
         if not value:
             raise ConfigError(f"The environment variable {key_env} is not set; nothing was connected.")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import ConfigError
-from ..redaction import MASK, remember
+from ..redaction import MASK, register_key
 
 # Parameters that could only be a key; whatever a call is given is sent, and kept in the log.
 KEY_NAMES = frozenset({"api_key", "apikey", "authorization", "key"})
@@ -31,7 +31,7 @@ class Secret:
     def __init__(self, value: str | None = None, env: str | None = None) -> None:
         self.__value = (value or "").strip()
         self.__env = env
-        remember(self.__value)
+        register_key(self.__value)
 
     @classmethod
     def from_environment(cls, env: str) -> Secret:

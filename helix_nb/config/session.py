@@ -21,7 +21,7 @@ class Session:
     current: str | None = None
     aliases: dict[str, str] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
-    nothing_leaves: bool = False
+    replay_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,30 +49,33 @@ def session() -> Session:
     return _session
 
 
-def nothing_leaves(always: bool | None = None) -> bool:
-    """Whether replay answers everything, so that no key is needed; a bool sets it for this process."""
-    if always is not None:
-        _session.nothing_leaves = always
-    return _session.nothing_leaves or os.environ.get("HELIX_NB_REPLAY", "").startswith("only")
+def set_replay_only(value: bool) -> None:
+    """Set whether replay answers everything in this process; HELIX_NB_REPLAY can say so too."""
+    _session.replay_only = value
 
 
-def chosen_model(connection: Connection) -> str | None:
+def replay_only() -> bool:
+    """Return whether replay answers everything, so that no key is needed."""
+    return _session.replay_only or os.environ.get("HELIX_NB_REPLAY", "").startswith("only")
+
+
+def configured_model(connection: Connection) -> str | None:
     """The default that the user chose; a request without one is the same before and after one is found."""
     chosen = _session.models.get(connection.name)
     return chosen or ("demo" if connection.kind == "demo" else None)
 
 
-def default_model(connection: Connection) -> str | None:
+def known_default_model(connection: Connection) -> str | None:
     """The model that answers when none is named; None leaves the choice to the endpoint."""
-    return chosen_model(connection) or _session.found.get(connection.name)
+    return configured_model(connection) or _session.found.get(connection.name)
 
 
-def remember_model(connection: Connection, model: str) -> None:
+def remember_default_model(connection: Connection, model: str) -> None:
     """Keep a model found out from the endpoint, for whatever names none."""
     _session.found[connection.name] = model
 
 
-def forget() -> None:
+def reset_session() -> None:
     """Forget every endpoint connected, default chosen and alias made; configuration is read anew."""
     global _session
     _session = Session()
@@ -83,7 +86,7 @@ def aliases() -> dict[str, str]:
     return _session.aliases
 
 
-def first_time(what: str) -> bool:
+def claim_notice(what: str) -> bool:
     """Whether this is the first time that something is to be said in this process."""
     new = what not in _session.said
     _session.said.add(what)
@@ -92,7 +95,7 @@ def first_time(what: str) -> bool:
 
 def first_answer_note(connection: Connection, *, named: bool) -> str | None:
     """What the first answer of a kernel that has nothing configured should say, once."""
-    if connection.kind != "demo" or named or _session.current is not None or not first_time("the demo"):
+    if connection.kind != "demo" or named or _session.current is not None or not claim_notice("the demo"):
         return None
     return (
         "Nothing is configured, so the embedded demo endpoint answered: canned text, not a model. "

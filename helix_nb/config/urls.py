@@ -11,13 +11,13 @@ API_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/v1")
 UNDER_API = ("openrouter.ai",)  # serves its API at /api/v1 only; Helix's /api/v1 means its /v1
 
 
-def normalise(url: str) -> str:
+def normalise_url(url: str) -> str:
     """Return ROOT/v1 for a root, `/v1` or `/api/v1`, prefix kept, without user, query or fragment.
 
     >>> normalise("https://app.tryhelix.ai/")
     'https://app.tryhelix.ai/v1'
     """
-    parts = split(url)
+    parts = split_url(url)
     path = parts.path.rstrip("/")
     for suffix in API_SUFFIXES:
         if suffix != "/api/v1" or parts.hostname not in UNDER_API:
@@ -26,7 +26,7 @@ def normalise(url: str) -> str:
     return f"{parts.scheme}://{host}{path}/v1"
 
 
-def split(url: str) -> SplitResult:
+def split_url(url: str) -> SplitResult:
     """Take an http(s) URL with a host apart; ConfigError says what it lacks."""
     if not isinstance(url, str) or not url.strip():
         raise ConfigError("An endpoint needs a URL, such as https://app.tryhelix.ai/v1.")
@@ -46,6 +46,14 @@ def split(url: str) -> SplitResult:
     return parts
 
 
+def split_server_url(url: str) -> SplitResult:
+    """Split the URL of an endpoint; ConfigError also where it holds a user or a password."""
+    parts = split_url(url)
+    if parts.username or parts.password:
+        raise ConfigError("Leave user and password out of the URL; hx.connect takes key_env= or headers=.")
+    return parts
+
+
 def is_loopback(host: str | None) -> bool:
     """Return whether a host name or address is this machine's own.
 
@@ -55,6 +63,6 @@ def is_loopback(host: str | None) -> bool:
     return host is not None and (host in ("localhost", "::1") or host.startswith("127."))
 
 
-def origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+def url_origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     """Scheme, host and port: what a key may be sent to."""
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..config.connection import Connection
 from ..config.registry import resolve
-from ..config.session import default_model, first_answer_note, nothing_leaves
+from ..config.session import first_answer_note, known_default_model, replay_only
 from ..endpoints.base import ModelChoice
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, RowsFailed
@@ -226,8 +226,8 @@ def check_name(name: Any) -> None:
 
 def _default_model(connection: Connection) -> ModelChoice:
     """Choose the model of a batch that names none, so that its requests are the same when it goes on."""
-    known = default_model(connection)
-    if known or nothing_leaves():
+    known = known_default_model(connection)
+    if known or replay_only():
         return ModelChoice(known)
     return run_sync(_ask_for_default(connection))
 

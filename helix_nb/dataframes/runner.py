@@ -69,7 +69,7 @@ class Runner:
         self._spending = Spending(self.limits)
         gate = gate_for(self.connection)
         try:
-            with _gc_frozen(), gate.limited(rpm=self.limits.rpm, tpm=self.limits.tpm):
+            with _gc_frozen(), gate.limit_rates(rpm=self.limits.rpm, tpm=self.limits.tpm):
                 await self._send(self.left()[:most], gate)
         finally:
             await self._leave()

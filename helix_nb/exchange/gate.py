@@ -67,7 +67,7 @@ class Gate:
         self._own = PerMinuteLimit(connection.settings.get("rpm"), connection.settings.get("tpm"))
 
     @contextmanager
-    def limited(self, *, rpm: float | None, tpm: float | None) -> Iterator[None]:
+    def limit_rates(self, *, rpm: float | None, tpm: float | None) -> Iterator[None]:
         """Keep to these limits too while inside."""
         minute = PerMinuteLimit(rpm, tpm)
         self._minutes.append(minute)

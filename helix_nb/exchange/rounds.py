@@ -16,7 +16,7 @@ from ..errors import HelixError, SchemaMismatch
 from ..messages import Message, Request
 from ..records.replay.player import replaying
 from ..records.storage.log import current_log
-from ..redaction import redact_data
+from ..redaction import redact_strings
 from ..replies import Reply, ToolCall
 from ..text import count_of
 from .flow import Watcher, exchange
@@ -58,7 +58,7 @@ async def rounds(
     if request.timeout_s is not None and request.retry_policy.timeout_scope == "call":
         request = replace(request, ends_at=time.monotonic() + request.timeout_s)
     if schema is not None:
-        request = replace(request, schema=redact_data(schema.json_schema))
+        request = replace(request, schema=redact_strings(schema.json_schema))
     result = await _with_tools(request, connection, watcher, call, max_rounds)
     if schema is None:
         return result

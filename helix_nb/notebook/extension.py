@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
 
-from ..origin import follow
+from ..origin import set_origin_source
 from .cell.options import FORMATS, OPTIONS, table
 from .completion import Completer
 from .session import CellDefaults, NotebookSession
@@ -144,7 +144,7 @@ def load(shell: InteractiveShell) -> None:
     completer = getattr(shell, "Completer", None)
     if completer is not None:
         completer.custom_matchers.append(magics.completer)
-    follow(magics.session.cell.origin)
+    set_origin_source(magics.session.cell.origin)
 
 
 def _made(shell: InteractiveShell) -> HelixMagics:
@@ -173,7 +173,7 @@ def unload(shell: InteractiveShell) -> None:
     matchers[:] = [matcher for matcher in matchers if matcher is not magics.completer]
     configurables: list[Any] = shell.configurables
     configurables.remove(magics)
-    follow(None)
+    set_origin_source(None)
 
 
 def loaded(shell: InteractiveShell) -> HelixMagics | None:

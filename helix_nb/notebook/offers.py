@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config.registry import endpoints, resolve
-from ..config.session import aliases, default_model
+from ..config.session import aliases, known_default_model
 from ..demo import faults
 from ..errors import ConfigError
 from ..records.models import known_models
@@ -50,7 +50,7 @@ def models(session: NotebookSession) -> list[str]:
     found = [*aliases()]
     for connection in endpoints().values():
         found += known_models(connection.name)
-        found += [default_model(connection) or ""]
+        found += [known_default_model(connection) or ""]
     if _current(session) == "demo":
         found += faults.MODELS
     return [name for name in found if name]

@@ -234,7 +234,7 @@ async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
         await asyncio.wait(tasks, timeout=0.5)
 
 
-def stop() -> None:
+def stop_loop() -> None:
     """Cancel what still runs, close what is open, and stop the loop; the next use starts another."""
     global _loop
     with _lock:
@@ -261,5 +261,5 @@ def _forget() -> None:
     _tasks.clear()
 
 
-atexit.register(stop)
+atexit.register(stop_loop)
 after_fork_in_child(_forget)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...chat.request import ask_something, build_request, system_message
+from ...chat.request import asks_something, build_request, system_message
 from ...config.connection import Connection
 from ...config.session import aliases
 from ...endpoints.registry import endpoint_for
@@ -17,7 +17,7 @@ from ...errors import ConfigError, HelixError
 from ...exchange.retries import BATCH
 from ...messages import Message, Request
 from ...origin import Origin
-from ...redaction import redact_data
+from ...redaction import redact_strings
 from .template import Template, UnusableRow, columns_by_name, compile_template
 from .values import ROW_ITSELF, FrameRows, is_missing
 
@@ -167,7 +167,7 @@ class RowRequests:
                     f"A prompt that is a list of messages takes no {name}=; put it into the list."
                 )
         messages = tuple(Message.of(item) for item in content)
-        if not ask_something(messages):
+        if not asks_something(messages):
             raise UnusableRow(EMPTY)
         return messages
 
@@ -225,7 +225,7 @@ def _parts(cell: Any) -> list[Mapping[str, Any]]:
 
 
 def _redacted(message: Message) -> Message:
-    content = redact_data(message.content)
+    content = redact_strings(message.content)
     return message if content == message.content else replace(message, content=content)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from ...config.connection import Connection
 from ...config.profiles import profile_named
-from ...config.session import default_model, remember_model
+from ...config.session import known_default_model, remember_default_model
 from ...errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, UnknownModel
 from ...messages import Request
 from ...replies import Delta
@@ -111,7 +111,7 @@ class OpenAIEndpoint:
         """
         if not self._profile.needs_model:
             return ModelChoice()
-        model = default_model(self.connection)
+        model = known_default_model(self.connection)
         if model or self._answers_as_agent:
             return ModelChoice(model)
         try:
@@ -124,7 +124,7 @@ class OpenAIEndpoint:
         if not served:
             name = self.connection.name
             raise ConfigError(f"No model was named and {name} lists none: name one with model=.")
-        remember_model(self.connection, served[0])
+        remember_default_model(self.connection, served[0])
         which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
         return ModelChoice(served[0], f"No model given: using {served[0]}, {which}.")
 
@@ -148,7 +148,7 @@ class OpenAIEndpoint:
         return build_body(request, self._profile, model=model, agent=agent, usage=usage)
 
     def _known_model(self, request: Request) -> str | None:
-        return request.model or (default_model(self.connection) if self._profile.needs_model else None)
+        return request.model or (known_default_model(self.connection) if self._profile.needs_model else None)
 
     async def _ask(self, request: Request, model: str | None) -> _Answered:
         """Post the request; where only asking for token counts is refused, post it once more without."""

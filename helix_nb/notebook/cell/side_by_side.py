@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from ...chat.ask import prepare
 from ...errors import HelixError
-from ...replies import shortfall
+from ...replies import incomplete_reason
 from ...text import printable
 from ..display.facts import metadata, price, tokens
 from ..display.output import SHORTEST_S, CellOutput
@@ -179,7 +179,7 @@ def _feet(column: Column) -> list[str]:
     if error is not None and reply.status != "truncated":
         return [*reply.notes, f"{type(error).__name__}: {error}"]
     seconds = "" if reply.duration_ms is None else f"{reply.duration_ms / 1000:.1f} s"
-    facts = (tokens(reply.usage), seconds, price(reply), shortfall(reply))
+    facts = (tokens(reply.usage), seconds, price(reply), incomplete_reason(reply))
     return [*reply.notes, " · ".join(part for part in facts if part)]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...config import registry
-from ...config.urls import is_loopback
+from ...config.session import aliases, known_default_model
+from ...config.urls import is_loopback, split_server_url
 from ...errors import ConfigError, HelixError
 from ...text import printable
 from ..display.surface import surface
@@ -26,7 +27,7 @@ def status(session: NotebookSession) -> None:
 
 def use(session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """Set the session's model and endpoint, and print them."""
-    model = registry.aliases().get(words[0], words[0]) if words else None
+    model = aliases().get(words[0], words[0]) if words else None
     print(printable(repr(registry.use(model, found.endpoint))))
     settings = session.defaults
     if (settings.model and model) or (settings.endpoint and found.endpoint):
@@ -40,7 +41,7 @@ def connect(session: NotebookSession, found: argparse.Namespace, words: list[str
     settings = {"profile": found.profile, "app_id": found.app_id, "model": found.model}
     settings = {name: value for name, value in settings.items() if value is not None}
     keyless = found.key_env or found.no_key or words[0] in registry.RESERVED
-    key = None if keyless else _asked_key(session, registry.server(words[0]).hostname, forced=found.ask_key)
+    key = None if keyless else _asked_key(session, split_server_url(words[0]).hostname, forced=found.ask_key)
     made = registry.connect(words[0], key=key, key_env=found.key_env, name=found.name, **settings)
     hint = f"key from {made.key_source}" if made.has_key else "no key"
     print(printable(f"endpoint: {made.name} ({made.base_url}, {hint}), now current"))
@@ -55,7 +56,7 @@ def models(_session: NotebookSession, _found: argparse.Namespace, words: list[st
 
 def alias(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> None:
     """List the aliases, set one, or forget one."""
-    known = registry.aliases()
+    known = aliases()
     if not words:
         lines = [f"{name} = {model}" for name, model in sorted(known.items())]
         print(printable("\n".join(lines) or "No aliases yet: %helix alias NAME MODEL sets one."))
@@ -74,7 +75,7 @@ def unload(_session: NotebookSession, _found: argparse.Namespace, words: list[st
     """End the processes of local models."""
     from ...endpoints.local.pool import unload as end
 
-    freed = end(registry.aliases().get(words[0], words[0]) if words else None)
+    freed = end(aliases().get(words[0], words[0]) if words else None)
     print(printable(f"unloaded: {', '.join(freed)}" if freed else "No local model was loaded."))
 
 
@@ -83,7 +84,7 @@ def _where(session: NotebookSession) -> list[str]:
         connection = registry.resolve(session.defaults.endpoint)
     except HelixError as error:
         return [f"endpoint: {error}"]
-    model = session.defaults.model or registry.default_model(connection) or "chosen by the endpoint"
+    model = session.defaults.model or known_default_model(connection) or "chosen by the endpoint"
     key = f"key from {connection.key_source}" if connection.has_key else "no key"
     return [
         f"endpoint: {connection.name} ({connection.base_url}, {key})",

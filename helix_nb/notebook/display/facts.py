@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...replies import Reply, Usage, shortfall
+from ...replies import Reply, Usage, incomplete_reason
 
 
 def quiet_line(reply: Reply, extra: Sequence[str] = ()) -> str:
@@ -16,7 +16,7 @@ def quiet_line(reply: Reply, extra: Sequence[str] = ()) -> str:
     'demo · demo · 24 tokens in, 8 out'
     """
     said = [reply.endpoint or "", reply.model or reply.model_requested or "", tokens(reply.usage)]
-    said += [price(reply), shortfall(reply), *extra]
+    said += [price(reply), incomplete_reason(reply), *extra]
     line = " · ".join(part for part in said if part)
     return " ".join(line.split())  # one, whatever a server calls its model
 

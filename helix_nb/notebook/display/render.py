@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from ...markdown import fences, to_html
-from ...replies import Reply, quiet
+from ...replies import Reply, quiet_line_html
 from ...text import printable
 from .facts import quiet_line
 
@@ -26,10 +26,10 @@ class RenderOptions:
 
 def html(reply: Reply, look: RenderOptions, calls: Sequence[str] = (), *, last: bool) -> str:
     """The frame as a safe HTML fragment; only the last one is highlighted and has the quiet line."""
-    parts = [*(quiet(call) for call in calls), answer_html(reply, look, last=last)]
+    parts = [*(quiet_line_html(call) for call in calls), answer_html(reply, look, last=last)]
     if last:
-        parts += [quiet(note) for note in reply.notes]
-        parts.append(quiet(quiet_line(reply, look.extra)))
+        parts += [quiet_line_html(note) for note in reply.notes]
+        parts.append(quiet_line_html(quiet_line(reply, look.extra)))
     return "".join(parts)
 
 

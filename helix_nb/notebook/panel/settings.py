@@ -8,7 +8,7 @@ from typing import Any
 from ...chat.chat import Chat
 from ...config.connection import Connection
 from ...config.registry import endpoints, resolve
-from ...config.session import default_model
+from ...config.session import known_default_model
 from ...endpoints.base import ModelInfo
 from ...endpoints.registry import endpoint_for
 from ...errors import ConfigError, HelixError
@@ -77,7 +77,7 @@ def _resolved(chat: Chat) -> tuple[Connection | None, str]:
 
 
 def _model(chat: Chat, connection: Connection | None) -> str | None:
-    return chat.model or (default_model(connection) if connection else None)
+    return chat.model or (known_default_model(connection) if connection else None)
 
 
 def _tip(connection: Connection | None) -> str:

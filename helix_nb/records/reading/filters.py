@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from ...config.session import aliases, first_time
+from ...config.session import aliases, claim_notice
 from ...errors import ConfigError
 from ...text import did_you_mean
 from ..storage.content import plain, to_json
@@ -98,7 +98,7 @@ def _scope(scope: str) -> tuple[str, list[Any]]:
         notebook = os.environ.get("JPY_SESSION_NAME")
         if notebook:
             return "e.notebook = ?", [notebook]
-        if first_time("no notebook's name"):
+        if claim_notice("no notebook's name"):
             warn("This kernel does not know its notebook's name, so the log shows this kernel's exchanges.")
     me = this_process()
     return "p.host = ? AND p.pid = ? AND p.started_ms = ?", [me.host, me.pid, me.started_ms]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...config.session import nothing_leaves
+from ...config.session import set_replay_only
 from ...errors import ConfigError, ReplayMiss
 from ...messages import Request
 from ...replies import Delta
@@ -161,7 +161,7 @@ def choose(mode: str | None, source: str | os.PathLike[str] | None = None) -> No
         raise ConfigError(f"There is no cassette {source}: hx.logbook.export('x.jsonl') writes one.")
     _chosen = None if chosen is None else (chosen, None if source is None else os.fspath(source))
     _players.clear()
-    nothing_leaves(_chosen is not None and _chosen[0] == "only")
+    set_replay_only(_chosen is not None and _chosen[0] == "only")
 
 
 def current() -> tuple[str, str | None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...messages import as_json
+from ...messages import json_default
 from ...redaction import redact
 from ..warning import warn
 
@@ -112,4 +112,4 @@ def to_json(data: Any) -> str:
     return _encoded(data)
 
 
-_encoded = json.JSONEncoder(ensure_ascii=False, default=as_json).encode
+_encoded = json.JSONEncoder(ensure_ascii=False, default=json_default).encode

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ...messages import Message, Request, tool_call
+from ...messages import Message, Request, read_tool_call
 from ...replies import Reply, Usage
 from .content import ContentPolicy, hash_of, plain, to_json, with_references
 from .log_file import LogFile
@@ -214,7 +214,7 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
         reasoning=row["reasoning"] or "",
         usage=Usage(**{name: row[name] for name in _USAGE_FIELDS}, source=row["usage_source"]),
         exchange_id=row["id"],
-        tool_calls=tuple(tool_call(call) for call in calls),
+        tool_calls=tuple(read_tool_call(call) for call in calls),
         started_at=moment(row["started_at"]),
         first_token_at=moment(row["first_token_at"]),
         ended_at=moment(row["ended_at"]),
