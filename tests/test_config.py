@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ def test_the_three_built_in_endpoints_take_settings_by_name() -> None:
     """`hx.connect("local", ...)` names what a URL cannot; what is not named stays as it was."""
     local = hx.connect("local", idle_unload_s=0, revision="v9", model="tiny")
     assert (hx.use().endpoint, hx.use().model) == ("local", "tiny")
-    assert hx.connect("local", memory_bytes=10).settings == {**local.settings, "memory_bytes": 10}
+    assert hx.connect("local", memory_bytes=10) == replace(local, memory_bytes=10)
     assert hx.connect("demo", retries=0).retries == 0
     assert hx.ask("What is the capital of France?").status == "ok"
     for wrong in ({"idle_unload_s": -1}, {"verify": False}, {"key": CANARY}, {"name": "mine"}):

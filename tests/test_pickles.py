@@ -49,8 +49,12 @@ def test_errors(name: str) -> None:
 
 
 def test_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key is found again in the environment variable that the pickle names."""
+    """Settings are there, and a key is found again in the environment variable that the pickle names."""
     assert (stored("connection").name, stored("connection").retries) == ("lab", 1)
+    limited, local = stored("connection_with_limits"), stored("connection_local")
+    assert (limited.rpm, limited.tpm, limited.carrier) == (30, None, "httpx")
+    assert (local.revision, local.idle_unload_s) == ("v9", 5) and hash(local) == hash(local)
+    assert limited == hx.connect("http://127.0.0.1:9", name="lab", rpm=30, carrier="httpx")
     monkeypatch.setenv("SOME_KEY", "hl-something-long")
     assert stored("keyed").authorization() == {"Authorization": "Bearer hl-something-long"}
     assert stored("defaults").endpoint == "keyed"

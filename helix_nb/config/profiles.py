@@ -11,7 +11,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Profile:
-    """One kind of server. Each default is a server that takes everything the protocol has."""
+    """One kind of server. Each default describes a server that takes everything the protocol has."""
 
     name: str
     needs_model: bool = True  # False: a request without a model is answered by the server's own choice

@@ -1,8 +1,8 @@
 """Endpoints by name: those that are configured, connected or built in, and which one is current.
 
 A URL and its key always come as a pair from one source: arguments, else the environment, else
-`.env` in the working directory. A Connection (connection.py) carries the key, the session
-(session.py) holds the connections, and nothing else knows any key.
+`.env` in the working directory. A Connection carries the key, the Session holds the
+connections, and nothing else knows any key.
 """
 
 from __future__ import annotations
@@ -12,15 +12,11 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..text import did_you_mean
-from .connection import Connection, text_or_none, with_settings
-from .environment import HELIX_ROOT, helix, profile_of, remember_keys
+from .connection import Connection
+from .environment import HELIX_ROOT, helix_connection, profile_of, register_keys
 from .secrets import Secret
-from .session import (
-    Defaults,
-    known_default_model,
-    replay_only,
-    session,
-)
+from .session import Defaults, known_default_model, replay_only, session
+from .settings import require_text
 from .urls import normalise_url, split_server_url
 
 RESERVED = ("helix", "local", "demo")
@@ -55,32 +51,32 @@ def connect(
     >>> hx.connect("demo", retries=0).name
     'demo'
     """
-    remember_keys()
+    register_keys()
     model = settings.pop("model", None)
-    text_or_none(key=key, key_env=key_env, name=name, model=model)
+    require_text(key=key, key_env=key_env, name=name, model=model)
     if url in RESERVED:
-        connection = _built_in(url, settings, key or key_env, name)
+        connection = _connect_built_in(url, settings, key or key_env, name)
     else:
-        connection = _remote(url, key, key_env, name, settings)
-        session().models.pop(connection.name, None)
-        session().found.pop(connection.name, None)
+        connection = _connect_remote(url, key, key_env, name, settings)
+        session().configured_models.pop(connection.name, None)
+        session().discovered_models.pop(connection.name, None)
     session().endpoints[connection.name] = connection
     if model:
-        session().models[connection.name] = model
+        session().configured_models[connection.name] = model
     session().current = connection.name
     return connection
 
 
-def _built_in(which: str, settings: dict[str, Any], key: str | None, name: str | None) -> Connection:
+def _connect_built_in(which: str, settings: dict[str, Any], key: str | None, name: str | None) -> Connection:
     if name not in (None, which):
         raise ConfigError(f"{which} keeps its name; leave name= out.")
     if key:
         where = "set HELIX_API_KEY instead" if which == "helix" else "it needs none"
         raise ConfigError(f"{which} takes no key here: {where}.")
-    return with_settings(resolve(which), settings)
+    return resolve(which).with_settings(settings)
 
 
-def _remote(
+def _connect_remote(
     url: str, key: str | None, key_env: str | None, name: str | None, settings: dict[str, Any]
 ) -> Connection:
     parts = split_server_url(url)
@@ -91,9 +87,9 @@ def _remote(
         raise ConfigError(f"An endpoint cannot be called {name!r}; give it a word of its own with name=.")
     if key is not None and key_env is not None:
         raise ConfigError("Give key= or key_env=, not both.")
-    secret, hint = _key_of(key, key_env)
-    made = Connection(name, normalise_url(url), _key=secret, key_hint=hint, profile=profile_of(parts))
-    return with_settings(made, settings)
+    secret, hint = _secret_of(key, key_env)
+    connection = Connection(name, normalise_url(url), _key=secret, key_hint=hint, profile=profile_of(parts))
+    return connection.with_settings(settings)
 
 
 def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
@@ -109,7 +105,7 @@ def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
     >>> hx.use("demo", endpoint="demo").model
     'demo'
     """
-    text_or_none(model=model)
+    require_text(model=model)
     if endpoint is not None:
         chosen = resolve(endpoint)
         if chosen.name not in (*RESERVED, *session().endpoints):
@@ -117,7 +113,7 @@ def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
         session().current = chosen.name
     connection = resolve(None)
     if model is not None:
-        session().models[connection.name] = model.strip()
+        session().configured_models[connection.name] = model.strip()
     return Defaults(
         connection.name,
         known_default_model(connection),
@@ -129,7 +125,7 @@ def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
 
 def resolve(endpoint: str | Connection | None) -> Connection:
     """Return the endpoint of that name; None is the current one."""
-    remember_keys()
+    register_keys()
     if isinstance(endpoint, Connection):
         return endpoint
     if endpoint is not None and not isinstance(endpoint, str):
@@ -137,51 +133,50 @@ def resolve(endpoint: str | Connection | None) -> Connection:
     if endpoint and "://" in endpoint:
         parts = split_server_url(endpoint)
         return Connection(parts.netloc.lower(), normalise_url(endpoint), profile=profile_of(parts))
-    known, wrong = _known()
-    name = endpoint or session().current or ("helix" if wrong else next(iter(known)))
-    if name in known:
-        return known[name]
-    if name == "helix" and wrong is not None:
-        raise wrong
+    available, helix_error = _available()
+    name = endpoint or session().current or ("helix" if helix_error else next(iter(available)))
+    if name in available:
+        return available[name]
+    if name == "helix" and helix_error is not None:
+        raise helix_error
     if name == "helix":
         raise ConfigError("Helix is not configured: set HELIX_API_KEY (and HELIX_URL for your own server).")
-    guess = did_you_mean(name, known)
-    raise ConfigError(f"No endpoint is called {name!r}.{guess} Known: {', '.join(known)}.")
+    guess = did_you_mean(name, available)
+    raise ConfigError(f"No endpoint is called {name!r}.{guess} Known: {', '.join(available)}.")
 
 
 def endpoints() -> dict[str, Connection]:
-    """Every endpoint known now, by name; the first is the default when none was chosen."""
-    return _known()[0]
+    """Return every endpoint there is now, by name; the first is the default when none was chosen."""
+    return _available()[0]
 
 
-def _known() -> tuple[dict[str, Connection], ConfigError | None]:
-    """The endpoints, and what is wrong with the configuration of Helix: no reason to refuse the others."""
-    configured, wrong = None, None
+def _available() -> tuple[dict[str, Connection], ConfigError | None]:
+    """Return the endpoints, and the error in Helix's configuration, because the others work without it."""
+    helix, helix_error = None, None
     try:
-        configured = helix(session().endpoints.get("helix"))
+        helix = helix_connection(session().endpoints.get("helix"))
     except ConfigError as error:
-        wrong = error
-    known = {"helix": configured} if configured else {}
-    known |= {name: c for name, c in session().endpoints.items() if name not in RESERVED}
-    known["demo"] = _builtin("demo")
-    known["local"] = _builtin("local")
+        helix_error = error
+    available = {"helix": helix} if helix else {}
+    available |= {name: c for name, c in session().endpoints.items() if name not in RESERVED}
+    available |= {name: _built_in(name) for name in ("demo", "local")}
     if replay_only():
-        known.setdefault("helix", Connection("helix", normalise_url(HELIX_ROOT), profile="helix"))
-    return known, wrong
+        available.setdefault("helix", Connection("helix", normalise_url(HELIX_ROOT), profile="helix"))
+    return available, helix_error
 
 
 def configure(name: str, **settings: Any) -> Connection:
     """Change settings of a known endpoint, the built-in ones included, and return it."""
-    connection = with_settings(resolve(name), settings)
+    connection = resolve(name).with_settings(settings)
     session().endpoints[name] = connection
     return connection
 
 
-def _builtin(name: str) -> Connection:
+def _built_in(name: str) -> Connection:
     return session().endpoints.get(name) or Connection(name, name, kind=name, profile=name)
 
 
-def _key_of(key: str | None, key_env: str | None) -> tuple[Secret, str | None]:
+def _secret_of(key: str | None, key_env: str | None) -> tuple[Secret, str | None]:
     if key_env is not None:
         value = os.environ.get(key_env)
         if not value and replay_only():

@@ -1,6 +1,6 @@
-"""Keys that cannot be seen: a Secret never prints itself, and every known one is redacted.
+"""Keys that cannot be seen: a Secret never prints itself, and each one that is made is redacted everywhere.
 
-Only `connection.py` reveals Secrets; it, `config.py` and `environment.py` make them.
+Only `connection.py` reveals Secrets; the other files of this folder only make them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..redaction import MASK, register_key
 
-# Parameters that could only be a key; whatever a call is given is sent, and kept in the log.
+# Parameters that could only be a key; they are refused, because the log keeps whatever a call is given.
 KEY_NAMES = frozenset({"api_key", "apikey", "authorization", "key"})
 MISPLACED = (
     "A key does not belong here, where the notebook or the log keeps it. Remove it and put it into the"
@@ -21,7 +21,7 @@ MISPLACED = (
 
 
 class Secret:
-    """A key; true when there is one. `reveal()` is the only way to its characters.
+    """A key, or none; true where there is one. `reveal()` is the only way to its characters.
 
     A pickle holds the name of the environment variable the key came from, never the key.
     """
@@ -35,6 +35,7 @@ class Secret:
 
     @classmethod
     def from_environment(cls, env: str) -> Secret:
+        """Make the Secret that an environment variable holds; an empty one where it is not set."""
         return cls(os.environ.get(env), env)
 
     def __bool__(self) -> bool:
@@ -57,10 +58,11 @@ class Secret:
         return Secret.from_environment, (self.__env,)
 
     def reveal(self) -> str:
+        """Return the key's characters; an empty text where there is no key."""
         return self.__value
 
 
 def refuse_key_names(names: Iterable[str]) -> None:
-    """Refuse parameters that are named like a key."""
+    """Refuse parameters that are named like a key; ConfigError says where a key belongs."""
     if any(name.lower() in KEY_NAMES for name in names):
         raise ConfigError(MISPLACED)

@@ -1,4 +1,4 @@
-"""URLs of endpoints: what people write, and the one form everything else uses."""
+"""URLs of endpoints: checked as people write them, and brought into the one form that everything else uses."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ..errors import ConfigError
 from ..redaction import redact
 
 API_SUFFIXES = ("/chat/completions", "/models", "/api/v1", "/v1")
-UNDER_API = ("openrouter.ai",)  # serves its API at /api/v1 only; Helix's /api/v1 means its /v1
+UNDER_API = ("openrouter.ai",)  # serve their API at /api/v1 only; Helix's /api/v1 means its /v1
 
 
 def normalise_url(url: str) -> str:
     """Return ROOT/v1 for a root, `/v1` or `/api/v1`, prefix kept, without user, query or fragment.
 
-    >>> normalise("https://app.tryhelix.ai/")
+    >>> normalise_url("https://app.tryhelix.ai/")
     'https://app.tryhelix.ai/v1'
     """
     parts = split_url(url)
@@ -27,7 +27,7 @@ def normalise_url(url: str) -> str:
 
 
 def split_url(url: str) -> SplitResult:
-    """Take an http(s) URL with a host apart; ConfigError says what it lacks."""
+    """Split an http(s) URL with a host into its parts; ConfigError says what the URL lacks."""
     if not isinstance(url, str) or not url.strip():
         raise ConfigError("An endpoint needs a URL, such as https://app.tryhelix.ai/v1.")
     url = url.strip()
@@ -35,14 +35,15 @@ def split_url(url: str) -> SplitResult:
         parts = urlsplit(url)
     except ValueError:  # a bracket too few, say
         parts = SplitResult("", "", "", "", "")
-    odd = not parts.hostname or any(sign.isspace() or sign in "\"'<>\\" for sign in parts.hostname)
-    if parts.scheme not in ("http", "https") or odd:
+    host = parts.hostname or ""
+    host_is_odd = not host or any(sign.isspace() or sign in "\"'<>\\" for sign in host)
+    if parts.scheme not in ("http", "https") or host_is_odd:
         shown = redact(url.rpartition("@")[2].partition("?")[0])
         raise ConfigError(f"{shown!r} is not a URL: it needs http:// or https:// and a host.")
     try:
         parts.port  # noqa: B018 - the property raises on a port that is none
     except ValueError:
-        raise ConfigError(f"The port in {parts.hostname!r}'s URL is not a number up to 65535.") from None
+        raise ConfigError(f"The port in {host!r}'s URL is not a number up to 65535.") from None
     return parts
 
 
@@ -64,5 +65,5 @@ def is_loopback(host: str | None) -> bool:
 
 
 def url_origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port: what a key may be sent to."""
+    """Return scheme, host and port: the server that a key may be sent to."""
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -54,17 +54,17 @@ class Gate:
         self.adaptive = AdaptiveLimit()
         self._paused_until = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._settings: object = None
+        self._limits: object = None
         self._own = PerMinuteLimit()
         self._minutes: list[PerMinuteLimit] = []
 
     def configure(self, connection: Connection) -> None:
         """Take over the limits set with `connect`, if they changed."""
-        if connection.settings is self._settings:
-            return
-        self._settings = connection.settings
-        self.concurrency = connection.settings.get("concurrency") or float("inf")
-        self._own = PerMinuteLimit(connection.settings.get("rpm"), connection.settings.get("tpm"))
+        limits = (connection.concurrency, connection.rpm, connection.tpm)
+        if limits != self._limits:
+            self._limits = limits
+            self.concurrency = connection.concurrency or float("inf")
+            self._own = PerMinuteLimit(connection.rpm, connection.tpm)
 
     @contextmanager
     def limit_rates(self, *, rpm: float | None, tpm: float | None) -> Iterator[None]:

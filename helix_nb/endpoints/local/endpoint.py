@@ -61,6 +61,7 @@ class LocalEndpoint:
             raise LocalModelError(sentence)
         wire = self.wire(request)
         shown = _shown(request.model, wire["model"])
+        idle_unload_s = self.connection.idle_unload_s
         worker = self._worker(wire["model"], shown, again=request.retry_policy.reload)
         ticket = worker.run(wire)
         try:
@@ -70,7 +71,7 @@ class LocalEndpoint:
                 ticket.finished = delta.finished
                 yield delta
         finally:
-            worker.release(ticket, self.connection.settings.get("idle_unload_s", IDLE_UNLOAD_S))
+            worker.release(ticket, IDLE_UNLOAD_S if idle_unload_s is None else idle_unload_s)
 
     async def models(self) -> list[ModelInfo]:
         """List the language models in the Hub's cache, and the folders that are loaded now."""
@@ -98,17 +99,17 @@ class LocalEndpoint:
         return f"No model given: using {model}, the default for a machine with this much memory."
 
     def _worker(self, model: str, shown: str, *, again: bool) -> Worker:
-        settings = self.connection.settings
+        connection = self.connection
         # As plain numbers: numpy's, which settings may hold, have no spelling in JSON.
         cache_bytes, memory_bytes = (
-            float(settings[name]) if settings.get(name) else None for name in ("cache_bytes", "memory_bytes")
+            float(size) if size else None for size in (connection.cache_bytes, connection.memory_bytes)
         )
         order = {"cache_bytes": cache_bytes, "memory_bytes": memory_bytes}
         folder = downloaded_folder(model)
         needs = estimate_size(folder).bytes if folder else None
         return worker_for(
             model,
-            settings.get("revision") or None,
+            connection.revision or None,
             order,
             shown=shown,
             needs_bytes=needs,

@@ -13,7 +13,7 @@ from .base import Transport
 def transport_for(connection: Connection, url: str) -> Transport:
     """What will carry the requests of a connection; `url` is where they go."""
     direct = _direct(url)
-    wanted = connection.settings.get("carrier") or ("aiohttp" if direct else "httpx")
+    wanted = connection.carrier or ("aiohttp" if direct else "httpx")
     if wanted == "aiohttp" and find_spec("aiohttp") is not None:
         from .aiohttp import AiohttpTransport
 

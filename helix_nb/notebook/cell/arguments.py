@@ -14,7 +14,7 @@ from functools import cache
 from json import loads
 from typing import Any, NoReturn
 
-from ...config.environment import remember_keys
+from ...config.environment import register_keys
 from ...config.secrets import MISPLACED
 from ...errors import ConfigError
 from ...redaction import redact
@@ -130,7 +130,7 @@ def parse(line: str, options: Sequence[Option], what: str) -> tuple[argparse.Nam
 
 def refuse_keys(line: str) -> None:
     """Refuse a line that holds what looks like a key: notebooks and histories keep it."""
-    remember_keys()
+    register_keys()
     if KEY_LIKE.search(line) or redact(line) != line:
         raise ConfigError(MISPLACED)
 
