@@ -1,4 +1,4 @@
-"""URLs of endpoints: checked as people write them, and brought into the one form that everything else uses."""
+"""URLs of endpoints: checked as people write them, and brought into the one form used elsewhere."""
 
 from __future__ import annotations
 
