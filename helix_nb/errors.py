@@ -24,6 +24,7 @@ The class name is what the log keeps as `error_type`. Ctrl-C stays a `KeyboardIn
 
 from __future__ import annotations
 
+import warnings
 from asyncio import CancelledError
 from collections.abc import Callable
 from functools import partial
@@ -71,6 +72,14 @@ def describe_exception(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - the exception's own __str__
         return type(error).__name__
+
+
+def warn(sentence: str) -> None:
+    """Give a UserWarning, from any thread; where warnings are errors, the answer still matters more."""
+    try:
+        warnings.warn(sentence, UserWarning, stacklevel=3)
+    except UserWarning:
+        pass
 
 
 class HelixError(Exception):

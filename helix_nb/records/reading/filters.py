@@ -12,13 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from ...config.session import aliases, claim_notice
-from ...errors import ConfigError
+from ...errors import ConfigError, warn
 from ...text import did_you_mean
 from ..storage.content import plain, to_json
 from ..storage.processes import is_alive, this_process
 from ..storage.rows import microseconds
 from ..storage.schema import STATUSES
-from ..warning import warn
 
 SCOPES = ("kernel", "notebook", "all")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

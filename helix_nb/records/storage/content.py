@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import warn
 from ...messages import json_default
 from ...redaction import redact
-from ..warning import warn
 
 _DATA_URL = re.compile(r"data:([\w.+/-]*);base64,([A-Za-z0-9+/=]+)\Z")
 _REFERENCE = "helix_nb:attachment"

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError, HelixError
-from ..warning import warn
+from ...errors import ConfigError, HelixError, warn
 from .log import Log
 from .log_file import BUSY_TIMEOUT_S, explained
 

@@ -12,11 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
-from ...errors import HelixError
+from ...errors import HelixError, warn
 from ...messages import Request
 from ...replies import Reply
 from ...runtime.fork import after_fork_in_child
-from ..warning import warn
 from . import batches, rows
 from .content import ContentPolicy
 from .location import LogLocation, is_off, wanted

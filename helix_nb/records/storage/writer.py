@@ -17,8 +17,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
+from ...errors import warn
 from ...runtime.fork import after_fork_in_child
-from ..warning import warn
 from .location import LogLocation
 from .log_file import LogFile, LogProblem, explained, open_memory, open_store
 from .queue import Unwatched, Write, WriteQueue, tell, waited
