@@ -135,7 +135,7 @@ class Logbook:
         True
         """
         from .export import export
-        from .reading.grouping import wanted_of
+        from .reading.sums import wanted_of
 
         target = Path(path).expanduser()
         export(current_log(), target, wanted_of({"scope": scope} | filters))
@@ -249,7 +249,7 @@ class Logbook:
         'EUR'
         >>> del hx.logbook.prices["demo", "*"]
         """
-        from .repricing import reprice
+        from .pricing import reprice
 
         return reprice(frame)
 

@@ -11,10 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..replies import Usage
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @lru_cache(maxsize=1024)
@@ -174,3 +177,34 @@ def _amount(value: Any) -> float:
     if not 0 <= amount < float("inf"):
         raise ConfigError("Prices are numbers from 0 up, per million tokens.")
     return amount
+
+
+NEEDED = ("base_url", "model", "model_requested", "prompt_tokens", "completion_tokens", "cached_tokens")
+PRICED = ("cost", "currency", "cost_source")
+
+
+def reprice(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its three cost columns worked out anew."""
+    missing = [name for name in (*NEEDED, *PRICED) if name not in frame]
+    if missing:
+        raise ConfigError(f"This frame has no column {', '.join(missing)}: give rows of hx.log().")
+    import pandas as pd
+
+    plain = frame[[*NEEDED, *PRICED]].astype(object)
+    rows = plain.where(plain.notna(), None).to_dict("records")
+    costs = [_cost(row) for row in rows]
+    columns: dict[str, Any] = {
+        name: pd.Series([cost[at] for cost in costs], index=frame.index, dtype=dtype)
+        for at, (name, dtype) in enumerate(zip(PRICED, ("Float64", "category", "category"), strict=True))
+    }
+    return frame.assign(**columns)
+
+
+def _cost(row: dict[Any, Any]) -> Cost:
+    if row["cost_source"] == "replay":
+        return row["cost"], row["currency"], "replay"
+    usage = Usage(row["prompt_tokens"], row["completion_tokens"], cached_tokens=row["cached_tokens"])
+    charged = row["cost"] if row["cost_source"] == "server" else None
+    return cost_of(
+        row["base_url"] or "", row["model"] or row["model_requested"], usage, charged, row["currency"]
+    )

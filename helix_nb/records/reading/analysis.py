@@ -14,8 +14,7 @@ import pandas as pd
 from ...errors import ConfigError
 from ..storage.log import current_log
 from .frames import frame_of
-from .grouping import TOKENS, keys_of, unknown_usage, wanted_of, with_keys, with_text
-from .sums import selected, summed
+from .sums import TOKENS, keys_of, selected, summed, unknown_usage, wanted_of, with_keys, with_text
 
 COUNTED = ("ok", "truncated", "interrupted", "error", "lost")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

@@ -13,8 +13,8 @@ import pandas as pd
 from ...errors import ConfigError
 from ..storage.log import Log, current_log
 from ..storage.schema import COLUMNS, TEXT_COLUMNS
-from . import conversation
 from .filters import FROM, FROM_WITH_TEXT, STATUS, Filter, filter_of, prepare
+from .threads import messages
 
 BLOCK_ROWS = 1000
 TRANSCRIPT_COLUMNS = {
@@ -176,7 +176,7 @@ def transcript(thread: Any) -> pd.DataFrame:
     [['user', 'What is the capital of France?'], ['assistant', 'The capital of France is Paris.']]
     """
     name = getattr(thread, "thread_id", None) or getattr(thread, "exchange_id", None) or thread
-    parts = current_log().read(lambda connection: conversation.messages(connection, str(name)))
+    parts = current_log().read(lambda connection: messages(connection, str(name)))
     rows = max(parts, key=len, default=[])
     if not rows:
         raise ConfigError(f"The log has no thread {name!r}; `hx.log(scope='all').thread_id` lists them.")

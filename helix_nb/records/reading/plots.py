@@ -16,7 +16,7 @@ from ..storage.log import current_log
 from ..storage.schema import STATUSES
 from .analysis import usage
 from .frames import frame_of
-from .grouping import TOKENS, unknown_usage, wanted_of, with_keys
+from .sums import TOKENS, unknown_usage, wanted_of, with_keys
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

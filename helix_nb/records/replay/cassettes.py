@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from ... import errors
 from ...errors import ConfigError, HelixError
 from ...replies import Delta, Reply, ToolCallDelta
-from ..reading import conversation
 from ..reading.filters import FROM_WITH_TEXT, Filter, prepare
+from ..reading.threads import history
 from ..storage.log import Log
 from ..storage.rows import reply_of
 from ..storage.schema import COLUMNS, EXCHANGE_FIELDS
@@ -145,7 +145,7 @@ def rows_of(connection: sqlite3.Connection, wanted: Filter) -> Iterator[dict[str
         row = dict(zip(names, values, strict=True))
         row["request"] = {
             "model": row["model_requested"],
-            "messages": conversation.history(connection, row),
+            "messages": history(connection, row),
             "params": json.loads(row["params"] or "{}"),
             "schema": json.loads(row["response_schema"] or "null"),
         }
