@@ -26,10 +26,11 @@ from typing import Any
 
 from helix_nb.messages import Message, Request
 from helix_nb.records.storage import rows
+from helix_nb.records.storage.batches import Link
 from helix_nb.records.storage.content import ContentPolicy
 from helix_nb.records.storage.location import LogLocation
 from helix_nb.records.storage.log import Log
-from helix_nb.records.storage.log_file import open_store
+from helix_nb.records.storage.log_file import open_log
 from helix_nb.records.storage.schema import EXCHANGE_FIELDS
 from helix_nb.replies import Reply, Usage
 
@@ -57,7 +58,7 @@ def exchange(number: int) -> tuple[Request, Reply, Reply]:
 
 def inserts(path: Path) -> tuple[float, float]:
     """Milliseconds (p50) of a durable `pending` row, and of finishing it."""
-    store = open_store(LogLocation(path=path))
+    store = open_log(LogLocation(path=path))
     pending, finished = [], []
     for number in range(INSERTS):
         asked, begun, done = exchange(number)
@@ -93,7 +94,7 @@ async def in_flight(path: Path, flight: int) -> float:
     log = Log(LogLocation(path=path))
     asked = [_of_batch(*exchange(number), str(number)) for number in range(INSERTS)]
     identities = [request.digest(part(log.salt)) for request, _, _ in asked]
-    log.link("bench", [(at, str(at), None, identity, None) for at, identity in enumerate(identities)])
+    log.link("bench", [Link(at, str(at), None, identity, None) for at, identity in enumerate(identities)])
     log.flush()
     todo = iter(range(INSERTS))
 
@@ -106,12 +107,14 @@ async def in_flight(path: Path, flight: int) -> float:
             log.finish(request, done)
             if at % CLAIMED == CLAIMED - 1:
                 some = range(at - CLAIMED + 1, at + 1)
-                log.link("bench", [(n, str(n), asked[n][2].exchange_id, identities[n], None) for n in some])
+                log.link(
+                    "bench", [Link(n, str(n), asked[n][2].exchange_id, identities[n], None) for n in some]
+                )
                 log.release("bench", [identities[n] for n in some])
 
     cpu = time.process_time()
     await asyncio.gather(*(worker() for _ in range(flight)))
-    await log.flushed()
+    await log.aflush()
     cpu = time.process_time() - cpu
     log.close()
     return cpu / INSERTS * 1e6
@@ -129,7 +132,7 @@ def _of_batch(asked: Request, begun: Reply, done: Reply, row_key: str) -> tuple[
 
 def fill(path: Path, count: int) -> None:
     """Write a log of many exchanges, quickly and past the writer."""
-    store = open_store(LogLocation(path=path))
+    store = open_log(LogLocation(path=path))
     connection = store.connection
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")

@@ -69,7 +69,7 @@ async def record_all(log: Log, count: int) -> None:
     """Write many exchanges one after the other."""
     for number in range(count):
         await record(log, request(f"question {number}", origin=Origin(source="batch")))
-    await log.flushed()
+    await log.aflush()
 
 
 def child(code: str, path: Path | str, **environment: str) -> subprocess.Popen[str]:

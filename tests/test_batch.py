@@ -427,7 +427,7 @@ def test_a_rerun_keeps_the_links_of_its_rows() -> None:
         hx.connect(server.url, name="s")
         for _ in range(2):
             pd.DataFrame({"q": ["x", "y"]}).helix.ask("{{q}}", name="linked", **QUIET)
-            links = current_log().do(lambda own: own.execute("SELECT exchange_id FROM links").fetchall())
+            links = current_log().write(lambda own: own.execute("SELECT exchange_id FROM links").fetchall())
             assert links is not None and all(exchange_id is not None for (exchange_id,) in links)
 
 

@@ -81,7 +81,9 @@ def test_a_claim_under_way_at_the_stop_is_given_up_too(monkeypatch: pytest.Monke
         hx.connect(server.url, name="s")
         asyncio.run(stopped())
         assert claims.gone.wait(30)
-    left = current_log().do(lambda connection: connection.execute("SELECT count(*) FROM claims").fetchone())
+    left = current_log().write(
+        lambda connection: connection.execute("SELECT count(*) FROM claims").fetchone()
+    )
     assert left == (0,)
 
 

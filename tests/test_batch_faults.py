@@ -206,7 +206,9 @@ def test_a_batch_leaves_no_thread_or_claim_behind() -> None:
         before = threading.active_count()
         ROWS[:10].helix.ask(ASK, name="clean", **QUIET)
         log = current_log()
-        assert log.do(lambda connection: connection.execute("SELECT count(*) FROM claims").fetchone()[0]) == 0
+        assert (
+            log.write(lambda connection: connection.execute("SELECT count(*) FROM claims").fetchone()[0]) == 0
+        )
         assert threading.active_count() <= before + 4  # the loop, the log's writer, their executor
 
 

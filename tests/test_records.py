@@ -23,8 +23,10 @@ from helix_nb.errors import ConfigError
 from helix_nb.messages import Message, Request
 from helix_nb.origin import Origin
 from helix_nb.records.reading import frames
+from helix_nb.records.reading.filters import filter_of
 from helix_nb.records.storage import schema
-from helix_nb.records.storage.location import is_network, wanted
+from helix_nb.records.storage.batches import Link
+from helix_nb.records.storage.location import is_network, log_location
 from helix_nb.records.storage.log import current_log
 from helix_nb.replies import ToolCall, Usage
 from helix_nb.runtime.loop import run_sync
@@ -134,7 +136,7 @@ def test_partial_text_is_kept_while_a_stream_runs() -> None:
     """`keep` brings text and facts into the pending row."""
     log, asked, reply = current_log(), request(), begun()
     run_sync(log.begin(asked, reply, demo))
-    log.keep(reply.having(text="half an ans", model="m2"))
+    log.update(reply.having(text="half an ans", model="m2"))
     row = frames.log().iloc[0]
     assert (row["status"], row["response"], row["model"]) == ("pending", "half an ans", "m2")
 
@@ -195,7 +197,7 @@ def test_scopes_tell_processes_and_notebooks_apart(monkeypatch: pytest.MonkeyPat
     """`kernel` is this process; `notebook` goes by name, and without one says that it cannot."""
     log = current_log()
     run_sync(record(log, request("mine", origin=Origin(notebook="a.ipynb"))))
-    log.do(lambda c: c.execute("UPDATE processes SET pid = pid + 1"))
+    log.write(lambda c: c.execute("UPDATE processes SET pid = pid + 1"))
     assert frames.log().empty
     assert frames.log("all")["prompt"].tolist() == ["mine"]
     monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
@@ -441,7 +443,7 @@ def test_a_file_that_cannot_grow_is_left_with_one_warning() -> None:
     log = current_log()
     run_sync(record(log, request("early")))
     log.flush()
-    log.do(lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}"))
+    log.write(lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}"))
     with pytest.warns(UserWarning, match="disk is full.*in memory only") as warned:
         for number in range(20):
             run_sync(record(log, request(f"late {number}"), text="x" * 20_000))
@@ -459,13 +461,13 @@ def test_where_locks_cannot_be_trusted_each_kernel_has_a_file(
     from helix_nb.records.storage.log import Log
 
     path = tmp_path / "net" / "log.db"
-    one, two = Log(LogLocation(path=path, alone=True)), Log(LogLocation(path=path, alone=True))
+    one, two = Log(LogLocation(path=path, per_kernel=True)), Log(LogLocation(path=path, per_kernel=True))
     run_sync(record(one, request("one")))
     assert one.path is not None and one.path != path and one.path.parent == path.parent
     one.close()
     one.path.rename(path.with_name("log-kernel-other-1.db")) if one.path else None
     run_sync(record(two, request("two")))
-    found = frames.frame_of(two, frames.filter_of("all"))
+    found = frames.frame_of(two, filter_of("all"))
     assert found["prompt"].tolist() == ["one", "two"]
     mounts = [("/", "ext4"), ("/home", "nfs4"), ("/home/local", "xfs")]
     assert is_network(Path("/home/me"), mounts)
@@ -476,8 +478,8 @@ def test_the_default_place_is_the_users_data_folder(monkeypatch: pytest.MonkeyPa
     """Without HELIX_NB_LOG the file is platformdirs' helix_nb/log.db; a folder gets a log.db."""
     monkeypatch.delenv("HELIX_NB_LOG")
     monkeypatch.setenv("XDG_DATA_HOME", "/somewhere")
-    assert str(wanted().path).endswith("helix_nb/log.db")
-    assert wanted(str(Path.cwd())).path == Path.cwd() / "log.db"
+    assert str(log_location().path).endswith("helix_nb/log.db")
+    assert log_location(str(Path.cwd())).path == Path.cwd() / "log.db"
 
 
 def test_paused_and_unlogged_requests_leave_no_row() -> None:
@@ -499,13 +501,14 @@ def test_batches_share_exchanges_through_links_and_work_through_claims() -> None
         for one, status in zip(asked, ("ok", "error", "ok"), strict=True)
     )
     ids = [one.digest("demo") for one in asked]
-    log.link("b", [(0, "0", first.exchange_id, ids[0], None), (1, "1", reused.exchange_id, ids[2], None)])
-    assert log.answered("b", ids) == {ids[0]: [first.exchange_id], ids[2]: [reused.exchange_id]}
+    log.link(
+        "b", [Link(0, "0", first.exchange_id, ids[0], None), Link(1, "1", reused.exchange_id, ids[2], None)]
+    )
+    assert log.answer_ids("b", ids) == {ids[0]: [first.exchange_id], ids[2]: [reused.exchange_id]}
     assert log.claim("b", ["x", "y"]) == {"x", "y"} == log.claim("b", ["x", "y"])
     log.release("b", ["x"])
-    log.do(lambda c: c.execute("INSERT INTO processes VALUES (98, 'elsewhere', 1, 1, 'k', '0')"))
+    log.write(lambda c: c.execute("INSERT INTO processes VALUES (98, 'elsewhere', 1, 1, 'k', '0')"))
     mine = "FROM processes WHERE host <> 'elsewhere'"
-    log.do(lambda c: c.execute(f"INSERT INTO processes SELECT 99, host, pid, 1, 'k', '0' {mine}"))
-    log.do(lambda c: c.executemany("INSERT INTO claims VALUES ('b', ?, ?)", [("alive", 98), ("dead", 99)]))
-    assert log.pending_elsewhere("b") == {"alive"}
+    log.write(lambda c: c.execute(f"INSERT INTO processes SELECT 99, host, pid, 1, 'k', '0' {mine}"))
+    log.write(lambda c: c.executemany("INSERT INTO claims VALUES ('b', ?, ?)", [("alive", 98), ("dead", 99)]))
     assert log.claim("b", ["alive", "dead", "x"]) == {"dead", "x"}

@@ -13,6 +13,7 @@ from records_fixtures import begun, demo, ended, request
 
 import helix_nb as hx
 from helix_nb.origin import Origin
+from helix_nb.records.storage.batches import Link
 from helix_nb.records.storage.log import current_log
 from helix_nb.runtime.loop import run_sync
 
@@ -39,7 +40,7 @@ def test_who_stops_waiting_leaves_the_others_their_rows() -> None:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(one) for one in ended] == [asyncio.CancelledError, type(None)] * 20
-        await current_log().flushed()
+        await current_log().aflush()
 
     run_sync(some_leave())
     assert len(hx.log("all")) == 40
@@ -60,9 +61,9 @@ def test_a_row_that_cannot_be_written_costs_no_other_its_own() -> None:
 def test_a_row_of_a_batch_that_asks_something_else_now_is_linked_anew() -> None:
     """Linking again changes the answer in place; another request replaces the row, in its index too."""
     log = current_log()
-    log.link("b", [(0, "0", None, "first", None), (1, "1", None, None, "no")])
-    log.link("b", [(0, "0", "x", "first", None), (1, "1", None, None, "no")])
-    log.link("b", [(0, "0", "y", "second", None), (1, "1", "z", None, None)])
+    log.link("b", [Link(0, "0", None, "first", None), Link(1, "1", None, None, "no")])
+    log.link("b", [Link(0, "0", "x", "first", None), Link(1, "1", None, None, "no")])
+    log.link("b", [Link(0, "0", "y", "second", None), Link(1, "1", "z", None, None)])
 
     def rows(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -93,7 +94,7 @@ def test_an_exchange_is_found_by_its_request_once_there_is_something_to_find() -
 
     run_sync(log.begin(asked, reply, demo))
     assert log.read(hashes) == [(None, "")]
-    log.keep(reply.having(text="Be"))
+    log.update(reply.having(text="Be"))
     assert log.read(hashes) == [tuple(asked.digests("demo", ""))]
     log.finish(asked, ended(reply, "Because."))
     assert log.read(hashes) == [tuple(asked.digests("demo", ""))]
@@ -103,11 +104,11 @@ def test_a_row_of_a_batch_points_to_its_exchange_from_the_first_text_on() -> Non
     """Until then it is pending like one that was not asked; a killed kernel leaves the partial text."""
     log, reply = current_log(), begun()
     asked = request("why?", origin=Origin("batch", batch_id="b"))
-    log.link("b", [(0, "0", None, asked.digest("demo"), None)])
+    log.link("b", [Link(0, "0", None, asked.digest("demo"), None)])
     run_sync(log.begin(asked, reply, demo))
     waiting = hx.batch("b").loc[0]
     assert waiting["answer_status"] == "pending" and pd.isna(waiting["exchange_id"])
-    log.keep(reply.having(text="Be"))
+    log.update(reply.having(text="Be"))
     begins = hx.batch("b").loc[0]
     assert (begins["answer"], begins["exchange_id"]) == ("Be", reply.exchange_id)
 
@@ -118,7 +119,7 @@ def test_a_row_that_is_gone_when_its_exchange_ends_is_written_whole() -> None:
     asked = request("why?", system="Be brief.", origin=Origin(tags={"team": "x"}))
     run_sync(log.begin(asked, reply, demo))
     for table in ("exchanges", "payloads", "texts"):
-        log.do(lambda connection, table=table: connection.execute(f"DELETE FROM {table}"))
+        log.write(lambda connection, table=table: connection.execute(f"DELETE FROM {table}"))
     log.finish(asked, ended(reply, "Because."))
     row = hx.log("all").iloc[0]
     assert (row["id"], row["status"], row["total_tokens"]) == (reply.exchange_id, "ok", 15)

@@ -14,8 +14,8 @@ from records_fixtures import begun, child, demo, ended, output, record, request
 
 import helix_nb as hx
 from helix_nb.origin import Origin
-from helix_nb.records.storage import log
-from helix_nb.records.storage.content import ContentPolicy
+from helix_nb.records.storage.batches import Link
+from helix_nb.records.storage.content import ContentPolicy, set_content_policy
 from helix_nb.records.storage.log import current_log
 from helix_nb.runtime.loop import run_sync
 
@@ -26,7 +26,7 @@ PICTURE = "data:image/png;base64,UElDVFVSRS1CWVRFUy1DQU5BUlk="  # PICTURE-BYTES-
 def everything_kept() -> Iterator[None]:
     """Whatever a test says about keeping text ends with it."""
     yield
-    log.keep_as(ContentPolicy())
+    set_content_policy(ContentPolicy())
 
 
 def bytes_on_disk() -> bytes:
@@ -69,7 +69,7 @@ def test_forgetting_goes_by_thread_batch_and_time_and_by_several_at_once() -> No
     put("old", timedelta(days=5), thread_id="t")
     put("new", timedelta(0), thread_id="t")
     batched = put("batched", timedelta(days=1), batch_id="b")
-    log.link("b", [(0, "0", batched, "batched", None)])
+    log.link("b", [Link(0, "0", batched, "batched", None)])
     with pytest.raises(hx.ConfigError, match="Say what to forget"):
         hx.logbook.forget()
     assert hx.logbook.forget("nobody") == 0
@@ -170,7 +170,7 @@ def test_numbers_without_words() -> None:
     assert (row["total_tokens"], row["cost"], row["status"]) == (15, 0.5, "ok")
     hashes = log.read(lambda c: c.execute("SELECT prompt_hash, request_hash FROM payloads").fetchone())[0]
     assert len(hashes[0]) == 16 and hashes[1].hex() == asked.digest()
-    assert log.answered("b", [asked.digest("demo")]) == {}
+    assert log.answer_ids("b", [asked.digest("demo")]) == {}
 
 
 def test_the_users_own_redaction_runs_before_anything_is_written() -> None:
@@ -227,7 +227,7 @@ def test_deleting_tells_of_a_reader_that_keeps_the_bytes() -> None:
 
 def test_another_kernels_rows_are_forgotten_and_exported_too(tmp_path: Path) -> None:
     """`scope="all"` and `forget` reach what other processes wrote into the file."""
-    path = current_log().place.path
+    path = current_log().location.path
     assert path is not None
     output(child("asyncio.run(record_all(log, 3))", path))
     run_sync(record(current_log(), request("mine")))

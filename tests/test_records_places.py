@@ -13,7 +13,7 @@ import pytest
 from records_fixtures import child, output, record, request
 
 import helix_nb as hx
-from helix_nb.records.storage.location import wanted
+from helix_nb.records.storage.location import log_location
 from helix_nb.records.storage.log import current_log
 from helix_nb.runtime.loop import run_sync
 
@@ -91,7 +91,7 @@ def test_a_log_that_was_made_readable_is_its_owners_only_again() -> None:
 
 def test_memory_is_meant_however_it_is_spelled() -> None:
     """`:MEMORY:` is no file of that name."""
-    assert wanted(" :Memory: ").path is None and wanted(":MEMORY:").kept
+    assert log_location(" :Memory: ").path is None and log_location(":MEMORY:").enabled
 
 
 @pytest.mark.parametrize("companions", [True, False])
@@ -150,7 +150,7 @@ def test_what_sqlite_refuses_of_one_job_is_not_the_files_fault() -> None:
     log = current_log()
     run_sync(record(log))
     with pytest.raises(sqlite3.ProgrammingError):
-        log.do(lambda connection: connection.execute("SELECT ?", (object(),)))
+        log.write(lambda connection: connection.execute("SELECT ?", (object(),)))
     run_sync(record(log))
     assert len(hx.log()) == 2 and log.problem is None and log.path is not None
 

@@ -96,8 +96,8 @@ from records_fixtures import begun, demo, request
 async def main():
     reply = begun()
     await log.begin(request("long story"), reply, demo)
-    log.keep(reply.having(text="Once upon"))
-    await log.flushed()
+    log.update(reply.having(text="Once upon"))
+    await log.aflush()
     print("streaming", flush=True)
     time.sleep(600)
 asyncio.run(main())
@@ -204,7 +204,7 @@ def test_reading_the_log_does_not_hold_it_open(tmp_path: Path) -> None:
     for _ in range(50):
         run_sync(record(log, text="x" * 2000))
     frame = frames.log()
-    assert log.do(lambda c: None) is None
+    assert log.write(lambda c: None) is None
     connection = sqlite3.connect(log.path, timeout=5)
     assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     connection.close()

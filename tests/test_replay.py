@@ -70,7 +70,7 @@ def server() -> Iterator[str]:
     hx.connect(url, name="counting", retries=0)
     logbook.prices["http://127.0.0.1*", "*"] = {"input": 1.0, "output": 2.0}
     yield url
-    player.choose(None)
+    player.set_mode(None)
     del logbook.prices["http://127.0.0.1*", "*"]
     httpd.shutdown()
     thread.join()
@@ -315,7 +315,7 @@ def test_a_damaged_cassette_names_its_line(tmp_path: Path) -> None:
         with pytest.raises(hx.ConfigError, match=r"Line 2 of .*bad\.jsonl is no exported exchange"):
             hx.ask("a", endpoint="demo")
     finally:
-        player.choose(None)
+        player.set_mode(None)
 
 
 NOTEBOOK = [

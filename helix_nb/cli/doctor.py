@@ -96,11 +96,11 @@ def _sentence(error: HelixError) -> str:
 
 
 def _log() -> Finding:
-    from ..records.storage.location import wanted
+    from ..records.storage.location import log_location
     from ..records.storage.log_file import obstacle
 
-    place = wanted()
-    if not place.kept:
+    place = log_location()
+    if not place.enabled:
         return Finding("  off: nothing is recorded (HELIX_NB_LOG=off)")
     if place.path is None:
         return Finding("  in memory: it ends with its kernel (HELIX_NB_LOG=:memory:)")
@@ -109,9 +109,9 @@ def _log() -> Finding:
     size = "not there yet"
     if place.path.exists():
         size = f"{place.path.stat().st_size / 1e6:.1f} MB"
-        if not place.alone and (sentence := obstacle(place.path)):
+        if not place.per_kernel and (sentence := obstacle(place.path)):
             return Finding(f"  {sentence}", ok=False)
-    alone = "; a network file system, so each kernel has a file of its own" if place.alone else ""
+    alone = "; a network file system, so each kernel has a file of its own" if place.per_kernel else ""
     return Finding(f"  {place.path} ({size}){alone}")
 
 

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..records.storage.log import Log, keeping
+from ..records.storage.batches import Link
+from ..records.storage.content import content_policy
+from ..records.storage.log import Log
 from ..replies import Reply
 from .results import RowResult, answered
 from .rows.plan import NOT_ASKED, Plan
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 PORTION = 500  # replies read at once
 WRITE_EVERY_S = 0.25
-Link = tuple[int, str, str | None, str | None, str | None]
 Claim = tuple[list[int], dict[int, RowResult]]  # the slots to send now, and those answered meanwhile
 
 
@@ -62,7 +63,7 @@ class BatchLog:
         slot = plan.slot_of[position]
         identity = None if slot == NOT_ASKED else plan.identities[slot]
         problem = error or plan.problems.get(position)
-        return self.offset + position, plan.row_key(position), exchange_id, identity, problem
+        return Link(self.offset + position, plan.row_key(position), exchange_id, identity, problem)
 
     async def answers(self, plan: Plan) -> AsyncIterator[tuple[int, RowResult]]:
         """The slots that this batch has answered already, with their answers."""
@@ -71,7 +72,7 @@ class BatchLog:
         for start in range(0, len(plan.identities), PORTION):
             slots = range(start, min(start + PORTION, len(plan.identities)))
             identities = [plan.identities[slot] for slot in slots]
-            known = await asyncio.to_thread(self.log.answered, self.batch_id, identities)
+            known = await asyncio.to_thread(self.log.answer_ids, self.batch_id, identities)
             for found in (await self._taken_over(slots, known, plan)).items():
                 yield found
 
@@ -83,7 +84,7 @@ class BatchLog:
         granted = await self._granted(identities)
         known: Mapping[str, list[str]] = {}
         if not self.fresh:
-            known = await asyncio.to_thread(self.log.answered, self.batch_id, identities)
+            known = await asyncio.to_thread(self.log.answer_ids, self.batch_id, identities)
         done = await self._taken_over(slots, known, plan) if known else {}
         self._write_links(
             [link for slot, outcome in done.items() for link in self._links(plan, slot, outcome)]
@@ -170,7 +171,7 @@ class BatchLog:
         """Write the rest, give up every claim, and return once all of it is in the file."""
         self.write(plan)
         self._release(list(self._held))
-        await self.log.flushed()
+        await self.log.aflush()
 
     def _release(self, identities: Collection[str]) -> None:
         self.log.release(self.batch_id, identities)
@@ -179,7 +180,7 @@ class BatchLog:
 
 def _kept(error: str | None) -> str | None:
     """An error as it may be stored: it can quote the answer. Its name always may."""
-    return error and (keeping().clean(error) or error.partition(":")[0])
+    return error and (content_policy().clean(error) or error.partition(":")[0])
 
 
 _running: weakref.WeakSet[BatchLog] = weakref.WeakSet()  # only the background loop looks at it

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..records.storage.batches import recent
+from ..records.storage.batches import usage_samples
 from ..records.storage.log import current_log
 from ..runtime.loop import run_sync
 from .batch import Batch
@@ -84,7 +84,7 @@ def _pilot(run: Runner, pilot: int) -> tuple[list[Sample], str]:
 
 def _log(run: Runner) -> tuple[list[Sample], str]:
     values = (run.memory.batch_id, run.connection.base_url, run.plan.bound.base.model, SAMPLE)
-    found = current_log().read(lambda connection: recent(connection, *values))
+    found = current_log().read(lambda connection: usage_samples(connection, *values))
     samples = [Sample(*row) for part in found for row in part][:SAMPLE]
     return samples, f"{len(samples)} answers in the log"
 

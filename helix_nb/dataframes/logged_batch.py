@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from ..records.storage.batches import rows_of
+from ..records.storage.batches import BatchRow, batch_rows
 from ..records.storage.log import current_log
 from .batch import check_name
 from .results import DTYPES
@@ -40,12 +40,12 @@ def batch(name: str) -> pd.DataFrame:
     """
     check_name(name)
     log = current_log()
-    parts = [part for part in log.read(lambda connection: rows_of(connection, name)) if part]
+    parts = [part for part in log.read(lambda connection: batch_rows(connection, name)) if part]
     if not parts and not log.enabled:
         raise ConfigError("The log is off, so no batch is kept; HELIX_NB_LOG says where it should be.")
     if not parts:
         raise ConfigError(f"The log has no batch {name!r}; `hx.log(scope='all').batch_id` lists them.")
-    rows = {row[0]: _row(LoggedRow(*row[1:])) for part in reversed(parts) for row in part}
+    rows = {row.position: _row(row) for part in reversed(parts) for row in part}
     import pandas as pd
 
     columns = list(zip(*(rows[position] for position in sorted(rows)), strict=True))
@@ -63,22 +63,7 @@ def batch(name: str) -> pd.DataFrame:
     )
 
 
-class LoggedRow(NamedTuple):
-    """What the log knows about one row."""
-
-    row_key: str
-    text: str | None
-    status: str | None
-    error_type: str | None
-    error: str | None
-    finish_reason: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    exchange_id: str | None
-    problem: str | None
-
-
-def _row(row: LoggedRow) -> tuple[Any, ...]:
+def _row(row: BatchRow) -> tuple[Any, ...]:
     status, error = row.status or "pending", row.error and f"{row.error_type}: {row.error}"
     if row.problem is not None:
         status, error = ("error", row.problem) if row.problem else ("skipped", None)

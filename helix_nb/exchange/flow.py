@@ -49,7 +49,7 @@ async def exchange(request: Request, endpoint: Endpoint, log: Log, watcher: Watc
                     if watcher is not None and (read := watcher.delta_arrived(shown)) is not None:
                         await read
                     if builder.due():
-                        log.keep(builder.reply())
+                        log.update(builder.reply())
         if not builder.finished:
             raise TruncatedReply("The answer ended before it was finished; what arrived is kept.")
         return builder.close("ok")

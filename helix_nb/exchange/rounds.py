@@ -14,7 +14,7 @@ from ..config.connection import Connection
 from ..endpoints.registry import endpoint_for
 from ..errors import HelixError, SchemaMismatch
 from ..messages import Message, Request
-from ..records.replay.player import replaying
+from ..records.replay.player import with_replay
 from ..records.storage.log import current_log
 from ..redaction import redact_strings
 from ..replies import Reply, ToolCall
@@ -69,7 +69,7 @@ async def _with_tools(
     request: Request, connection: Connection, watcher: Watcher | None, call: Call | None, max_rounds: int
 ) -> RoundsResult:
     log = current_log()
-    endpoint = replaying(endpoint_for(connection), log)
+    endpoint = with_replay(endpoint_for(connection), log)
     added: tuple[Message, ...] = ()
     for finished_rounds in range(max_rounds + 1):
         reply = await exchange(request, endpoint, log, watcher)

@@ -1,4 +1,4 @@
-"""`hx.logbook`: replay, keep, hand out and forget what was recorded."""
+"""`hx.logbook`: what can be done with the log as a whole."""
 
 from __future__ import annotations
 
@@ -11,34 +11,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .pricing import PriceTable, prices
-from .reading.filters import since_us
-from .replay import player as replaying
-from .storage import log
-from .storage.location import wanted as place
+from .pricing import PriceTable, prices, reprice
+from .reading.filters import filter_from, since_us
+from .replay import player
+from .storage.content import content_policy, set_content_policy
+from .storage.deletion import delete, parse_size, shrink, size_bytes
+from .storage.location import log_location
 from .storage.log import current_log
+from .storage.rows import utc_datetime
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import pandas as pd
 
     from ..replies import Reply
+    from .reading.threads import HasThread
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What the log is: where, how much, since when; `problem` says why it is not where it should be."""
+    """Where the log is, and what it holds."""
 
-    path: Path | None
+    path: Path | None  # None: in memory, or off
     size_bytes: int
     exchanges: int
-    since: datetime | None
-    replay: str
-    text: bool
-    problem: str | None
+    since: datetime | None  # when the first of them began
+    replay: str  # the mode
+    text: bool  # whether prompts and answers are stored
+    problem: str | None  # why the log is in memory although a file was named
 
 
 class Logbook:
-    """What can be done with the log as a whole; there is one, `hx.logbook`."""
+    """The log as a whole: its place and prices, what is stored, replayed, exported and deleted."""
 
     @property
     def path(self) -> Path | None:
@@ -47,7 +52,7 @@ class Logbook:
 
     @property
     def prices(self) -> PriceTable:
-        """Your prices per million tokens, by patterns of base URL and model.
+        """The prices you set per million tokens, by patterns of base URL and model.
 
         >>> import helix_nb as hx
         >>> hx.logbook.prices["*tryhelix.ai*", "qwen3:*"] = {"input": 0.2, "output": 0.6, "cached": 0.05}
@@ -62,11 +67,11 @@ class Logbook:
         HELIX_NB_LOG_TEXT=off does the same from the start. What was not stored cannot be replayed,
         and a batch cannot resume from it.
         """
-        return log.keeping().text
+        return content_policy().text
 
     @text.setter
     def text(self, stored: bool) -> None:
-        log.keep_as(replace(log.keeping(), text=bool(stored)))
+        set_content_policy(replace(content_policy(), text=bool(stored)))
 
     @property
     def redact(self) -> Callable[[str], str] | None:
@@ -82,16 +87,16 @@ class Logbook:
         'Write to [mail]'
         >>> hx.logbook.redact = None
         """
-        return log.keeping().redact
+        return content_policy().redact
 
     @redact.setter
     def redact(self, function: Callable[[str], str] | None) -> None:
         if function is not None and not callable(function):
             raise ConfigError("logbook.redact takes a function from text to text, or None.")
-        log.keep_as(replace(log.keeping(), redact=function))
+        set_content_policy(replace(content_policy(), redact=function))
 
     def replay(self, mode: str | None = None, source: str | os.PathLike[str] | None = None) -> str:
-        """Answer from what was recorded instead of asking; returns the mode that holds from now on.
+        """Answer from what was recorded instead of asking; return the mode that holds from now on.
 
         Args:
             mode: "off"; "reuse" (a recorded answer where there is one, else ask); "only" (never
@@ -115,9 +120,9 @@ class Logbook:
         'off'
         """
         if mode is not None or source is not None:
-            replaying.choose("only" if mode is None else mode, source)
-        chosen, cassette = replaying.current()
-        return f"{chosen}:{cassette}" if cassette else chosen
+            player.set_mode("only" if mode is None else mode, source)
+        current, cassette = player.current_mode()
+        return f"{current}:{cassette}" if cassette else current
 
     def export(self, path: str | os.PathLike[str], scope: str = "kernel", **filters: Any) -> Path:
         """Write the log to a `.jsonl`, `.parquet` or `.csv` file and return its path.
@@ -135,17 +140,16 @@ class Logbook:
         True
         """
         from .export import export
-        from .reading.sums import wanted_of
 
         target = Path(path).expanduser()
-        export(current_log(), target, wanted_of({"scope": scope} | filters))
+        export(current_log(), target, filter_from({"scope": scope} | filters))
         return target
 
     def forget(
         self,
         id: str | Reply | None = None,
         *,
-        thread: Any = None,
+        thread: str | HasThread | None = None,
         batch: str | None = None,
         since: str | date | timedelta | None = None,
     ) -> int:
@@ -164,19 +168,17 @@ class Logbook:
         >>> hx.logbook.forget(reply.exchange_id)
         1
         """
-        from .storage.deletion import forget
-
-        named = {
-            "e.id = ?": _name("id", getattr(id, "exchange_id", id)),
-            "e.thread_id = ?": _name("thread", getattr(thread, "thread_id", thread)),
-            "e.batch_id = ?": _name("batch", batch),
+        values = {
+            "e.id = ?": _text("id", getattr(id, "exchange_id", id)),
+            "e.thread_id = ?": _text("thread", getattr(thread, "thread_id", thread)),
+            "e.batch_id = ?": _text("batch", batch),
             "e.started_at >= ?": None if since is None else since_us(since),
         }
-        wanted = {condition: value for condition, value in named.items() if value is not None}
-        if not wanted:
+        named = {condition: value for condition, value in values.items() if value is not None}
+        if not named:
             raise ConfigError("Say what to forget: an id, thread=, batch= or since=.")
-        whole_batch = batch if list(wanted) == ["e.batch_id = ?"] else None
-        return forget(current_log(), (" AND ".join(wanted), list(wanted.values())), whole_batch)
+        whole_batch = batch if list(named) == ["e.batch_id = ?"] else None
+        return delete(current_log(), (" AND ".join(named), list(named.values())), whole_batch)
 
     def prune(
         self, older_than: str | date | timedelta | None = None, max_size: int | str | None = None
@@ -190,16 +192,14 @@ class Logbook:
         Raises:
             ConfigError: neither was given, or it makes no sense.
         """
-        from .storage.deletion import bytes_of, forget, shrink
-
         if older_than is None and max_size is None:
             raise ConfigError('Say what to prune: older_than="90d" or max_size="500 MB".')
-        gone = 0
+        deleted = 0
         if older_than is not None:
-            gone += forget(current_log(), ("e.started_at < ?", [since_us(older_than)]))
+            deleted += delete(current_log(), ("e.started_at < ?", [since_us(older_than)]))
         if max_size is not None:
-            gone += shrink(current_log(), bytes_of(max_size))
-        return gone
+            deleted += shrink(current_log(), parse_size(max_size))
+        return deleted
 
     def paused(self) -> AbstractContextManager[None]:
         """Write no rows for exchanges that begin inside a `with` block.
@@ -219,25 +219,28 @@ class Logbook:
         >>> hx.logbook.info().replay
         'off'
         """
-        from .storage.deletion import size_bytes
-        from .storage.rows import moment
+
+        def measure(connection: sqlite3.Connection) -> tuple[int, int, int | None]:
+            count, first = connection.execute("SELECT count(*), min(started_at) FROM exchanges").fetchone()
+            return size_bytes(connection), count, first
 
         log = current_log()
-        facts = log.read(
-            lambda connection: (
-                size_bytes(connection),
-                *connection.execute("SELECT count(*), min(started_at) FROM exchanges").fetchone(),
-            )
+        files = log.read(measure)
+        return Info(
+            path=log.path,
+            size_bytes=sum(size for size, _, _ in files),
+            exchanges=sum(count for _, count, _ in files),
+            since=utc_datetime(min((first for _, _, first in files if first is not None), default=None)),
+            replay=self.replay(),
+            text=self.text,
+            problem=log.problem,
         )
-        sizes, counts, starts = zip(*facts, strict=True) if facts else ((), (), ())
-        first = min((start for start in starts if start is not None), default=None)
-        return Info(log.path, sum(sizes), sum(counts), moment(first), self.replay(), self.text, log.problem)
 
     def reprice(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return a frame of the log with `cost`, `currency` and `cost_source` by today's prices.
 
-        What the server itself charged stays, as do replayed rows, and rows nobody can price become
-        NA. The log is not changed.
+        Replayed rows stay as they are, as does what a server charged where no price is known, and
+        rows that nobody can price become NA. The log is not changed.
 
         Raises:
             ConfigError: the frame lacks columns of the log.
@@ -249,23 +252,19 @@ class Logbook:
         'EUR'
         >>> del hx.logbook.prices["demo", "*"]
         """
-        from .pricing import reprice
-
         return reprice(frame)
 
     def __repr__(self) -> str:
-        info = self.info() if place().kept else None
-        if info is None:
+        if not log_location().enabled:
             return "The log is off (HELIX_NB_LOG=off)."
-        where = str(info.path) if info.path else "memory"
-        return (
-            f"{info.exchanges:,} exchanges in {where}, {info.size_bytes / 1e6:.1f} MB; replay {info.replay}"
-        )
+        info = self.info()
+        place, size_mb = info.path or "memory", info.size_bytes / 1e6
+        return f"{info.exchanges:,} exchanges in {place}, {size_mb:.1f} MB; replay {info.replay}"
 
 
-def _name(what: str, value: object) -> str | None:
+def _text(keyword: str, value: object) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise ConfigError(f"{what}= takes a text of the log, not {type(value).__name__}.")
+        raise ConfigError(f"{keyword}= takes a text of the log, not {type(value).__name__}.")
     return value
 
 

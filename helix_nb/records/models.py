@@ -1,9 +1,8 @@
-"""What an endpoint serves, as a DataFrame."""
+"""The models that an endpoint serves, as a DataFrame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config.connection import Connection
 from ..config.registry import resolve
@@ -21,6 +20,7 @@ MODEL_COLUMNS = {
     "context_length": "Int64",
     "note": "str",
 }
+_known_models: dict[str, list[str]] = {}  # by the endpoint's name, as it last listed them
 
 
 def models(endpoint: str | Connection | None = None) -> pd.DataFrame:
@@ -36,28 +36,18 @@ def models(endpoint: str | Connection | None = None) -> pd.DataFrame:
     True
     """
     from ..endpoints.registry import endpoint_for
+    from .reading.frames import build_frame
 
     connection = resolve(endpoint)
 
-    async def listed() -> Any:
-        return await endpoint_for(connection).models()
+    async def list_models() -> list[ModelInfo]:
+        return await endpoint_for(connection).models()  # on the loop, where the endpoint is open
 
-    found = run_sync(listed())
-    _known_models[connection.name] = [info.id for info in found]
-    return _frame(found)
-
-
-_known_models: dict[str, list[str]] = {}
+    infos = run_sync(list_models())
+    _known_models[connection.name] = [info.id for info in infos]
+    return build_frame([[getattr(info, name) for name in MODEL_COLUMNS] for info in infos], MODEL_COLUMNS)
 
 
 def known_models(endpoint: str | None = None) -> list[str]:
-    """The model names already seen for an endpoint; never asks the network."""
+    """Return the model names already seen for an endpoint; never asks the network."""
     return list(_known_models.get(resolve(endpoint).name, ()))
-
-
-def _frame(models: Iterable[ModelInfo]) -> pd.DataFrame:
-    """The models of an endpoint: id, size_bytes, quantization, context_length, note."""
-    rows = [tuple(getattr(model, name) for name in MODEL_COLUMNS) for model in models]
-    from .reading.frames import typed
-
-    return typed(rows, MODEL_COLUMNS)

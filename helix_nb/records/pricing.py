@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError
 from ..replies import Usage
@@ -19,37 +19,33 @@ from ..replies import Usage
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@lru_cache(maxsize=1024)
-def _is_published(base_url: str, model: str) -> bool:
-    """Whether genai-prices knows this model at this URL; asking for a price where it does not is slow."""
-    if importlib.util.find_spec("genai_prices") is None:
-        return False
-    import genai_prices
-
-    try:
-        genai_prices.calc_price(genai_prices.Usage(), model, provider_api_url=base_url)
-    except (LookupError, ValueError):
-        return False
-    return True
-
-
-Cost = tuple[float | None, str | None, str | None]
-UNKNOWN: Cost = (None, None, None)
 PER = 1_000_000
+_NEEDED = ("base_url", "model", "model_requested", "prompt_tokens", "completion_tokens", "cached_tokens")
+_PRICED = {"cost": "Float64", "currency": "category", "cost_source": "category"}
+
+
+class Cost(NamedTuple):
+    """What an exchange cost; each None where nobody can say."""
+
+    amount: float | None = None
+    currency: str | None = None
+    source: str | None = None  # "user", "genai-prices VERSION", "server" or "replay"
+
+
+UNKNOWN = Cost()
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Money per million tokens; `cached` is for the part of the input that a cache served."""
+    """Money per million tokens."""
 
     input: float
     output: float
-    cached: float | None = None
+    cached: float | None = None  # for the part of the input that a cache served; None: the same
     currency: str = "USD"
 
     def of(self, usage: Usage) -> float | None:
-        """The cost of these tokens, or None where a count that matters is unknown."""
+        """Return what these tokens cost, or None where a count that matters is unknown."""
         if usage.prompt_tokens is None or usage.completion_tokens is None:
             return None
         cached = min(usage.cached_tokens or 0, usage.prompt_tokens)
@@ -79,7 +75,7 @@ class PriceTable:
         if not texts or len(patterns) != 2:
             raise ConfigError("A price needs two patterns: prices[base URL pattern, model pattern].")
         self._prices.pop(patterns, None)
-        self._prices[patterns] = price if isinstance(price, Price) else _checked(price)
+        self._prices[patterns] = price if isinstance(price, Price) else _price_of(price)
 
     def __delitem__(self, patterns: tuple[str, str]) -> None:
         del self._prices[patterns]
@@ -98,7 +94,7 @@ class PriceTable:
         return "\n".join(["Prices per million tokens:", *(lines or ["  none"])])
 
     def find(self, base_url: str, model: str | None) -> Price | None:
-        """The price for a model at a URL, or None."""
+        """Return the price for a model at a URL, or None."""
         for (url, name), price in reversed(self._prices.items()):
             if fnmatchcase(base_url, url) and fnmatchcase(model or "", name):
                 return price
@@ -115,57 +111,71 @@ def cost_of(
     server_cost: float | None = None,
     server_currency: str | None = None,
 ) -> Cost:
-    """Return (cost, currency, cost_source), each None where nobody can say.
+    """Return what an exchange cost.
 
-    `cost_source` is "user", "genai-prices VERSION", "server" or "replay". Unknown token counts are
-    never priced; a replayed answer keeps the cost it was recorded with.
+    Unknown token counts are never priced; a replayed answer keeps the cost it was recorded with.
     """
     if usage.source == "replay":
-        return server_cost, server_currency, "replay"
+        return Cost(server_cost, server_currency, "replay")
     price = prices.find(base_url, model)
-    cost = price.of(usage) if price is not None else None
-    if price is not None and cost is not None:
-        return cost, price.currency, "user"
+    amount = price.of(usage) if price is not None else None
+    if price is not None and amount is not None:
+        return Cost(amount, price.currency, "user")
     published = UNKNOWN if price is not None else _published(base_url, model, usage)
-    if published[0] is not None:
+    if published.amount is not None:
         return published
     if server_cost is not None:
-        return server_cost, server_currency or "USD", "server"
+        return Cost(server_cost, server_currency or "USD", "server")
     return UNKNOWN
 
 
 def _published(base_url: str, model: str | None, usage: Usage) -> Cost:
-    """The price that genai-prices knows for this very URL (extra `cost`)."""
+    """Return the cost by the price that genai-prices knows for this very URL (extra `cost`)."""
     if usage.prompt_tokens is None or usage.completion_tokens is None:
         return UNKNOWN
     if not (base_url.startswith("http") and model and _is_published(base_url, model)):
         return UNKNOWN
     import genai_prices
 
-    counted = genai_prices.Usage(
+    tokens = genai_prices.Usage(
         input_tokens=usage.prompt_tokens,
         output_tokens=usage.completion_tokens,
         cache_read_tokens=usage.cached_tokens,
     )
     try:
-        found = genai_prices.calc_price(counted, model, provider_api_url=base_url)
+        price = genai_prices.calc_price(tokens, model, provider_api_url=base_url)
     except (LookupError, ValueError):
         return UNKNOWN
-    return float(found.total_price), "USD", f"genai-prices {genai_prices.__version__}"
+    return Cost(float(price.total_price), "USD", f"genai-prices {genai_prices.__version__}")
 
 
-def _checked(price: Mapping[str, Any]) -> Price:
-    names = set(price) if isinstance(price, Mapping) else set()
+@lru_cache(maxsize=1024)
+def _is_published(base_url: str, model: str) -> bool:
+    """Return whether genai-prices knows this model at this URL; asking for a price otherwise is slow."""
+    if importlib.util.find_spec("genai_prices") is None:
+        return False
+    import genai_prices
+
+    try:
+        genai_prices.calc_price(genai_prices.Usage(), model, provider_api_url=base_url)
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _price_of(fields: Mapping[str, Any]) -> Price:
+    """Return the Price that a user wrote as a mapping; ConfigError says what is wrong with it."""
+    names = set(fields) if isinstance(fields, Mapping) else set()
     unknown = names - {"input", "output", "cached", "currency"}
     if unknown or not {"input", "output"} <= names:
         raise ConfigError(
             'A price says "input" and "output" per million tokens, and may say "cached" and "currency"'
             + (f"; it does not know {', '.join(sorted(map(str, unknown)))}." if unknown else ".")
         )
-    cached, currency = price.get("cached"), price.get("currency", "USD")
+    cached, currency = fields.get("cached"), fields.get("currency", "USD")
     if not isinstance(currency, str) or not currency:
         raise ConfigError(f'A price\'s currency is a text such as "EUR", not {currency!r}.')
-    amounts = _amount(price["input"]), _amount(price["output"])
+    amounts = _amount(fields["input"]), _amount(fields["output"])
     return Price(*amounts, None if cached is None else _amount(cached), currency)
 
 
@@ -179,30 +189,26 @@ def _amount(value: Any) -> float:
     return amount
 
 
-NEEDED = ("base_url", "model", "model_requested", "prompt_tokens", "completion_tokens", "cached_tokens")
-PRICED = ("cost", "currency", "cost_source")
-
-
 def reprice(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its three cost columns worked out anew."""
-    missing = [name for name in (*NEEDED, *PRICED) if name not in frame]
+    """Return a frame of the log with its three columns of cost worked out anew."""
+    missing = [name for name in (*_NEEDED, *_PRICED) if name not in frame]
     if missing:
         raise ConfigError(f"This frame has no column {', '.join(missing)}: give rows of hx.log().")
     import pandas as pd
 
-    plain = frame[[*NEEDED, *PRICED]].astype(object)
-    rows = plain.where(plain.notna(), None).to_dict("records")
-    costs = [_cost(row) for row in rows]
+    cells = frame[[*_NEEDED, *_PRICED]].astype(object)
+    rows = cells.where(cells.notna(), None).to_dict("records")
+    costs = [_cost_of_row(row) for row in rows]
     columns: dict[str, Any] = {
         name: pd.Series([cost[at] for cost in costs], index=frame.index, dtype=dtype)
-        for at, (name, dtype) in enumerate(zip(PRICED, ("Float64", "category", "category"), strict=True))
+        for at, (name, dtype) in enumerate(_PRICED.items())
     }
     return frame.assign(**columns)
 
 
-def _cost(row: dict[Any, Any]) -> Cost:
+def _cost_of_row(row: Mapping[Any, Any]) -> Cost:
     if row["cost_source"] == "replay":
-        return row["cost"], row["currency"], "replay"
+        return Cost(row["cost"], row["currency"], "replay")
     usage = Usage(row["prompt_tokens"], row["completion_tokens"], cached_tokens=row["cached_tokens"])
     charged = row["cost"] if row["cost_source"] == "server" else None
     return cost_of(

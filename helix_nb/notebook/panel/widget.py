@@ -124,8 +124,8 @@ class ChatPanel(anywidget.AnyWidget):
 
     def frame(self) -> pd.DataFrame:
         """Return this conversation's rows of the log, as `hx.log` does."""
-        from ...records.reading.filters import Filter
         from ...records.reading.frames import frame_of
+        from ...records.reading.query import Filter
         from ...records.storage.log import current_log
 
         return frame_of(current_log(), Filter("e.thread_id = ?", [self._chat.thread_id]))

@@ -1,4 +1,4 @@
 """The log as DataFrames, sums and plots.
 
-Inside, imports run plots > analysis > sums > frames > threads > filters; totals > filters.
+Inside, imports run plots > analysis, figure > sums > frames > threads > filters > query; totals > filters.
 """

@@ -13,18 +13,23 @@ import pandas as pd
 
 from ...errors import ConfigError
 from ..storage.log import current_log
-from .frames import frame_of
-from .sums import TOKENS, keys_of, selected, summed, unknown_usage, wanted_of, with_keys, with_text
+from .filters import filter_from
+from .frames import columns_of, frame_of
+from .query import needs_text
+from .sums import (
+    OUTCOMES,
+    TOKENS,
+    USAGE_DTYPES,
+    group_keys,
+    key_columns,
+    refuse_filters,
+    sum_by,
+    unknown_usage,
+    with_keys,
+)
 
-COUNTED = ("ok", "truncated", "interrupted", "error", "lost")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-USAGE_DTYPES = {
-    **dict.fromkeys(("n", *COUNTED), "Int64"),
-    **dict.fromkeys((*TOKENS, "unknown_usage"), "Int64"),
-    "cost": "Float64",
-    "currency": "category",
-    "unpriced": "Int64",
-}
+MEASURES = ("duration_ms", "time_to_first_token_ms")
 By = str | Sequence[str] | None
 
 
@@ -40,7 +45,7 @@ def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -
     Returns:
         A DataFrame indexed by `by`, with `n` and how many were `ok`, `truncated`, `interrupted`,
         `error` and `lost`; `prompt_tokens`, `completion_tokens`, `cached_tokens` and
-        `reasoning_tokens` (Int64); `unknown_usage`, the rows whose tokens nobody (wholly) reported; `cost`
+        `reasoning_tokens` (Int64); `unknown_usage`, the rows whose tokens are not wholly known; `cost`
         (Float64) with its `currency`; and `unpriced`, the rows without a price. Sums cover what
         is known and are NA, never 0, where nothing is. Costs in several currencies are never
         added: then `currency` joins the index. A row that is in the frame twice counts once.
@@ -53,24 +58,24 @@ def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -
     >>> hx.usage(hx.log(last=1))[["n", "ok", "unknown_usage"]].values.tolist()
     [[1, 1, 0]]
     """
-    keys = keys_of(by)
+    keys = group_keys(by)
     if frame is None:
-        wanted = wanted_of(filters)
-        table = summed(current_log(), wanted, keys)
+        condition = filter_from(filters)
+        table = sum_by(current_log(), condition, keys)
         if table is not None:
-            return _finished(table, keys)
-        frame = frame_of(current_log(), wanted, text=with_text(keys))
-    elif filters:
-        raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
+            return _usage_table(table, keys)
+        frame = frame_of(current_log(), condition, text=needs_text(keys))
+    else:
+        refuse_filters(filters)
     needed = ["status", *TOKENS, "usage_source", "cost", "currency"]
-    return _finished(_counted(with_keys(frame, keys, needed), keys), keys)
+    return _usage_table(_sum_frame(with_keys(frame, keys, needed), keys), keys)
 
 
-def _counted(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """One row per group and currency, with the columns of `usage`."""
+def _sum_frame(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return counts and sums by group and currency, as `sum_by` does in SQL."""
     groups = list(dict.fromkeys([*keys, "currency"]))
     facts = rows[groups].assign(n=1)
-    for status in COUNTED:
+    for status in OUTCOMES:
         facts[status] = (rows["status"] == status).astype("Int64")
     for name in TOKENS:
         facts[name] = rows[name].astype("Int64")
@@ -81,25 +86,25 @@ def _counted(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return grouped.sum(min_count=1).reset_index()
 
 
-def _finished(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Typed columns in order, indexed by the keys; one row per group unless currencies differ."""
-    if "currency" in keys or table["currency"].nunique() > 1:
+def _usage_table(sums: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the sums indexed by the keys, columns in order; one row per group unless currencies differ."""
+    if "currency" in keys or sums["currency"].nunique() > 1:
         index = list(dict.fromkeys([*keys, "currency"]))
     else:
         index = keys
-        known = table["currency"].dropna()
-        table = _merged(table, keys).assign(currency=known.iloc[0] if len(known) else None)
-        table.loc[table["cost"].isna(), "currency"] = None
-    names = [name for name in USAGE_DTYPES if name not in index]
-    table = table[[*index, *names]].astype({name: USAGE_DTYPES[name] for name in names})
+        known = sums["currency"].dropna()
+        sums = _add_up(sums, keys).assign(currency=known.iloc[0] if len(known) else None)
+        sums.loc[sums["cost"].isna(), "currency"] = None
+    dtypes = {name: dtype for name, dtype in USAGE_DTYPES.items() if name not in index}
+    table = sums[[*index, *dtypes]].astype(dtypes)
     return table.set_index(index) if index else table
 
 
-def _merged(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _add_up(sums: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Add up the rows of each group whose currency is known and those whose is not."""
-    numbers = table.drop(columns="currency")
+    numbers = sums.drop(columns="currency")
     if not keys:
-        counts = dict.fromkeys(("n", *COUNTED, "unknown_usage", "unpriced"), 0)  # of no rows, that is known
+        counts = dict.fromkeys(("n", *OUTCOMES, "unknown_usage", "unpriced"), 0)  # of no rows, that is known
         return numbers.sum(min_count=1).to_frame().T.fillna(counts)
     return numbers.groupby(keys, observed=True, dropna=False, sort=True).sum(min_count=1).reset_index()
 
@@ -126,31 +131,29 @@ def latency(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any)
     >>> bool((hx.latency()["duration_ms_p50"] > 0).all())
     True
     """
-    keys = keys_of(by)
-    measured = ["duration_ms", "time_to_first_token_ms"]
+    keys = group_keys(by)
+    needed = ["status", "usage_source", "completion_tokens", *MEASURES]
     if frame is None:
-        wanted = wanted_of({"status": "ok"} | filters)
-        needed = ["status", "usage_source", "completion_tokens", *measured]
-        rows = with_keys(selected(current_log(), wanted, [*keys, *needed]), keys, needed)
-    elif filters:
-        raise ConfigError("Filter the frame itself, or leave it out and say " + ", ".join(filters) + "=.")
+        condition = filter_from({"status": "ok"} | filters)
+        frame = columns_of(current_log(), condition, key_columns(["id", *keys, *needed]))
     else:
-        rows = with_keys(frame, keys, ["status", "usage_source", "completion_tokens", *measured])
+        refuse_filters(filters)
+    rows = with_keys(frame, keys, needed)
     rows = rows[(rows["status"] == "ok") & (rows["usage_source"] != "replay")]
-    rows = rows.astype(dict.fromkeys(measured, "Float64"))
-    facts = rows[[*keys, *measured]].assign(tokens_per_s=tokens_per_s(rows))
+    rows = rows.astype(dict.fromkeys(MEASURES, "Float64"))
+    facts = rows[[*keys, *MEASURES]].assign(tokens_per_s=tokens_per_s(rows))
     if not keys:
         facts, keys = facts.assign(all="all"), ["all"]
     groups = facts.groupby(keys, observed=True, dropna=False, sort=True)
     columns = {"n": groups.size().astype("Int64")}
-    for name in measured:
+    for name in MEASURES:
         columns |= {f"{name}_{label}": groups[name].quantile(q) for label, q in QUANTILES.items()}
     columns["tokens_per_s"] = groups["tokens_per_s"].median()
     return pd.DataFrame(columns).astype({name: "Float64" for name in columns if name != "n"})
 
 
 def tokens_per_s(rows: pd.DataFrame) -> pd.Series:
-    """The rate at which an answer came, once it had begun; without a stream, over its whole time."""
+    """Return the rate of each answer once it had begun; without a stream, over its whole time."""
     streamed = rows["time_to_first_token_ms"].notna()
     waited_ms = rows["time_to_first_token_ms"].fillna(0)
     tokens = rows["completion_tokens"].astype("Float64") - streamed.astype("Float64")
@@ -189,16 +192,18 @@ def compare(
     >>> list(side_by_side.columns), side_by_side["large"].iloc[0]
     (['large', 'small'], 'The capital of France is Paris.')
     """
-    keys = keys_of(by)
+    keys = group_keys(by)
     if not keys or not isinstance(across, str) or across in keys:
         raise ConfigError("by= names what is compared, across= one other column, which is spread out.")
-    shown = [values] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
+    contents = [values] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
     if frame is None:
-        frame = frame_of(current_log(), wanted_of({"status": "ok"} | filters))
-    rows = with_keys(frame, [*keys, across], ["status", "started_at", *shown])
+        frame = frame_of(current_log(), filter_from({"status": "ok"} | filters))
+    else:
+        refuse_filters(filters)
+    rows = with_keys(frame, [*keys, across], ["status", "started_at", *contents])
     rows = rows[rows["status"] == "ok"].sort_values("started_at", kind="stable")
     newest = rows.drop_duplicates([*keys, across], keep="last")
-    table = newest.astype({across: "str"}).pivot(index=keys, columns=across, values=shown)
+    table = newest.astype({across: "str"}).pivot(index=keys, columns=across, values=contents)
     order = rows.drop_duplicates(keys)[keys]
     index = order[keys[0]] if len(keys) == 1 else pd.MultiIndex.from_frame(order)
     table = table.reindex(pd.Index(index) if len(keys) == 1 else index)

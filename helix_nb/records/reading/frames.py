@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ...errors import ConfigError
 from ..storage.log import Log, current_log
 from ..storage.schema import COLUMNS, TEXT_COLUMNS
-from .filters import FROM, FROM_WITH_TEXT, STATUS, Filter, filter_of, prepare
-from .threads import messages
+from .filters import filter_of
+from .query import Filter, select_columns
+from .threads import HasThread, transcript_rows
+
+if TYPE_CHECKING:
+    from ...replies import Reply
 
 BLOCK_ROWS = 1000
 TRANSCRIPT_COLUMNS = {
@@ -26,17 +30,7 @@ TRANSCRIPT_COLUMNS = {
     "model": "category",
     "at": "datetime64[us, UTC]",
 }
-
-_EXPRESSIONS = {
-    "status": STATUS,
-    "kernel_id": "p.kernel_id",
-    "tags": "coalesce(e.tags, '{}')",
-    "params": "coalesce(e.params, '{}')",
-    "system": "t.text",
-    "prompt": "w.prompt",
-    "response": "w.response",
-    "reasoning": "w.reasoning",
-}
+Rows = Sequence[Sequence[Any]]
 
 
 def log(
@@ -83,78 +77,71 @@ def log(
         if isinstance(last, bool) or not isinstance(last, Integral) or not 0 <= last < 2**63:
             raise ConfigError(f"last={last!r} is not a number of rows.")
         last = int(last)  # numpy's too
-    wanted = filter_of(scope, since=since, model=model, status=status, search=search, tags=tags)
-    return frame_of(current_log(), wanted, text=text, last=last)
+    condition = filter_of(scope, since=since, model=model, status=status, search=search, tags=tags)
+    return frame_of(current_log(), condition, text=text, last=last)
 
 
-def frame_of(log: Log, wanted: Filter, *, text: bool = True, last: int | None = None) -> pd.DataFrame:
-    """The rows of a log that a filter lets through."""
-    columns = [name for name in COLUMNS if text or name not in TEXT_COLUMNS]
-    parts = [part for part in log.read(lambda connection: _select(connection, wanted, columns, last)) if part]
-    rows = parts[0] if parts else []
-    if len(parts) > 1:
-        rows = _together(parts, last)
-    return typed(rows, {name: COLUMNS[name] for name in columns})
+def frame_of(log: Log, condition: Filter, *, text: bool = True, last: int | None = None) -> pd.DataFrame:
+    """Return the rows of a log that meet a condition, newest last."""
+    dtypes = {name: dtype for name, dtype in COLUMNS.items() if text or name not in TEXT_COLUMNS}
+
+    def read_rows(connection: sqlite3.Connection) -> Rows:
+        if last is None:
+            ending = "ORDER BY e.started_at, e.number"
+            return select_columns(connection, dtypes, condition, ending).fetchall()
+        ending = f"ORDER BY e.started_at DESC, e.number DESC LIMIT {last}"
+        return select_columns(connection, dtypes, condition, ending).fetchall()[::-1]
+
+    parts = [part for part in log.read(read_rows) if part]
+    rows = _merge_files(parts, last) if len(parts) > 1 else next(iter(parts), [])
+    return build_frame(rows, dtypes)
 
 
-def _select(
-    connection: sqlite3.Connection, wanted: Filter, columns: Iterable[str], last: int | None
-) -> list[tuple[Any, ...]]:
-    columns = list(columns)
-    prepare(connection)
-    with_text = wanted.needs_text or any(name in TEXT_COLUMNS for name in columns)
-    selected = ", ".join(f"{column(name)} AS {name}" for name in columns)
-    query = f"SELECT {selected} {FROM_WITH_TEXT if with_text else FROM} WHERE {wanted.where}"
-    if last is None:
-        return connection.execute(f"{query} ORDER BY e.started_at, e.number", wanted.values).fetchall()
-    newest = f"{query} ORDER BY e.started_at DESC, e.number DESC LIMIT ?"
-    return connection.execute(newest, [*wanted.values, last]).fetchall()[::-1]
-
-
-def column(name: str) -> str:
-    """A column of the frame in SQL."""
-    return _EXPRESSIONS.get(name, f"e.{name}")
-
-
-def _together(parts: list[list[tuple[Any, ...]]], last: int | None) -> list[tuple[Any, ...]]:
-    """Rows of several files by time; where an id is in two, the first file's row counts."""
-    by_id: dict[str, tuple[Any, ...]] = {row[0]: row for part in reversed(parts) for row in part}
-    at = list(COLUMNS).index("started_at")
-    rows = sorted(by_id.values(), key=lambda row: row[at] or 0)
+def _merge_files(parts: list[Rows], last: int | None) -> Rows:
+    """Return the rows of several files by time; where an id is in two, the first file's row counts."""
+    by_id = {row[0]: row for part in reversed(parts) for row in part}
+    started_at = list(COLUMNS).index("started_at")
+    rows = sorted(by_id.values(), key=lambda row: row[started_at] or 0)
     return rows if last is None else rows[max(len(rows) - last, 0) :]
 
 
-def typed(rows: Sequence[Sequence[Any]], dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """A DataFrame of rows with exactly these columns and dtypes; times come as microseconds."""
+def columns_of(log: Log, condition: Filter, names: Sequence[str]) -> pd.DataFrame:
+    """Return only these columns of the rows that meet a condition, in any order; quicker than all."""
+    parts = log.read(lambda connection: select_columns(connection, names, condition).fetchall())
+    return build_frame([row for part in parts for row in part], {name: COLUMNS[name] for name in names})
+
+
+def build_frame(rows: Rows, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    """Return a DataFrame of rows with exactly these columns and dtypes; times come as microseconds."""
     columns: list[list[Any]] = [[] for _ in dtypes]
     for start in range(0, len(rows), BLOCK_ROWS):  # a zip over all rows at once is several times slower
         for column, values in zip(columns, zip(*rows[start : start + BLOCK_ROWS], strict=True), strict=True):
             column.extend(values)
-    made = {name: _typed(values, dtypes[name]) for name, values in zip(dtypes, columns, strict=True)}
-    return pd.DataFrame(made, copy=False)
+    arrays = {name: _build_column(values, dtypes[name]) for name, values in zip(dtypes, columns, strict=True)}
+    return pd.DataFrame(arrays, copy=False)
 
 
-def _typed(values: list[Any], dtype: str) -> Any:
+def _build_column(values: list[Any], dtype: str) -> Any:
     if dtype.startswith("datetime64"):
-        whole = pd.Series(pd.array(values, dtype="Int64"))
-        return whole.astype("datetime64[us]").dt.tz_localize("UTC")
+        microseconds = pd.Series(pd.array(values, dtype="Int64"))
+        return microseconds.astype("datetime64[us]").dt.tz_localize("UTC")
     if dtype == "category":
-        return _categories(values)
+        return _build_categories(values)
     if dtype == "boolean":
         return pd.array([None if value is None else bool(value) for value in values], dtype="boolean")
     return pd.Series(values, dtype=dtype)
 
 
-def _categories(values: list[Any]) -> Any:
-    """A Categorical with its categories sorted; two passes of a dict beat pandas' own hashing here."""
-    found = sorted({value for value in set(values) if value is not None})
-    codes = {value: code for code, value in enumerate(found)} | {None: -1}
+def _build_categories(values: list[Any]) -> pd.Categorical:
+    """Return a Categorical with its categories sorted; two passes of a dict beat pandas' own hashing here."""
+    categories = sorted({value for value in set(values) if value is not None})
+    codes = {value: code for code, value in enumerate(categories)} | {None: -1}
     return pd.Categorical.from_codes(
-        [codes[value] for value in values], categories=pd.Index(found, dtype="str")
+        [codes[value] for value in values], categories=pd.Index(categories, dtype="str")
     )
 
 
-def transcript(thread: Any) -> pd.DataFrame:
+def transcript(thread: str | Reply | HasThread) -> pd.DataFrame:
     """Return a conversation as one row per message, oldest first.
 
     Args:
@@ -176,8 +163,8 @@ def transcript(thread: Any) -> pd.DataFrame:
     [['user', 'What is the capital of France?'], ['assistant', 'The capital of France is Paris.']]
     """
     name = getattr(thread, "thread_id", None) or getattr(thread, "exchange_id", None) or thread
-    parts = current_log().read(lambda connection: messages(connection, str(name)))
+    parts = current_log().read(lambda connection: transcript_rows(connection, str(name)))
     rows = max(parts, key=len, default=[])
     if not rows:
         raise ConfigError(f"The log has no thread {name!r}; `hx.log(scope='all').thread_id` lists them.")
-    return typed(rows, TRANSCRIPT_COLUMNS)
+    return build_frame(rows, TRANSCRIPT_COLUMNS)

@@ -6,30 +6,28 @@ import sqlite3
 from dataclasses import dataclass
 
 from ..storage.log import current_log
-from .filters import FROM, UNKNOWN_USAGE, filter_of, prepare
+from .filters import filter_of
+from .query import UNKNOWN_USAGE, select
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Exchanges of this process; `tokens` sums the known ones (None: none is), `unknown` counts the rest."""
+    """The exchanges of this process, summed up."""
 
     exchanges: int = 0
-    tokens: int | None = 0
-    unknown: int = 0
+    tokens: int | None = 0  # the sum of those that are known; None: none is
+    unknown: int = 0  # exchanges whose tokens are not wholly known
 
 
 def totals() -> Totals:
     """Sum up this process's exchanges; waits until what is queued has been written."""
-    wanted = filter_of("kernel")
-    sums = f"count(*), sum(e.total_tokens), coalesce(sum({UNKNOWN_USAGE}), 0)"
-    query = f"SELECT {sums} {FROM} WHERE {wanted.where}"
 
-    def summed(connection: sqlite3.Connection) -> tuple[int, int | None, int]:
-        prepare(connection)
-        found: tuple[int, int | None, int] = connection.execute(query, wanted.values).fetchone()
-        return found
+    def sum_up(connection: sqlite3.Connection) -> tuple[int, int | None, int]:
+        sums = f"count(*), sum(e.total_tokens), coalesce(sum({UNKNOWN_USAGE}), 0)"
+        row: tuple[int, int | None, int] = select(connection, sums, filter_of("kernel")).fetchone()
+        return row
 
-    parts = current_log().read(summed)
-    known = [tokens for _, tokens, _ in parts if tokens is not None]
+    parts = current_log().read(sum_up)
     exchanges, unknown = sum(part[0] for part in parts), sum(part[2] for part in parts)
+    known = [tokens for _, tokens, _ in parts if tokens is not None]
     return Totals(exchanges, sum(known) if known or not unknown else None, unknown)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,25 +12,26 @@ from typing import Any, Protocol
 from ... import errors
 from ...errors import ConfigError, HelixError
 from ...replies import Delta, Reply, ToolCallDelta
-from ..reading.filters import FROM_WITH_TEXT, Filter, prepare
+from ..reading.query import Filter, select
 from ..reading.threads import history
 from ..storage.log import Log
 from ..storage.rows import reply_of
 from ..storage.schema import COLUMNS, EXCHANGE_FIELDS
 
 NEAREST_OF = 200  # how many recorded requests a miss is compared with
+_TIMES = ("started_at", "first_token_at", "ended_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recorded exchange; `request` is what its answer depended on, as JSON data."""
+    """One recorded exchange."""
 
     reply: Reply
-    request: Mapping[str, Any]
+    request: Mapping[str, Any]  # what the answer depended on, as JSON data
     kernel_id: str | None = None
 
     def deltas(self) -> Iterator[Delta]:
-        """The answer again: at once, whole, and ending as it ended."""
+        """Yield the answer again, whole and at once; it ends as it ended, in a HelixError too."""
         reply = self.reply
         yield Delta(http_status=reply.http_status, replay_of=reply.exchange_id, endpoint=reply.endpoint)
         for note in reply.notes:
@@ -41,7 +42,7 @@ class Recording:
             ToolCallDelta(index, call.id, call.name, call.arguments)
             for index, call in enumerate(reply.tool_calls)
         )
-        facts = Delta(
+        yield Delta(
             text=reply.text,
             tool_calls=calls,
             finish_reason=reply.finish_reason,
@@ -52,7 +53,6 @@ class Recording:
             cost=reply.cost,
             currency=reply.currency,
         )
-        yield facts
         if reply.status == "error":
             raise self._error()
 
@@ -61,85 +61,82 @@ class Recording:
         return kind(self.reply.error or "It failed.", status_code=self.reply.http_status, retryable=False)
 
 
-class Source(Protocol):
+class Recordings(Protocol):
     """Where recorded exchanges are."""
 
     def find(self, request_hash: str, identity: str | None, statuses: tuple[str, ...]) -> list[Recording]:
-        """The recordings of one request, in the order in which they were made."""
+        """Return the recordings of one request, in the order in which they were made."""
         ...
 
     def newest(self) -> list[Recording]:
-        """Some recordings to compare a missed request with, the newest first."""
+        """Return some recordings to compare a missed request with, the newest first."""
         ...
 
 
-_RECORDED = (
-    "w.response IS NOT NULL AND e.usage_source IS NOT 'replay' AND e.error_type IS NOT 'ReplayMiss' "
-    "AND e.status IN ('ok', 'truncated', 'error')"
-)
+def _of_newest_kernel(recordings: list[Recording]) -> list[Recording]:
+    """Return, of a request's recordings, oldest first, those of the newest kernel that made any."""
+    return [each for each in recordings if each.kernel_id == recordings[-1].kernel_id]
 
 
-def _of_newest_kernel(found: list[Recording]) -> list[Recording]:
-    """Of a request's recordings, oldest first, those of the newest kernel that made any."""
-    return [one for one in found if one.kernel_id == found[-1].kernel_id]
+class LogRecordings:
+    """The exchanges recorded in a log."""
 
-
-class Logged:
-    """The log as a source."""
+    _RECORDED = (
+        "w.response IS NOT NULL AND e.usage_source IS NOT 'replay' AND e.error_type IS NOT 'ReplayMiss' "
+        "AND e.status IN ('ok', 'truncated', 'error')"
+    )
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
     def find(self, request_hash: str, identity: str | None, statuses: tuple[str, ...]) -> list[Recording]:
         marks = ", ".join("?" * len(statuses))
-        where = f"w.request_hash = ? AND {_RECORDED} AND e.status IN ({marks})"
+        where = f"w.request_hash = ? AND {self._RECORDED} AND e.status IN ({marks})"
         values: list[Any] = [bytes.fromhex(request_hash), *statuses]
         if identity is not None:
             where, values = f"{where} AND w.identity = ?", [*values, identity]
-        rows = self._rows(f"{where} ORDER BY e.started_at, e.number", values)
-        return _of_newest_kernel([recording(row) for row in rows])
+        return _of_newest_kernel(self._select(Filter(where, values), "ORDER BY e.started_at, e.number"))
 
     def newest(self) -> list[Recording]:
-        rows = self._rows(f"{_RECORDED} ORDER BY e.started_at DESC LIMIT {NEAREST_OF}", [])
-        return [recording(row) for row in rows]
+        return self._select(Filter(self._RECORDED), f"ORDER BY e.started_at DESC LIMIT {NEAREST_OF}")
 
-    def _rows(self, where: str, values: list[Any]) -> list[dict[str, Any]]:
-        parts = self._log.read(lambda connection: list(rows_of(connection, Filter(where, values))))
-        return [row for part in parts for row in part]
+    def _select(self, condition: Filter, ending: str) -> list[Recording]:
+        parts = self._log.read(lambda connection: list(full_rows(connection, condition, ending)))
+        return [_recording_of(row) for part in parts for row in part]
 
 
 class Cassette:
     """A file of exported exchanges, one JSON object per line; needs no log and no endpoint.
 
-    What was replayed when it was exported answers only where the recording itself is not there.
+    What was itself replayed when it was exported answers only where the recording is not there.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        """Read the whole file; ConfigError names the line that is no exported exchange."""
         self._by_hash: dict[str, list[Recording]] = {}
         self._all: list[Recording] = []
-        for request_hash, one in _lines(path):
-            self._all.append(one)
-            self._by_hash.setdefault(request_hash, []).append(one)
+        for request_hash, recording in _read_cassette(path):
+            self._all.append(recording)
+            self._by_hash.setdefault(request_hash, []).append(recording)
 
     def find(self, request_hash: str, _identity: str | None, statuses: tuple[str, ...]) -> list[Recording]:
-        found = [one for one in self._by_hash.get(request_hash, []) if one.reply.status in statuses]
-        return _of_newest_kernel([one for one in found if one.reply.usage.source != "replay"] or found)
+        recordings = [each for each in self._by_hash.get(request_hash, []) if each.reply.status in statuses]
+        asked = [each for each in recordings if each.reply.usage.source != "replay"]
+        return _of_newest_kernel(asked or recordings)
 
     def newest(self) -> list[Recording]:
         return self._all[: -NEAREST_OF - 1 : -1]
 
 
-def rows_of(connection: sqlite3.Connection, wanted: Filter) -> Iterator[dict[str, Any]]:
-    """Exchanges with all that is stored of them, `request` (as JSON data) included."""
-    prepare(connection)
-    columns = [f"e.{name}" for name in EXCHANGE_FIELDS if name != "process"]
-    stored = "w.prompt, w.messages, w.response, w.reasoning, w.tool_calls, w.notes, w.response_schema"
-    cursor = connection.execute(
-        f"SELECT {', '.join(columns)}, {stored}, t.text AS system, p.kernel_id, "
-        f"lower(hex(w.request_hash)) AS request_hash {FROM_WITH_TEXT} WHERE {wanted.where}",
-        wanted.values,
-    )
+def full_rows(connection: sqlite3.Connection, condition: Filter, ending: str) -> Iterator[dict[str, Any]]:
+    """Yield exchanges with all that is stored of them, and their `request` as JSON data."""
+    expressions = [
+        *(f"e.{name}" for name in EXCHANGE_FIELDS if name != "process"),
+        *("w.prompt", "w.messages", "w.response", "w.reasoning", "w.tool_calls", "w.notes"),
+        *("w.response_schema", "t.text AS system", "p.kernel_id"),
+        "lower(hex(w.request_hash)) AS request_hash",
+    ]
+    cursor = select(connection, ", ".join(expressions), condition, ending, with_text=True)
     names = [column[0] for column in cursor.description]
     for values in cursor:
         row = dict(zip(names, values, strict=True))
@@ -152,26 +149,24 @@ def rows_of(connection: sqlite3.Connection, wanted: Filter) -> Iterator[dict[str
         yield row
 
 
-def recording(row: Mapping[str, Any]) -> Recording:
-    """A Recording, from a row of `rows_of` or of a cassette."""
+def _recording_of(row: Mapping[str, Any]) -> Recording:
+    """Return a Recording from one of `full_rows` or of a cassette."""
     return Recording(reply_of(row), row["request"], row["kernel_id"])
 
 
-def _answers(row: Mapping[str, Any]) -> bool:
-    """What `_RECORDED` says, of a row of a cassette."""
-    stored = row["response"] is not None and row["error_type"] != "ReplayMiss"
-    return stored and row["status"] in ("ok", "truncated", "error")
+_OPTIONAL_FIELDS = (*COLUMNS, "tool_calls", "notes")
+_LINE_FIELDS = (*_OPTIONAL_FIELDS, "request_hash", "request")
 
 
-_KEPT = (*COLUMNS, "tool_calls", "notes", "request_hash", "request")
+def cassette_line(row: Mapping[str, Any]) -> str:
+    """Return one of `full_rows` as a line of a cassette."""
+    return json.dumps(
+        {name: row[name] for name in _LINE_FIELDS if row.get(name) is not None}, ensure_ascii=False
+    )
 
 
-def to_line(row: Mapping[str, Any]) -> str:
-    """A row of `rows_of` as a line of a cassette."""
-    return json.dumps({name: row[name] for name in _KEPT if row.get(name) is not None}, ensure_ascii=False)
-
-
-def _lines(path: Path) -> Iterable[tuple[str, Recording]]:
+def _read_cassette(path: Path) -> Iterator[tuple[str, Recording]]:
+    """Yield the recordings of a file, each with the hash of its request."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
@@ -180,13 +175,18 @@ def _lines(path: Path) -> Iterable[tuple[str, Recording]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            whole = dict.fromkeys(_KEPT) | row | dict.fromkeys(("started_at", "first_token_at", "ended_at"))
-            request_hash, one = row["request_hash"], recording(whole)
+            row = dict.fromkeys(_OPTIONAL_FIELDS) | json.loads(line) | dict.fromkeys(_TIMES)
+            request_hash, recording = row["request_hash"], _recording_of(row)
         except (ValueError, KeyError, TypeError) as failure:
             raise ConfigError(
                 f"Line {number} of {path} is no exported exchange ({type(failure).__name__}: {failure}); "
                 "hx.logbook.export('x.jsonl') writes cassettes."
             ) from None
-        if _answers(whole):
-            yield request_hash, one
+        if _is_recorded(row):
+            yield request_hash, recording
+
+
+def _is_recorded(row: Mapping[str, Any]) -> bool:
+    """Return of a cassette's row what `LogRecordings` asks of one in the log."""
+    stored = row["response"] is not None and row["error_type"] != "ReplayMiss"
+    return stored and row["status"] in ("ok", "truncated", "error")

@@ -7,80 +7,83 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-SHOWN = 70  # characters of each of two texts
-MOST = 2000  # characters of each of two requests that are compared
+from ...text import common_prefix
+
+EXCERPT = 70  # characters of each of two texts that are shown
 BEFORE = 25  # of these, how many stand before the first difference
+COMPARED = 2000  # characters of each of two requests that are compared
+JsonObject = Mapping[str, Any]
 
 
-def differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Every difference of two requests as JSON data, what weighs most first."""
+def differences(recorded: JsonObject, asked: JsonObject) -> list[str]:
+    """Return every difference of two requests as JSON data, what weighs most first."""
     return [
         *_of_messages(recorded["messages"], asked["messages"]),
         *_of_value("the model", recorded["model"], asked["model"]),
         *_of_params(recorded["params"], asked["params"]),
-        *(["the schema"] if _plain(recorded["schema"]) != _plain(asked["schema"]) else []),
+        *(["the schema"] if _json(recorded["schema"]) != _json(asked["schema"]) else []),
     ]
 
 
-def likeness(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> float:
-    """How near two requests are; what is said in them weighs more than how it was asked."""
-    one, other = (_lines(request["messages"]) for request in (recorded, asked))
-    whole = difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()
-    words = difflib.SequenceMatcher(None, " ".join(one)[:MOST], " ".join(other)[:MOST]).quick_ratio()
-    same = sum(_plain(recorded[name]) == _plain(asked[name]) for name in ("model", "params", "schema"))
-    return whole + words + same / 10
+def likeness(recorded: JsonObject, asked: JsonObject) -> float:
+    """Return how near two requests are; their messages weigh more than model, parameters and schema."""
+    lines, other_lines = (_json_lines(request["messages"]) for request in (recorded, asked))
+    by_lines = difflib.SequenceMatcher(None, lines, other_lines, autojunk=False).ratio()
+    text, other_text = (" ".join(each)[:COMPARED] for each in (lines, other_lines))
+    by_letters = difflib.SequenceMatcher(None, text, other_text).quick_ratio()
+    same = sum(_json(recorded[name]) == _json(asked[name]) for name in ("model", "params", "schema"))
+    return by_lines + by_letters + same / 10
 
 
-def _lines(messages: Any) -> list[str]:
-    return json.dumps(messages, indent=1, sort_keys=True, ensure_ascii=False, default=str).splitlines()
-
-
-def _of_messages(recorded: Sequence[Any], asked: Sequence[Any]) -> Iterator[str]:
-    for number, (one, other) in enumerate(zip(recorded, asked, strict=False), 1):
-        which = f"message {number}" if max(len(recorded), len(asked)) > 1 else "the message"
-        if one["role"] == other["role"]:
-            which = f"{which} ({one['role']})" if which != "the message" else f"the {one['role']} message"
-            if _plain(one) != _plain(other):
-                yield _apart(which, _words(one), _words(other))
-        else:
-            yield f"{which}: recorded as {one['role']}, asked as {other['role']}"
+def _of_messages(recorded: Sequence[JsonObject], asked: Sequence[JsonObject]) -> Iterator[str]:
+    several = max(len(recorded), len(asked)) > 1
+    for number, (message, other) in enumerate(zip(recorded, asked, strict=False), 1):
+        role, other_role = message["role"], other["role"]
+        if role != other_role:
+            subject = f"message {number}" if several else "the message"
+            yield f"{subject}: recorded as {role}, asked as {other_role}"
+        elif _json(message) != _json(other):
+            subject = f"message {number} ({role})" if several else f"the {role} message"
+            yield _around_difference(subject, _text(message), _text(other))
     if len(recorded) != len(asked):
         yield f"the number of messages: {len(recorded)} recorded, {len(asked)} asked"
 
 
 def _of_value(name: str, recorded: Any, asked: Any) -> Iterator[str]:
-    if _plain(recorded) != _plain(asked):
+    if _json(recorded) != _json(asked):
         yield f"{name}: recorded {_short(recorded)}, asked {_short(asked)}"
 
 
-def _of_params(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
+def _of_params(recorded: JsonObject, asked: JsonObject) -> Iterator[str]:
     for name in sorted({*recorded, *asked}):
         yield from _of_value(name, recorded.get(name), asked.get(name))
 
 
-def _apart(which: str, recorded: str, asked: str) -> str:
-    """Both texts around the place where they part."""
-    pairs = enumerate(zip(recorded, asked, strict=False))
-    at = next((index for index, (one, other) in pairs if one != other), min(len(recorded), len(asked)))
-    start = max(0, at - BEFORE)
-    return f"{which}: recorded {_part(recorded, start)}, asked {_part(asked, start)}"
+def _around_difference(subject: str, recorded: str, asked: str) -> str:
+    """Return both texts around the place where they part."""
+    start = max(0, common_prefix(recorded, asked) - BEFORE)
+    return f"{subject}: recorded {_excerpt(recorded, start)}, asked {_excerpt(asked, start)}"
 
 
-def _part(text: str, start: int) -> str:
-    shown = " ".join(text[start : start + SHOWN].split())
-    left, right = "..." if start else "", "..." if start + SHOWN < len(text) else ""
-    return f'"{left}{shown}{right}"'
+def _excerpt(text: str, start: int) -> str:
+    excerpt = " ".join(text[start : start + EXCERPT].split())
+    before, after = "..." if start else "", "..." if start + EXCERPT < len(text) else ""
+    return f'"{before}{excerpt}{after}"'
 
 
-def _words(message: Mapping[str, Any]) -> str:
+def _text(message: JsonObject) -> str:
     content = message.get("content")
-    return content if isinstance(content, str) and "tool_calls" not in message else _plain(message)
+    return content if isinstance(content, str) and "tool_calls" not in message else _json(message)
 
 
 def _short(value: Any) -> str:
-    text = "none" if value is None else _plain(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+    text = "none" if value is None else _json(value)
+    return text if len(text) <= EXCERPT else text[:EXCERPT] + "..."
 
 
-def _plain(value: Any) -> str:
+def _json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _json_lines(messages: Any) -> list[str]:
+    return json.dumps(messages, indent=1, sort_keys=True, ensure_ascii=False, default=str).splitlines()

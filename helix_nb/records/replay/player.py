@@ -1,4 +1,4 @@
-"""Answer from what was recorded: the seam of endpoints, wrapped around the one that would be asked.
+"""Answer from what was recorded: an Endpoint wrapped around the one that would be asked.
 
 Nothing of this is imported into a request's way unless replay is on.
 """
@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -26,87 +26,99 @@ if TYPE_CHECKING:
     from ...config.connection import Connection
     from ...endpoints.base import Endpoint, ModelChoice, ModelInfo
     from ..storage.log import Log
-    from .cassettes import Recording, Source
+    from .cassettes import Recording, Recordings
 
 MODES = ("off", "reuse", "only")
 
-_chosen: tuple[str, str | None] | None = None
+_chosen: tuple[str, str | None] | None = None  # mode and cassette; None leaves both to HELIX_NB_REPLAY
 _players: dict[tuple[str, str | None], Player] = {}
 
 
 class Player:
     """What has been replayed so far: repeated identical requests get their answers in order."""
 
-    def __init__(self, mode: str, source: Path | None) -> None:
+    def __init__(self, mode: str, cassette_path: Path | None) -> None:
         self.mode = mode
-        self._path = source
-        self._cassette: Source | None = None
-        self._asked: Counter[str] = Counter()
+        self._path = cassette_path  # None replays the log
+        self._cassette: Recordings | None = None
+        self._replayed: Counter[str] = Counter()
         self._models: tuple[str | None, ...] | None = None
         self._lock = threading.Lock()
 
     def find(self, request: Request, connection: Connection, log: Log) -> Recording | None:
-        """The recording that answers this request now, or None.
+        """Return the recording that answers this request now, or None.
 
         "only" goes by the request alone. "reuse" from the log also wants the same endpoint, agent
         and key: nobody gets another agent's answer without having said so.
         """
-        request_hash, identity = request.digest(), None
+        statuses = ("ok",) if self.mode == "reuse" else ("ok", "truncated", "error")
+        for request_hash, identity in self._digests(request, connection, log):
+            recordings = self._recordings(log).find(request_hash, identity, statuses)
+            if recordings:
+                return self._next(recordings, request_hash, connection.name)
+        return None
+
+    def _digests(
+        self, request: Request, connection: Connection, log: Log
+    ) -> Iterator[tuple[str, str | None]]:
+        """Yield the hash of a request, and its identity where that must match too; the likeliest first."""
+        identity = None
         if self.mode == "reuse" and self._path is None:
             identity = request.digest(connection.identity(log.salt, request.model))
-        statuses = ("ok",) if self.mode == "reuse" else ("ok", "truncated", "error")
-        found = self._source(log).find(request_hash, identity, statuses)
-        others = self._others(request, connection, log) if not found and self.mode == "only" else ()
-        for model in others:
-            request_hash = replace(request, model=model).digest()
-            found = self._source(log).find(request_hash, None, statuses)
-            if found:
-                break
-        same = [one for one in found if one.reply.endpoint == connection.name]
-        found, counted = (same, f"{connection.name} {request_hash}") if same else (found, request_hash)
-        with self._lock:
-            turn = self._asked[counted]
-            self._asked[counted] += 1
-        return found[turn % len(found)] if found else None
+        yield request.digest(), identity
+        if self.mode == "only":
+            for model in self._other_models(request, connection, log):
+                yield replace(request, model=model).digest(), None
 
-    def _others(self, request: Request, connection: Connection, log: Log) -> Sequence[str | None]:
-        """The models for which this may have been asked where it was recorded."""
+    def _next(self, recordings: list[Recording], request_hash: str, endpoint: str) -> Recording:
+        """Return the recording whose turn it is; those of the same endpoint come before others."""
+        same = [each for each in recordings if each.reply.endpoint == endpoint]
+        key = f"{endpoint} {request_hash}" if same else request_hash
+        with self._lock:
+            turn = self._replayed[key]
+            self._replayed[key] += 1
+        candidates = same or recordings
+        return candidates[turn % len(candidates)]
+
+    def _other_models(self, request: Request, connection: Connection, log: Log) -> Sequence[str | None]:
+        """Return the models for which this may have been asked where it was recorded."""
         if connection.kind == "demo":  # nothing is configured here, but something was: no model was named
             return (None,)
         if request.model is not None:
             return ()
         if self._models is None:  # a batch that named none asked for the one that was served then
-            requests = (one.request for one in self._source(log).newest())
+            requests = (recording.request for recording in self._recordings(log).newest())
             self._models = tuple(dict.fromkeys(request["model"] for request in requests))
         return self._models
 
     def miss(self, request: Request, log: Log) -> ReplayMiss:
-        """Say what was asked and what came nearest among what was recorded."""
+        """Return the error that says what was asked and what came nearest among what was recorded."""
         where = f"{self._path}" if self._path else "the log"
         asked = request.to_json()
-        recorded = [one.request for one in self._source(log).newest()]
+        recorded = [recording.request for recording in self._recordings(log).newest()]
         if not recorded:
             return ReplayMiss(f"Replay is 'only', and {where} holds no recorded answer at all.")
-        nearest = max(recorded, key=lambda one: likeness(one, asked))
+        nearest = max(recorded, key=lambda each: likeness(each, asked))
         first, *others = differences(nearest, asked) or ["nothing that was stored of it"]
-        more = f"; and in {len(others)} more: {', '.join(map(_named, others))}" if others else ""
+        subjects = ", ".join(difference.partition(":")[0] for difference in others)
+        more = f"; and in {len(others)} more: {subjects}" if others else ""
         return ReplayMiss(
             f"Replay is 'only', and {where} holds no answer to this request. "
             f"The nearest recorded one differs in {first}{more}."
         )
 
-    def _source(self, log: Log) -> Source:
-        from .cassettes import Cassette, Logged
+    def _recordings(self, log: Log) -> Recordings:
+        from .cassettes import Cassette, LogRecordings
 
         if self._path is None:
-            return Logged(log)
+            return LogRecordings(log)
         with self._lock:
             if self._cassette is None:
                 self._cassette = Cassette(self._path)
             return self._cassette
 
 
-class Replayed:
+class ReplayEndpoint:
     """An endpoint that answers from recordings, and asks the real one only in "reuse"."""
 
     def __init__(self, endpoint: Endpoint, player: Player, log: Log) -> None:
@@ -117,9 +129,9 @@ class Replayed:
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta]:
         """Yield a recorded answer; without one, the real endpoint's, or raise ReplayMiss."""
-        found = await asyncio.to_thread(self._player.find, request, self.connection, self._log)
-        if found is not None:
-            for delta in found.deltas():
+        recording = await asyncio.to_thread(self._player.find, request, self.connection, self._log)
+        if recording is not None:
+            for delta in recording.deltas():
                 yield delta
             return
         if self._player.mode == "only":
@@ -145,53 +157,54 @@ class Replayed:
         await self._endpoint.aclose()
 
 
-def replaying(endpoint: Endpoint, log: Log) -> Endpoint:
-    """The endpoint itself, or a replay wrapped around it, as `logbook.replay` or HELIX_NB_REPLAY says."""
+def with_replay(endpoint: Endpoint, log: Log) -> Endpoint:
+    """Return an endpoint as it is, or wrapped in a replay, as `logbook.replay` or HELIX_NB_REPLAY says."""
     player = current_player()
-    return endpoint if player is None else Replayed(endpoint, player, log)
+    return endpoint if player is None else ReplayEndpoint(endpoint, player, log)
 
 
-def choose(mode: str | None, source: str | os.PathLike[str] | None = None) -> None:
-    """Switch replay for this process; None goes back to HELIX_NB_REPLAY. Starts counting anew."""
+def set_mode(mode: str | None, cassette: str | os.PathLike[str] | None = None) -> None:
+    """Switch replay for this process; None goes back to HELIX_NB_REPLAY. Starts counting anew.
+
+    Raises:
+        ConfigError: there is no such mode, or no such cassette.
+    """
     global _chosen
-    chosen = None if mode is None else _known(mode)
-    if source is not None and not isinstance(source, str | os.PathLike):
-        raise ConfigError(f"A cassette is named by its path, not by {type(source).__name__}.")
-    if source is not None and not Path(source).is_file():
-        raise ConfigError(f"There is no cassette {source}: hx.logbook.export('x.jsonl') writes one.")
-    _chosen = None if chosen is None else (chosen, None if source is None else os.fspath(source))
+    if mode is not None:
+        _check_mode(mode)
+    if cassette is not None and not isinstance(cassette, str | os.PathLike):
+        raise ConfigError(f"A cassette is named by its path, not by {type(cassette).__name__}.")
+    if cassette is not None and not Path(cassette).is_file():
+        raise ConfigError(f"There is no cassette {cassette}: hx.logbook.export('x.jsonl') writes one.")
+    _chosen = None if mode is None else (mode, None if cassette is None else os.fspath(cassette))
     _players.clear()
-    set_replay_only(_chosen is not None and _chosen[0] == "only")
+    set_replay_only(mode == "only")
 
 
-def current() -> tuple[str, str | None]:
-    """The mode, and the cassette or None for the log."""
+def current_mode() -> tuple[str, str | None]:
+    """Return the mode, and the path of the cassette or None for the log."""
     if _chosen is not None:
         return _chosen
-    mode, _, source = os.environ.get("HELIX_NB_REPLAY", "").strip().partition(":")
-    return _known(mode or "off"), source or None
+    mode, _, cassette = os.environ.get("HELIX_NB_REPLAY", "").strip().partition(":")
+    _check_mode(mode or "off")
+    return mode or "off", cassette or None
 
 
 def current_player() -> Player | None:
-    """The player of the current mode, or None when replay is off."""
+    """Return the player of the current mode, or None when replay is off."""
     if _chosen is None and not os.environ.get("HELIX_NB_REPLAY"):
         return None
-    mode, source = current()
+    mode, cassette = current_mode()
     if mode == "off":
         return None
-    if (mode, source) not in _players:
-        _players[mode, source] = Player(mode, Path(source) if source else None)
-    return _players[mode, source]
+    if (mode, cassette) not in _players:
+        _players[mode, cassette] = Player(mode, Path(cassette) if cassette else None)
+    return _players[mode, cassette]
 
 
-def _known(mode: str) -> str:
-    if mode in MODES:
-        return mode
-    raise ConfigError(
-        f"Replay is {', '.join(MODES)} (or, in HELIX_NB_REPLAY, only:x.jsonl), not {mode!r}."
-        + did_you_mean(mode, MODES)
-    )
-
-
-def _named(difference: str) -> str:
-    return difference.partition(":")[0]
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise ConfigError(
+            f"Replay is {', '.join(MODES)} (or, in HELIX_NB_REPLAY, only:x.jsonl), not {mode!r}."
+            + did_you_mean(mode, MODES)
+        )

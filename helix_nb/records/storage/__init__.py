@@ -1,4 +1,4 @@
 """The SQLite file, and the one thread that writes it.
 
-Inside, imports run log > rows, batches > writer > queue > log_file > location, processes, content, schema.
+Inside, imports run deletion > log > batches, writer > rows, queue > content, log_file > schema, location.
 """

@@ -1,39 +1,42 @@
-"""Take exchanges out of a log for good: their bytes leave the file, not only their rows."""
+"""Delete exchanges from a log for good: their bytes leave the file, not only their rows."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, HelixError, warn
 from .log import Log
-from .log_file import BUSY_TIMEOUT_S, explained
+from .log_file import BUSY_TIMEOUT_S, describe_failure, transaction
 
 CHECKPOINT_WAIT_S = 2.0
-Condition = tuple[str, Sequence[Any]]
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+Condition = tuple[str, Sequence[Any]]  # on `e`, a row of exchanges, and its values
+Change = Callable[[sqlite3.Connection], int]  # returns how many exchanges it deleted
 
 
-def forget(log: Log, condition: Condition, batch: str | None = None) -> int:
-    """Delete the exchanges that a condition on `e` selects, in every file of the log; returns how many.
+def delete(log: Log, condition: Condition, batch: str | None = None) -> int:
+    """Delete the exchanges of a condition in every file of the log, and return how many there were.
 
-    `batch` is the one that goes whole: the links of rows that were never asked hold their labels.
+    `batch` is one that goes whole: the links of rows that were never asked hold their labels.
     """
 
     def change(connection: sqlite3.Connection) -> int:
         connection.execute("DELETE FROM links WHERE batch_id = ?", (batch,))
-        return delete(connection, condition)
+        return _delete(connection, condition)
 
-    return _everywhere(log, change)
+    return _in_every_file(log, change)
 
 
 def shrink(log: Log, max_bytes: int) -> int:
-    """Delete the oldest exchanges until what is stored takes no more than so many bytes."""
-    return _everywhere(log, lambda connection: _delete_oldest(connection, max_bytes), vacuum=True)
+    """Delete the oldest exchanges until each file holds no more than so many bytes; return how many."""
+    return _in_every_file(log, lambda connection: _delete_oldest(connection, max_bytes), vacuum=True)
 
 
-def delete(connection: sqlite3.Connection, condition: Condition) -> int:
+def _delete(connection: sqlite3.Connection, condition: Condition) -> int:
     """Delete exchanges with all that only they used; inside a transaction."""
     where, values = condition
     connection.execute("DROP TABLE IF EXISTS temp.doomed")
@@ -50,8 +53,20 @@ def delete(connection: sqlite3.Connection, condition: Condition) -> int:
     return int(connection.execute("SELECT count(*) FROM doomed").fetchone()[0])
 
 
+def _delete_oldest(connection: sqlite3.Connection, max_bytes: int) -> int:
+    deleted = 0
+    while (used := size_bytes(connection)) > max_bytes:
+        count = int(connection.execute("SELECT count(*) FROM exchanges").fetchone()[0])
+        if count == 0:
+            break
+        share = max(1, int(count * (1 - max_bytes / used)))
+        oldest = "e.number IN (SELECT number FROM exchanges ORDER BY started_at, number LIMIT ?)"
+        deleted += _delete(connection, (oldest, [share]))
+    return deleted
+
+
 def size_bytes(connection: sqlite3.Connection) -> int:
-    """The bytes that hold something; deleted rows leave room that is used again."""
+    """Return the bytes that hold something; deleted rows leave room that is used again."""
     pages, free, page = (
         int(connection.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_count", "freelist_count", "page_size")
@@ -59,44 +74,30 @@ def size_bytes(connection: sqlite3.Connection) -> int:
     return (pages - free) * page
 
 
-def _delete_oldest(connection: sqlite3.Connection, max_bytes: int) -> int:
-    gone = 0
-    while (used := size_bytes(connection)) > max_bytes:
-        count = int(connection.execute("SELECT count(*) FROM exchanges").fetchone()[0])
-        if count == 0:
-            break
-        some = max(1, int(count * (1 - max_bytes / used)))
-        oldest = "e.number IN (SELECT number FROM exchanges ORDER BY started_at, number LIMIT ?)"
-        gone += delete(connection, (oldest, [some]))
-    return gone
-
-
-def _everywhere(log: Log, change: Any, *, vacuum: bool = False) -> int:
+def _in_every_file(log: Log, change: Change, *, vacuum: bool = False) -> int:
     log.flush()
-    gone = log.do(change) or 0
-    log.outside_transaction(lambda connection: _settle(connection, vacuum=vacuum))
+    deleted = log.write(change) or 0
+    log.outside_transaction(lambda connection: _checkpoint(connection, vacuum=vacuum))
     for path in log.other_files():
-        gone += _in_file(path, change, vacuum=vacuum)
-    return gone
+        deleted += _in_file(path, change, vacuum=vacuum)
+    return deleted
 
 
-def _in_file(path: Path, change: Any, *, vacuum: bool) -> int:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+def _in_file(path: Path, change: Change, *, vacuum: bool) -> int:
     try:
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("BEGIN IMMEDIATE")
-        gone = int(change(connection))
-        connection.execute("COMMIT")
-        _settle(connection, vacuum=vacuum)
-        return gone
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        with closing(connection):
+            connection.execute("PRAGMA secure_delete = ON")
+            with transaction(connection):
+                deleted = change(connection)
+            _checkpoint(connection, vacuum=vacuum)
+            return deleted
     except sqlite3.Error as failure:
-        raise HelixError(explained(path, failure)) from None
-    finally:
-        connection.close()
+        raise HelixError(describe_failure(path, failure)) from None
 
 
-def _settle(connection: sqlite3.Connection, *, vacuum: bool) -> None:
-    """Bring the change into the file itself and empty the WAL, which still holds the old pages."""
+def _checkpoint(connection: sqlite3.Connection, *, vacuum: bool) -> None:
+    """Bring a change into the file itself and empty the WAL, which still holds the old pages."""
     if vacuum:
         try:
             connection.execute("VACUUM")
@@ -112,17 +113,18 @@ def _settle(connection: sqlite3.Connection, *, vacuum: bool) -> None:
         )
 
 
-def bytes_of(size: int | str) -> int:
-    """Read a size: a number of bytes, or "500 MB", "2 GB"."""
-    units = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+def parse_size(size: int | str) -> int:
+    """Return the bytes that a size means: a number of them, or "500 MB", "2 GB".
+
+    Raises:
+        ConfigError: it means none.
+    """
     text = str(size).strip().upper()
     number = text.rstrip("KMGB ")
     try:
-        size_bytes = int(float(number) * units[text[len(number) :].strip() or "B"])
-        if size_bytes >= 0:
-            return size_bytes
-        raise ValueError
+        in_bytes = int(float(number) * UNITS[text[len(number) :].strip() or "B"])
     except (KeyError, ValueError, OverflowError):
-        raise ConfigError(
-            f'max_size={size!r} is no size: say "500 MB", "2 GB" or a number of bytes.'
-        ) from None
+        in_bytes = -1
+    if in_bytes < 0:
+        raise ConfigError(f'max_size={size!r} is no size: say "500 MB", "2 GB" or a number of bytes.')
+    return in_bytes

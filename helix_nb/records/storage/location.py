@@ -1,8 +1,9 @@
-"""Where the log lives: HELIX_NB_LOG, else the user's data folder; and whether SQLite can share it."""
+"""Where the log lives: HELIX_NB_LOG, else the user's data folder; and the names of its files there."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,21 +21,24 @@ NETWORK_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class LogLocation:
-    """A log's place. `path` is None when it is kept in memory; `alone` = one file per kernel.
+    """Where a log is kept, if it is kept at all."""
 
-    A path that is not absolute is in no folder that there is: `~nobody`, or a working directory that is gone.
-    """
-
-    kept: bool = True
+    enabled: bool = True
     path: Path | None = None
-    alone: bool = False
+    """The file; None keeps the log in memory. One that is not absolute lies in no folder that exists:
+    `~nobody`, or a working directory that is gone."""
+    per_kernel: bool = False
+    """Whether each kernel writes a file of its own beside the path, because the file system shares none."""
 
 
-def wanted(setting: str | None = None) -> LogLocation:
-    """Read a setting as HELIX_NB_LOG spells it (None: that variable itself); never raises."""
+def log_location(setting: str | None = None) -> LogLocation:
+    """Return the location that a setting spelled like HELIX_NB_LOG names (None reads that variable).
+
+    Never raises: what is wrong with a path is found out when it is opened.
+    """
     setting = (os.environ.get("HELIX_NB_LOG", "") if setting is None else setting).strip()
     if is_off(setting):
-        return LogLocation(kept=False)
+        return LogLocation(enabled=False)
     if setting.lower() == ":memory:":
         return LogLocation()
     # os.path, because Path raises where a folder may not be looked into, or a name is too long
@@ -43,13 +47,13 @@ def wanted(setting: str | None = None) -> LogLocation:
         path /= FILE_NAME
     try:
         path = path if str(path).startswith("~") else path.absolute()
-    except OSError:
+    except OSError:  # the working directory is gone
         return LogLocation(path=path)
-    return LogLocation(path=path, alone=is_network(path.parent))
+    return LogLocation(path=path, per_kernel=is_network(path.parent))
 
 
 def is_off(setting: str) -> bool:
-    """Whether a setting of the environment says no."""
+    """Return whether a setting of the environment says no."""
     return setting.strip().lower() in ("off", "0", "false", "no")
 
 
@@ -60,14 +64,14 @@ def _default() -> Path:
 
 
 def is_network(folder: Path, mounts: Iterable[tuple[str, str]] | None = None) -> bool:
-    """Whether a folder is on a network file system, by the (mount point, type) that holds it."""
+    """Return whether a folder is on a network file system, by the (mount point, type) that holds it."""
     name = os.path.realpath(folder)
     holding = [
         (mount, kind)
         for mount, kind in (_mounts() if mounts is None else mounts)
         if name == mount or name.startswith(mount.rstrip("/") + "/")
     ]
-    return bool(holding) and max(holding, key=lambda found: len(found[0]))[1].lower() in NETWORK_TYPES
+    return bool(holding) and max(holding, key=lambda pair: len(pair[0]))[1].lower() in NETWORK_TYPES
 
 
 def _mounts() -> list[tuple[str, str]]:
@@ -77,3 +81,24 @@ def _mounts() -> list[tuple[str, str]]:
         return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
     except (OSError, psutil.Error):
         return []
+
+
+def per_kernel_path(path: Path, kernel_id: str) -> Path:
+    """Return the path of a kernel's own file beside a shared log."""
+    name = re.sub(r"[^\w.-]", "_", kernel_id)
+    return path.with_name(f"{path.stem}-kernel-{name}-{os.getpid()}.db")
+
+
+def is_per_kernel(path: Path) -> bool:
+    """Return whether a file is one kernel's own, by its name."""
+    return re.fullmatch(r".+-kernel-[\w.-]+\.db", path.name) is not None
+
+
+def per_kernel_files(path: Path) -> list[Path]:
+    """Return each kernel's own file beside a log; none where the folder cannot be read."""
+    try:
+        names = sorted(os.listdir(path.parent))  # noqa: PTH208 - raises what is caught here
+    except OSError:
+        return []
+    own = [path.with_name(name) for name in names if name.startswith(f"{path.stem}-kernel-")]
+    return [each for each in own if is_per_kernel(each)]

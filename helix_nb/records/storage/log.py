@@ -7,8 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,25 +16,26 @@ from ...messages import Request
 from ...replies import Reply
 from ...runtime.fork import after_fork_in_child
 from . import batches, rows
-from .content import ContentPolicy
-from .location import LogLocation, is_off, wanted
-from .log_file import LogFile, alone_beside, explained, is_alone, open_reader
-from .writer import Writer, nothing
+from .content import content_policy
+from .location import LogLocation, is_per_kernel, log_location, per_kernel_files
+from .log_file import LogFile, describe_failure, open_reader
+from .writer import Writer, no_op
 
 T = TypeVar("T")
-Identify = Callable[[bytes], str]
+Identify = Callable[[bytes], str]  # the endpoint's part of a request's identity, from the log's salt
+Query = Callable[[sqlite3.Connection], T]
 
 
 class Log:
     """A log, opened at its first use. Nothing that goes into it ever raises.
 
-    `place` says where; what of the words is stored is `keeping()`'s to say.
+    What of prompts and answers is stored is `content_policy()`'s to say.
     """
 
-    def __init__(self, place: LogLocation) -> None:
-        self.place = place
-        self._writer = Writer(place) if place.kept else None
-        self._begun: dict[str, tuple[Request, Identify]] = {}
+    def __init__(self, location: LogLocation) -> None:
+        self.location = location
+        self._writer = Writer(location) if location.enabled else None
+        self._running: dict[str, tuple[Request, Identify]] = {}  # exchanges that began here, by id
         self._paused = 0
         self._salt = secrets.token_bytes(32)  # of a log that is off
 
@@ -47,59 +47,52 @@ class Log:
     @property
     def path(self) -> Path | None:
         """The file that is written, or None: in memory, or off."""
-        return self._writer.store.path if self._writer else None
+        return self._writer.file.path if self._writer else None
 
     @property
     def problem(self) -> str | None:
-        """Why the log is in memory although a file was wanted; None when all is well."""
+        """Why the log is in memory although a file was named; None when all is well."""
         return self._writer.problem if self._writer else None
 
     @property
     def salt(self) -> bytes:
         """The log's own random bytes, stored in it: what identities of keys are salted with."""
-        return self._writer.store.salt if self._writer else self._salt
+        return self._writer.file.salt if self._writer else self._salt
 
-    async def begin(self, request: Request, reply: Reply, endpoint: Identify) -> None:
-        """Write the `pending` row; it is in the file when this returns.
-
-        `endpoint` gives the endpoint's part of the request's identity, from the log's salt.
-        """
-        if not self.enabled or not request.origin.log or reply.exchange_id is None:
+    async def begin(self, request: Request, reply: Reply, identify: Identify) -> None:
+        """Write the `pending` row; it is in the file when this returns."""
+        if self._writer is None or self._paused or not request.origin.log or reply.exchange_id is None:
             return
-        assert self._writer is not None
-        self._begun[reply.exchange_id] = (request, endpoint)
-        kept = keeping()
+        self._running[reply.exchange_id] = (request, identify)
+        policy = content_policy()
         try:
-            await self._writer.written(lambda store: rows.insert(store, request, reply, kept))
+            await self._writer.write(lambda file: rows.insert(file, request, reply, policy))
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as failure:
-            self._not_kept(failure)
+            _warn_not_written(failure)
 
-    def keep(self, reply: Reply) -> None:
+    def update(self, reply: Reply) -> None:
         """Bring the row of a running exchange up to date (the partial text); returns at once."""
-        if reply.exchange_id in self._begun:
-            self._update(*self._begun[reply.exchange_id], reply)
+        if reply.exchange_id in self._running:
+            self._update(*self._running[reply.exchange_id], reply)
 
     def finish(self, request: Request, reply: Reply) -> None:
         """Write the final row; returns at once. What `begin` did not record is not recorded here."""
-        if reply.exchange_id in self._begun:
-            _, endpoint = self._begun.pop(reply.exchange_id)
-            self._update(request, endpoint, reply)
+        if reply.exchange_id in self._running:
+            _, identify = self._running.pop(reply.exchange_id)
+            self._update(request, identify, reply)
 
-    def _update(self, request: Request, endpoint: Identify, reply: Reply) -> None:
+    def _update(self, request: Request, identify: Identify, reply: Reply) -> None:
         assert self._writer is not None
-        kept = keeping()
-        self._writer.note(
-            lambda store: rows.update(store, request, reply, _part(endpoint, store.salt), kept),
-            self._not_kept,
+        policy = content_policy()
+        self._writer.post(
+            lambda file: rows.update(file, request, reply, identify(file.salt), policy),
+            _warn_not_written,
         )
 
-    def _not_kept(self, failure: BaseException) -> None:
-        warn(f"An exchange could not be written to the log ({type(failure).__name__}: {failure}).")
-
-    async def flushed(self) -> None:
+    async def aflush(self) -> None:
         """Return when everything queued so far is in the file."""
         if self._writer is not None:
-            await self._writer.written(nothing)
+            await self._writer.write(no_op)
 
     def flush(self) -> None:
         """Block until everything queued so far is in the file."""
@@ -120,129 +113,109 @@ class Log:
         finally:
             self._paused -= 1
 
-    def do(self, run: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Run something in one write transaction and return its result (None when off)."""
+    def write(self, change: Query[T]) -> T | None:
+        """Make a change in one transaction and return its result (None when the log is off)."""
         if self._writer is None:
             return None
-        return self._writer.do(lambda store: run(store.connection)).result()
+        return self._writer.submit(lambda file: change(file.connection)).result()
 
-    def read(self, query: Callable[[sqlite3.Connection], T]) -> list[T]:
+    def outside_transaction(self, change: Query[None]) -> None:
+        """Make a change on the writer's connection that no transaction may surround."""
+        if self._writer is not None:
+            with self._writer.exclusive() as file:
+                change(file.connection)
+
+    def read(self, query: Query[T]) -> list[T]:
         """Flush, then run a query over each file that holds rows of this log, this process's own first.
 
-        Raises HelixError where its own file cannot be read (any more).
+        Raises:
+            HelixError: this process's own file cannot be read (any more).
         """
         if self._writer is None:
             return []
         self.flush()
-        own = self._writer.store
-        results = [self._read_own(own, query)]
-        for path in self._others(own):
+        results = [_read_own(self._writer, query)]
+        for path in self.other_files():
             try:
                 results.append(_read_file(path, query))
             except sqlite3.Error as failure:
-                if path != self.place.path:  # what is wrong with that one was said already
+                if path != self.location.path:  # what is wrong with that one was said already
                     warn(f"{path} could not be read ({failure}); its exchanges are left out.")
         return results
 
-    def outside_transaction(self, run: Callable[[sqlite3.Connection], None]) -> None:
-        """Run something on the writer's connection that no transaction may surround."""
-        if self._writer is not None:
-            with self._writer.at_rest() as store:
-                run(store.connection)
-
     def other_files(self) -> list[Path]:
-        """Files beside this process's own that hold rows of this log."""
-        return [] if self._writer is None else self._others(self._writer.store)
-
-    def _read_own(self, own: LogFile, query: Callable[[sqlite3.Connection], T]) -> T:
-        if own.shared and own.path is not None:
-            try:
-                return _read_file(own.path, query)
-            except sqlite3.OperationalError as failure:
-                raise HelixError(f"{own.path} cannot be read ({failure}): is it still there?") from failure
-            except sqlite3.Error as failure:
-                raise HelixError(explained(own.path, failure)) from failure
-        result = self.do(query)
-        assert self._writer is not None
-        return result  # type: ignore[return-value]  # None only when there is no writer
-
-    def _others(self, own: LogFile) -> list[Path]:
-        """The file that could not be written, and other kernels' files beside ours."""
-        assert self._writer is not None
-        found: list[Path] = []
-        if self._writer.abandoned is not None and self._writer.abandoned.path is not None:
-            found.append(self._writer.abandoned.path)
-        elif own.path is None and self.place.path is not None:
-            found += [self.place.path] if os.path.isfile(self.place.path) else []  # noqa: PTH113 - never raises
-        if self.place.path is not None:
-            found += [path for path in alone_beside(self.place.path) if path != own.path]
-            if own.path is not None and is_alone(own.path) and self.place.path.is_file():
-                found.append(self.place.path)
-        return found
+        """Return the files beside this process's own that hold rows of this log."""
+        if self._writer is None:
+            return []
+        own, failed, shared = self._writer.file.path, self._writer.failed_file, self.location.path
+        paths = [] if failed is None or failed.path is None else [failed.path]
+        if shared is not None:
+            if own is None or is_per_kernel(own):
+                paths.append(shared)
+            paths += per_kernel_files(shared)
+        return [path for path in dict.fromkeys(paths) if path != own and os.path.isfile(path)]  # noqa: PTH113 - never raises
 
     def link(self, batch_id: str, links: Sequence[batches.Link]) -> None:
         """Say which exchange answers which row of a batch; returns at once."""
         if self._writer is not None and links:
-            kept = list(links)
-            self._writer.note(lambda store: batches.link(store.connection, batch_id, kept), self._not_kept)
+            own = list(links)
+            self._writer.post(lambda file: batches.link(file.connection, batch_id, own), _warn_not_written)
 
-    def answered(self, batch_id: str, identities: Collection[str]) -> dict[str, list[str]]:
-        """Identity -> ids of what a batch has answered `ok` (with its text), the best last."""
-        return _merged(self.read(lambda connection: batches.answered(connection, batch_id, identities)))
+    def answer_ids(self, batch_id: str, identities: Collection[str]) -> dict[str, list[str]]:
+        """Return, by identity, the ids of what a batch has answered `ok` (with its text), the best last."""
+        return _first_of_each(
+            self.read(lambda connection: batches.answer_ids(connection, batch_id, identities))
+        )
 
     def replies(self, exchange_ids: Collection[str]) -> dict[str, Reply]:
-        """The recorded Replies by exchange id, as far as they are in the log; `parsed` is None."""
-        return _merged(self.read(lambda connection: batches.replies(connection, exchange_ids)))
+        """Return the recorded Replies by exchange id, those that the log has; `parsed` is None."""
+        return _first_of_each(self.read(lambda connection: batches.replies(connection, exchange_ids)))
 
     def claim(self, batch_id: str, identities: Collection[str]) -> set[str]:
-        """Take requests of a batch for this process; returns those that nobody alive has taken."""
+        """Claim requests of a batch for this process; return those that no living process had claimed."""
         if self._writer is None:
             return set(identities)
-        return self._writer.do(lambda store: batches.claim(store, batch_id, identities)).result()
+        return self._writer.submit(lambda file: batches.claim(file, batch_id, identities)).result()
 
     def release(self, batch_id: str, identities: Collection[str] | None = None) -> None:
         """Give back what this process has claimed of a batch (None: all of it); returns at once."""
         if self._writer is not None:
-            self._writer.do(lambda store: batches.release(store, batch_id, identities), urgent=False)
+            self._writer.submit(lambda file: batches.release(file, batch_id, identities), urgent=False)
 
-    def pending_elsewhere(self, batch_id: str) -> set[str]:
-        """Identities of a batch that another living process has claimed."""
-        if self._writer is None:
-            return set()
-        return self._writer.do(lambda store: batches.claimed_elsewhere(store, batch_id)).result()
+    def after_fork_in_child(self) -> None:
+        """Leave the exchanges under way to the parent, which finishes their rows."""
+        self._running.clear()
 
 
-@lru_cache(maxsize=64)
-def _part(endpoint: Identify, salt: bytes) -> str:
-    """An endpoint's part of its requests' identities, worked out once for all of them."""
-    return endpoint(salt)
+def _warn_not_written(failure: BaseException) -> None:
+    warn(f"An exchange could not be written to the log ({type(failure).__name__}: {failure}).")
 
 
-_keeping = ContentPolicy(text=not is_off(os.environ.get("HELIX_NB_LOG_TEXT", "")))
-
-
-def keeping() -> ContentPolicy:
-    """What of the words is stored from now on, in any log of this process."""
-    return _keeping
-
-
-def keep_as(chosen: ContentPolicy) -> None:
-    """Store the words like this from now on."""
-    global _keeping
-    _keeping = chosen
-
-
-def _read_file(path: Path, query: Callable[[sqlite3.Connection], T]) -> T:
-    connection = open_reader(path)
+def _read_own(writer: Writer, query: Query[T]) -> T:
+    """Query the file that a writer has open: over its own connection where no other may read it."""
+    file = writer.file
+    if not file.shared or file.path is None:
+        return writer.submit(lambda file: query(file.connection)).result()
     try:
+        return _read_file(file.path, query)
+    except sqlite3.Error as failure:
+        raise HelixError(_why_unreadable(file, failure)) from failure
+
+
+def _why_unreadable(file: LogFile, failure: sqlite3.Error) -> str:
+    if isinstance(failure, sqlite3.OperationalError):
+        return f"{file.path} cannot be read ({failure}): is it still there?"
+    return describe_failure(file.path, failure)
+
+
+def _read_file(path: Path, query: Query[T]) -> T:
+    with closing(open_reader(path)) as connection:
         return query(connection)
-    finally:
-        connection.close()
 
 
-def _merged(found: list[dict[str, T]]) -> dict[str, T]:
-    """One dict; where a key is in several files, the first one (this process's) wins."""
-    return {key: value for part in reversed(found) for key, value in part.items()}
+def _first_of_each(results: list[dict[str, T]]) -> dict[str, T]:
+    """Return one dict; where a key is in several files, the first one (this process's) counts."""
+    return {key: value for result in reversed(results) for key, value in result.items()}
 
 
 _logs: dict[str, Log] = {}
@@ -251,12 +224,12 @@ _lock = threading.Lock()
 
 
 def current_log() -> Log:
-    """The log that HELIX_NB_LOG names now; one per process and setting, never an exception."""
+    """Return the log that HELIX_NB_LOG names now; one per process and setting, never an exception."""
     global _current
     setting = os.environ.get("HELIX_NB_LOG", "")
     with _lock:
         if setting not in _logs:
-            _logs[setting] = Log(wanted(setting))
+            _logs[setting] = Log(log_location(setting))
         if _current is not None and _current is not _logs[setting]:
             _current.close()
         _current = _logs[setting]
@@ -267,7 +240,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     for log in _logs.values():
-        log._begun.clear()
+        log.after_fork_in_child()
 
 
 after_fork_in_child(_after_fork)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..._version import __version__
 from . import schema
-from .location import LogLocation
+from .location import LogLocation, is_per_kernel, per_kernel_path
 from .processes import this_process
 
 BUSY_TIMEOUT_S = 30.0
@@ -20,135 +21,137 @@ WAL_LIMIT_BYTES = 64 * 1024 * 1024
 CHECKPOINT_PAGES = 4000  # four times SQLite's: a hot page goes into the file once for more of its rows
 # A network file system cannot be trusted with locks; a file that one kernel owns needs none.
 NO_LOCKS = "win32-none" if os.name == "nt" else "unix-none"
-FileId = tuple[int, int] | None
+FileId = tuple[int, int] | None  # device and inode, or no such file
 
 
 class LogProblem(Exception):
-    """The log cannot be kept where it was wanted; the message says why and what to do."""
+    """The log cannot be kept at its location; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """An open log. `shared` says whether other connections may read it while this one writes."""
+    """An open log."""
 
     connection: sqlite3.Connection
-    path: Path | None
-    shared: bool
-    salt: bytes
-    process: int
-    files: dict[Path, FileId] = field(default_factory=dict)  # the file and its companions, when it was opened
+    path: Path | None  # None is in memory
+    shared: bool  # whether other connections may read it while this one writes
+    salt: bytes  # the log's own random bytes, stored in it
+    process: int  # the id of this process in the table `processes`
+    opened: dict[Path, FileId] = field(default_factory=dict)  # what the file and its companions were then
 
     @property
     def moved(self) -> bool:
         """Whether somebody deleted the file, moved it away, or put another one in its place."""
-        return any(_named(path) != file for path, file in self.files.items() if path == self.path)
+        return self.path is not None and _file_id(self.path) != self.opened[self.path]
 
-    def leave(self) -> None:
+    def close_moved(self) -> None:
         """Close a file that was moved: whole where it is now, and in the way of no new one."""
         self.connection.execute("PRAGMA busy_timeout = 0")
         try:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:  # others use it too, and the last of them does it
             pass
-        for path, file in self.files.items():
-            if path != self.path and _named(path) == file:  # with these, a new file would be read wrongly
+        for path, file_id in self.opened.items():
+            if path != self.path and _file_id(path) == file_id:  # SQLite would apply these to a new file
                 path.unlink(missing_ok=True)
         self.connection.close()
 
 
-def open_store(place: LogLocation) -> LogFile:
-    """Open the log at a place, creating it; raises LogProblem."""
-    if place.path is None:
-        return open_memory()
-    try:
-        if not place.alone:
-            try:
-                return _open_shared(place.path)
-            except _WalRefused:
-                pass
-        return _open_alone(place.path)
-    except LogProblem:
-        raise
-    except (OSError, sqlite3.Error) as failure:
-        raise LogProblem(explained(place.path, failure)) from failure
+def open_log(location: LogLocation) -> LogFile:
+    """Open the log at a location, creating it where there is none.
+
+    Raises:
+        LogProblem: the log cannot be kept there.
+    """
+    if location.path is None:
+        return open_in_memory()
+    with _problems_of(location.path):
+        shared = None if location.per_kernel else _open_shared(location.path)
+        return shared or _open_per_kernel(location.path)
 
 
-def open_memory() -> LogFile:
+def open_in_memory() -> LogFile:
     """Open a log that lasts as long as this process."""
-    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    return _prepared(connection, None, shared=False)
+    return _prepare(_connect(":memory:"), None, shared=False)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open a second connection that only reads; close it soon, or the WAL grows."""
-    vfs = f"&vfs={NO_LOCKS}" if is_alone(path) else ""
+    vfs = f"&vfs={NO_LOCKS}" if is_per_kernel(path) else ""
     return sqlite3.connect(
         f"{path.as_uri()}?mode=ro{vfs}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
     )
 
 
 def obstacle(path: Path) -> str | None:
-    """Why a file that is there cannot be the log, in one sentence; None where it can."""
+    """Return why an existing file cannot be the log, in one sentence; None where it can."""
     try:
-        with closing(open_reader(path)) as connection:
-            _check_version(connection, path)
+        with _problems_of(path), closing(open_reader(path)) as connection:
+            _check_is_log(connection, path)
     except LogProblem as problem:
         return str(problem)
-    except sqlite3.Error as failure:
-        return explained(path, failure)
     return None
 
 
-def is_alone(path: Path) -> bool:
-    """Whether a file is one kernel's own, by its name."""
-    return re.fullmatch(r".+-kernel-[\w.-]+\.db", path.name) is not None
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Run a block in one transaction that holds the write lock from its beginning.
 
-
-def alone_beside(path: Path) -> list[Path]:
-    """Each kernel's own file beside a log, as far as its folder can be read."""
+    A transaction that reads first and asks for the lock later is refused where another kernel wrote
+    meanwhile; no timeout helps.
+    """
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        names = sorted(os.listdir(path.parent))  # noqa: PTH208 - raises what is caught here
-    except OSError:
-        return []
-    own = [path.with_name(name) for name in names if name.startswith(f"{path.stem}-kernel-")]
-    return [each for each in own if is_alone(each)]
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk ends it by itself
+            connection.execute("ROLLBACK")
+        raise
 
 
-class _WalRefused(Exception):
-    """The file system cannot do WAL."""
-
-
-def _open_shared(path: Path) -> LogFile:
+def _open_shared(path: Path) -> LogFile | None:
+    """Open a file that kernels share by SQLite's WAL; None where the file system refuses it."""
     _create(path)
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    try:
-        _check_version(connection, path)
+    with _closed_on_failure(_connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+        _check_is_log(connection, path)
         _make_private(path)
-        if _journal_mode(connection) != "wal":
-            raise _WalRefused
+        if _switch_to_wal(connection) != "wal":
+            connection.close()
+            return None
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        return _prepared(connection, path, shared=True)
+        return _prepare(connection, path, shared=True)
+
+
+def _open_per_kernel(shared_path: Path) -> LogFile:
+    """Open this kernel's own file beside the shared path."""
+    path = per_kernel_path(shared_path, this_process().kernel_id)
+    _create(path)
+    with _closed_on_failure(_connect(f"{path.as_uri()}?vfs={NO_LOCKS}", uri=True)) as connection:
+        _check_is_log(connection, path)
+        _make_private(path)
+        connection.execute("PRAGMA journal_mode = TRUNCATE")
+        return _prepare(connection, path, shared=False)
+
+
+def _connect(database: Path | str, *, timeout: float = 5.0, uri: bool = False) -> sqlite3.Connection:
+    """Connect for the writer, which begins transactions itself and is not the only thread."""
+    return sqlite3.connect(database, timeout=timeout, uri=uri, isolation_level=None, check_same_thread=False)
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
     except BaseException:
         connection.close()
         raise
 
 
-def _open_alone(path: Path) -> LogFile:
-    name = re.sub(r"[^\w.-]", "_", this_process().kernel_id)
-    path = path.with_name(f"{path.stem}-kernel-{name}-{os.getpid()}.db")
-    _create(path)
-    uri = f"{path.as_uri()}?vfs={NO_LOCKS}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    _check_version(connection, path)
-    _make_private(path)
-    connection.execute("PRAGMA journal_mode = TRUNCATE")
-    return _prepared(connection, path, shared=False)
-
-
 def _create(path: Path) -> None:
-    """Make the file before SQLite does: what people ask is nobody else's to read."""
+    """Make the file before SQLite does: prompts are nobody else's to read."""
     if not path.is_absolute():
         raise LogProblem(f"{path} is in no folder that there is: set HELIX_NB_LOG to an absolute path.")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # another kernel may be making it now
@@ -164,8 +167,11 @@ def _make_private(path: Path) -> None:
             each.chmod(0o600)
 
 
-def _journal_mode(connection: sqlite3.Connection) -> str:
-    """Ask for WAL; the busy timeout does not cover this switch, so wait here."""
+def _switch_to_wal(connection: sqlite3.Connection) -> str:
+    """Ask for WAL and return the journal mode that holds then; SQLite does not raise where it refuses.
+
+    The busy timeout does not cover this switch, so another kernel that opens the file is waited for here.
+    """
     deadline = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
@@ -176,8 +182,9 @@ def _journal_mode(connection: sqlite3.Connection) -> str:
             time.sleep(0.01)
 
 
-def _check_version(connection: sqlite3.Connection, path: Path) -> None:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _check_is_log(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise LogProblem for another program's database, and for one of a newer helix_nb."""
+    version = schema.version_of(connection)
     if version > schema.VERSION:
         raise LogProblem(
             f"{path} was written by a newer helix_nb (log version {version}, this one knows up to "
@@ -188,55 +195,65 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         raise LogProblem(f"{path} is another program's database: point HELIX_NB_LOG at a file of its own.")
 
 
-def _prepared(connection: sqlite3.Connection, path: Path | None, *, shared: bool) -> LogFile:
+def _prepare(connection: sqlite3.Connection, path: Path | None, *, shared: bool) -> LogFile:
+    """Bring a database to this version's tables and enter this process; several may try at once."""
     connection.execute("PRAGMA secure_delete = ON")
-    schema.upgrade(connection)
-    salt, process = _registered(connection)
-    files = {} if path is None else {each: _named(each) for each in _with_companions(path)}
-    return LogFile(connection, path, shared, salt, process, files)
+    with transaction(connection):
+        schema.upgrade(connection)
+        salt, process = _register_process(connection)
+    opened = {} if path is None else {each: _file_id(each) for each in _with_companions(path)}
+    return LogFile(connection, path, shared, salt, process, opened)
+
+
+def _register_process(connection: sqlite3.Connection) -> tuple[bytes, int]:
+    """Return the log's salt, and this process's number in it."""
+    this = this_process()
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_bytes(32),))
+    connection.execute(
+        "INSERT OR IGNORE INTO processes (host, pid, started_ms, kernel_id, version) VALUES (?, ?, ?, ?, ?)",
+        (this.host, this.pid, this.started_ms, this.kernel_id, __version__),
+    )
+    salt = connection.execute("SELECT value FROM meta WHERE key = 'salt'").fetchone()[0]
+    process = connection.execute(
+        "SELECT id FROM processes WHERE host = ? AND pid = ? AND started_ms = ? AND kernel_id = ?",
+        (this.host, this.pid, this.started_ms, this.kernel_id),
+    ).fetchone()[0]
+    return salt, process
 
 
 def _with_companions(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal", "-shm")]
 
 
-def _named(path: Path) -> FileId:
-    """Which file a path names now, or None."""
+def _file_id(path: Path) -> FileId:
+    """Return which file a path names now; None where it names none that can be seen."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
-def _registered(connection: sqlite3.Connection) -> tuple[bytes, int]:
-    from ..._version import __version__
-
-    me = this_process()
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("INSERT OR IGNORE INTO meta VALUES ('salt', ?)", (secrets.token_bytes(32),))
-    connection.execute(
-        "INSERT OR IGNORE INTO processes (host, pid, started_ms, kernel_id, version) VALUES (?, ?, ?, ?, ?)",
-        (me.host, me.pid, me.started_ms, me.kernel_id, __version__),
-    )
-    salt = connection.execute("SELECT value FROM meta WHERE key = 'salt'").fetchone()[0]
-    process = connection.execute(
-        "SELECT id FROM processes WHERE host = ? AND pid = ? AND started_ms = ? AND kernel_id = ?",
-        (me.host, me.pid, me.started_ms, me.kernel_id),
-    ).fetchone()[0]
-    connection.execute("COMMIT")
-    return salt, process
+@contextmanager
+def _problems_of(path: Path) -> Iterator[None]:
+    """Turn what the system or SQLite raises about a file into a LogProblem."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as failure:
+        raise LogProblem(describe_failure(path, failure)) from failure
 
 
-def explained(path: Path | None, failure: Exception) -> str:
-    """One sentence about a failing log file: what happened and what to do."""
-    text = getattr(failure, "strerror", None) or str(failure)
-    if "not a database" in text or "malformed" in text:
-        return (
-            f"{path} is not a log that can be read ({text}): move it away, or point HELIX_NB_LOG elsewhere."
-        )
-    if "locked" in text:
-        return f"{path} stayed locked by another program for {BUSY_TIMEOUT_S:.0f} s: close it there."
-    if "full" in text:
-        return f"{path} cannot grow, the disk is full: make room, or point HELIX_NB_LOG elsewhere."
-    return f"{path} cannot be written ({text}): make it writable, or point HELIX_NB_LOG elsewhere."
+_FAILURES = {  # words of SQLite's message -> the sentence
+    "not a database": "is not a log that can be read ({}): move it away, or point HELIX_NB_LOG elsewhere.",
+    "malformed": "is not a log that can be read ({}): move it away, or point HELIX_NB_LOG elsewhere.",
+    "locked": f"stayed locked by another program for {BUSY_TIMEOUT_S:.0f} s: close it there.",
+    "full": "cannot grow, the disk is full: make room, or point HELIX_NB_LOG elsewhere.",
+    "": "cannot be written ({}): make it writable, or point HELIX_NB_LOG elsewhere.",
+}
+
+
+def describe_failure(path: Path | None, failure: Exception) -> str:
+    """Return one sentence about a failing log file: what happened and what to do."""
+    message = getattr(failure, "strerror", None) or str(failure)
+    sentence = next(sentence for words, sentence in _FAILURES.items() if words in message)
+    return f"{path} {sentence.format(message)}"

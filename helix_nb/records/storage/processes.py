@@ -1,4 +1,4 @@
-"""Whose row is it: this process as the log knows it, and whether another one still lives."""
+"""This process as the log knows it, and whether the process that wrote a row still lives."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-# Clocks are corrected while a machine runs, and the start time is told relative to them.
+# Clocks are corrected while a machine runs, and start times are given relative to them.
 SAME_START_MS = 2000
-UNTOLD = -1  # it runs, but the system does not say since when
+UNKNOWN_START = -1  # of a process that runs, where the system does not say since when
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +24,29 @@ class Process:
     kernel_id: str
 
 
+def this_process() -> Process:
+    """Return the process that runs this; after a fork, the child."""
+    return _own_process(os.getpid())
+
+
 @functools.lru_cache(maxsize=2)
-def _described(pid: int) -> Process:
+def _own_process(pid: int) -> Process:
     return Process(socket.gethostname(), pid, _started_ms(pid) or 0, _kernel_id())
 
 
-def this_process() -> Process:
-    """The process that runs this; after a fork, the child."""
-    return _described(os.getpid())
-
-
 def is_alive(host: str, pid: int, started_ms: int) -> bool:
-    """Whether that process may still be running; one on another host cannot be told, so it may."""
+    """Return whether a process may still be running; on another host nobody can tell, so it may."""
     mine = this_process()
     if host != mine.host:
         return True
     if pid == mine.pid:
         return abs(started_ms - mine.started_ms) <= SAME_START_MS
     now = _started_ms(pid)
-    return now is not None and (now == UNTOLD or abs(now - started_ms) <= SAME_START_MS)
+    return now is not None and (now == UNKNOWN_START or abs(now - started_ms) <= SAME_START_MS)
 
 
 def _started_ms(pid: int) -> int | None:
+    """Return when a running process started; None where none runs under that pid."""
     import psutil
 
     try:
@@ -54,13 +55,13 @@ def _started_ms(pid: int) -> int | None:
             return None
         return int(process.create_time() * 1000)
     except psutil.AccessDenied:
-        return UNTOLD
+        return UNKNOWN_START
     except psutil.Error:
         return None
 
 
 def _kernel_id() -> str:
-    """The id in the kernel's connection file, as Jupyter names it; else one of this process's own."""
+    """Return the id in the kernel's connection file, as Jupyter names it; else a new one."""
     if "ipykernel" in sys.modules:
         from ipykernel.connect import get_connection_file
 

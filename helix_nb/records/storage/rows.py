@@ -1,4 +1,4 @@
-"""A Request and its Reply as rows, and back: what is stored, and what is only referred to."""
+"""A Request and its Reply as rows of the log, and back."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from typing import Any
 
 from ...messages import Message, Request, read_tool_call
 from ...replies import Reply, Usage
-from .content import ContentPolicy, hash_of, plain, to_json, with_references
+from .content import ContentPolicy, hash_of, storable, store_attachments, to_json
 from .log_file import LogFile
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def insert(store: LogFile, request: Request, reply: Reply, keeping: ContentPolicy) -> int:
+def insert(file: LogFile, request: Request, reply: Reply, policy: ContentPolicy) -> int:
     """Write what is known of an exchange before it is sent, and return its number."""
-    values = _stored((*_fixed(store.process, request, reply), *_begun(request, reply)))
-    number = store.connection.execute(_INSERT, values).lastrowid
+    values = _storable((*_constants(file.process, request, reply), *_initial(request, reply)))
+    number = file.connection.execute(_INSERT, values).lastrowid
     assert number is not None
-    payload = _payload(store.connection, number, request, keeping)
-    store.connection.execute(_INSERT_PAYLOAD, (*payload, keeping.clean(reply.text)))
+    question = _question(file.connection, number, request, policy)
+    file.connection.execute(_INSERT_PAYLOAD, (*question, policy.clean(reply.text)))
     return number
 
 
-def update(store: LogFile, request: Request, reply: Reply, endpoint: str, keeping: ContentPolicy) -> None:
-    """Bring the row of an exchange up to date; insert it where it never got into the file.
+def update(
+    file: LogFile, request: Request, reply: Reply, endpoint_identity: str, policy: ContentPolicy
+) -> None:
+    """Bring the row of an exchange up to date; insert it where it never got into the file."""
+    row = file.connection.execute(_FIND, (reply.exchange_id,)).fetchone()
+    number = row[0] if row else insert(file, request, reply, policy)
+    file.connection.execute(_UPDATE, (*_storable(_changing(request, reply, policy)), number))
+    identity, request_hash = request.digests(endpoint_identity, "")
+    hashes = (identity, bytes.fromhex(request_hash))
+    file.connection.execute(_UPDATE_PAYLOAD, (*hashes, *_answer(reply, policy), number))
 
-    `endpoint` is its part of the request's identity.
-    """
-    row = store.connection.execute(_FIND, (reply.exchange_id,)).fetchone()
-    number = row[0] if row else insert(store, request, reply, keeping)
-    store.connection.execute(_UPDATE, (*_stored(_changing(request, reply, keeping)), number))
-    identity, request_hash = request.digests(endpoint, "")
-    found_by = (identity, bytes.fromhex(request_hash))
-    store.connection.execute(_UPDATE_PAYLOAD, (*found_by, *_answer(reply, keeping), number))
 
-
-_FIXED = (
+_CONSTANT = (
     *("id", "process", "thread_id", "parent_id", "source", "base_url", "model_requested", "started_at"),
     *("stream", "batch_id", "row_key", "notebook", "cell_id", "params"),
 )
-_BEGUN = ("status", "endpoint", "attempts", "tags")  # of what may change, what is known when it begins
+_INITIAL = ("status", "endpoint", "attempts", "tags")  # of what may change, what is known at the beginning
 # What may change after the beginning; none of it is indexed, so an update touches no index.
 _CHANGING = (
-    *(*_BEGUN, "model", "first_token_at", "ended_at", "time_to_first_token_ms", "duration_ms"),
+    *(*_INITIAL, "model", "first_token_at", "ended_at", "time_to_first_token_ms", "duration_ms"),
     *("finish_reason", "http_status", "error_type", "error", "response_id"),
     *("usage_source", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"),
     *("reasoning_tokens", "cost", "currency", "cost_source"),
 )
-_PAYLOAD = ("number", "system_hash", "prompt_hash", "prompt", "messages", "response_schema", "response")
+_QUESTION = ("number", "system_hash", "prompt_hash", "prompt", "messages", "response_schema")
 # Nothing is found by its request before it has an answer: the hashes, and their indexes, wait until then.
-_ANSWER = ("identity", "request_hash", "response", "reasoning", "tool_calls", "notes")
+_HASHES = ("identity", "request_hash")
+_ANSWER = ("response", "reasoning", "tool_calls", "notes")
 
 
 def _insert_into(table: str, names: tuple[str, ...]) -> str:
@@ -66,15 +66,15 @@ def _set(names: tuple[str, ...]) -> str:
     return ", ".join(f"{name} = ?" for name in names)
 
 
-_INSERT = _insert_into("exchanges", (*_FIXED, *_BEGUN))
-_INSERT_PAYLOAD = _insert_into("payloads", _PAYLOAD)
+_INSERT = _insert_into("exchanges", (*_CONSTANT, *_INITIAL))
+_INSERT_PAYLOAD = _insert_into("payloads", (*_QUESTION, "response"))
 _FIND = "SELECT number FROM exchanges WHERE id = ?"  # quicker than a RETURNING of the update
 _UPDATE = f"UPDATE exchanges SET {_set(_CHANGING)} WHERE number = ?"  # noqa: S608
-_UPDATE_PAYLOAD = f"UPDATE payloads SET {_set(_ANSWER)} WHERE number = ?"  # noqa: S608
+_UPDATE_PAYLOAD = f"UPDATE payloads SET {_set((*_HASHES, *_ANSWER))} WHERE number = ?"  # noqa: S608
 
 
-def _fixed(process: int, request: Request, reply: Reply) -> tuple[Any, ...]:
-    """The values of `_FIXED`, in its order."""
+def _constants(process: int, request: Request, reply: Reply) -> tuple[Any, ...]:
+    """Return the values of `_CONSTANT`, in its order."""
     origin = request.origin
     return (
         *(reply.exchange_id, process, origin.thread_id or reply.exchange_id, origin.parent_id, origin.source),
@@ -85,29 +85,29 @@ def _fixed(process: int, request: Request, reply: Reply) -> tuple[Any, ...]:
     )
 
 
-def _begun(request: Request, reply: Reply) -> tuple[Any, ...]:
-    """The values of `_BEGUN`, in its order."""
+def _initial(request: Request, reply: Reply) -> tuple[Any, ...]:
+    """Return the values of `_INITIAL`, in its order."""
     tags = request.origin.tags
     if reply.replay_of:
         tags = {**tags, "replay_of": reply.replay_of}
     return reply.status, reply.endpoint, reply.attempts, to_json(tags) if tags else None
 
 
-def _changing(request: Request, reply: Reply, keeping: ContentPolicy) -> tuple[Any, ...]:
-    """The values of `_CHANGING`, in its order."""
+def _changing(request: Request, reply: Reply, policy: ContentPolicy) -> tuple[Any, ...]:
+    """Return the values of `_CHANGING`, in its order."""
     error = reply.error
-    if error is not None and keeping.redact is not None:
-        error = ContentPolicy(redact=keeping.redact).clean(error)
+    if error is not None and policy.redact is not None:
+        error = ContentPolicy(redact=policy.redact).clean(error)
     return (
-        *(*_begun(request, reply), reply.model, microseconds(reply.first_token_at)),
+        *(*_initial(request, reply), reply.model, microseconds(reply.first_token_at)),
         *(microseconds(reply.ended_at), reply.time_to_first_token_ms, reply.duration_ms),
         *(reply.finish_reason, reply.http_status, reply.error_type, error, reply.response_id),
-        *_numbers(reply),
+        *_usage_and_cost(reply),
     )
 
 
-def _numbers(reply: Reply) -> tuple[Any, ...]:
-    """Usage and cost; a replayed answer used nothing, whatever its Reply remembers."""
+def _usage_and_cost(reply: Reply) -> tuple[Any, ...]:
+    """Return usage and cost; a replayed answer used nothing, whatever its Reply remembers."""
     if reply.replay_of is not None:
         return "replay", None, None, None, None, None, 0.0, None, "replay"
     usage = reply.usage
@@ -117,44 +117,44 @@ def _numbers(reply: Reply) -> tuple[Any, ...]:
     )
 
 
-def _stored(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values without keys and half characters."""
+def _storable(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return values with every text storable."""
     texts = "\0".join([value for value in values if isinstance(value, str)])
-    if plain(texts) == texts:  # as good as always; one look is quicker than twenty
+    if storable(texts) == texts:  # almost always; one look is quicker than twenty
         return values
-    return tuple(plain(value) if isinstance(value, str) else value for value in values)
+    return tuple(storable(value) if isinstance(value, str) else value for value in values)
 
 
-def _payload(
-    connection: sqlite3.Connection, number: int, request: Request, keeping: ContentPolicy
+def _question(
+    connection: sqlite3.Connection, number: int, request: Request, policy: ContentPolicy
 ) -> tuple[Any, ...]:
-    """The values of `_PAYLOAD`, in its order."""
-    system, rest = _split_system(request)
+    """Return the values of `_QUESTION`, in its order; store what they refer to."""
+    system, messages = _split_system(request)
     prompt = next((_prompt(m) for m in reversed(request.messages) if m.role == "user"), None)
-    messages = None
-    if keeping.text and not _is_plain(rest):
-        wire = [with_references(connection, number, message.to_wire(), keeping) for message in rest]
-        messages = to_json(wire)
-    response_schema = plain(to_json(request.schema)) if request.schema is not None else None
+    wire = None
+    if policy.text and not _is_one_prompt(messages):
+        data = [store_attachments(connection, number, message.to_wire(), policy) for message in messages]
+        wire = to_json(data)
+    response_schema = storable(to_json(request.schema)) if request.schema is not None else None
     return (
-        *(number, _keep_text(connection, system, keeping)),
-        *(None if prompt is None else hash_of(prompt), keeping.clean(prompt), messages, response_schema),
+        *(number, _store_text(connection, system, policy)),
+        *(None if prompt is None else hash_of(prompt), policy.clean(prompt), wire, response_schema),
     )
 
 
-def _keep_text(connection: sqlite3.Connection, text: str | None, keeping: ContentPolicy) -> bytes | None:
-    """Store a text once, under its hash, which is returned."""
+def _store_text(connection: sqlite3.Connection, text: str | None, policy: ContentPolicy) -> bytes | None:
+    """Store a text once and return its hash, under which it is found."""
     if text is None:
         return None
-    kept = keeping.clean(text)
+    cleaned = policy.clean(text)
     digest = hash_of(text)
-    if kept is not None:
-        connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, kept))
+    if cleaned is not None:
+        connection.execute("INSERT OR IGNORE INTO texts VALUES (?, ?)", (digest, cleaned))
     return digest
 
 
 def _split_system(request: Request) -> tuple[str | None, tuple[Message, ...]]:
-    """The leading system text, and the messages that no parent already holds."""
+    """Return the leading system text, and the messages that no parent already holds."""
     messages = request.messages
     first = messages[0] if messages and messages[0].role == "system" else None
     start = max(request.origin.new_from, 1 if first else 0)
@@ -162,37 +162,38 @@ def _split_system(request: Request) -> tuple[str | None, tuple[Message, ...]]:
 
 
 def _prompt(message: Message) -> str:
-    """A message's words; of each attached text only its first line, which names it."""
+    """Return a message's text; of each attached text only its first line, which names it."""
     if not isinstance(message.content, tuple):
         return message.text
     texts = [str(part["text"]) for part in message.content if part.get("type") == "text"]
     return "\n".join(text.partition("\n")[0] if text.startswith("<attachment ") else text for text in texts)
 
 
-def _is_plain(messages: tuple[Message, ...]) -> bool:
-    """Whether the prompt column alone says it all."""
+def _is_one_prompt(messages: tuple[Message, ...]) -> bool:
+    """Return whether the column `prompt` alone holds all of these messages."""
     if len(messages) != 1:
         return False
     only = messages[0]
     return only.role == "user" and isinstance(only.content, str) and only.name is None
 
 
-def _answer(reply: Reply, keeping: ContentPolicy) -> tuple[str | None, ...]:
+def _answer(reply: Reply, policy: ContentPolicy) -> tuple[str | None, ...]:
+    """Return the values of `_ANSWER`, in its order."""
     calls = to_json([call.to_wire() for call in reply.tool_calls]) if reply.tool_calls else None
-    reasoning = keeping.clean(reply.reasoning) if reply.reasoning else None
-    notes = plain(to_json(reply.notes)) if reply.notes else None
-    return keeping.clean(reply.text), reasoning, keeping.clean(calls), notes
+    reasoning = policy.clean(reply.reasoning) if reply.reasoning else None
+    notes = storable(to_json(reply.notes)) if reply.notes else None
+    return policy.clean(reply.text), reasoning, policy.clean(calls), notes
 
 
 def microseconds(moment: datetime | None) -> int | None:
-    """Microseconds since 1970 UTC; a naive datetime is local time."""
+    """Return the microseconds since 1970 UTC of a datetime; a naive one is local time."""
     if moment is None:
         return None
     return ((moment if moment.tzinfo else moment.astimezone(UTC)) - EPOCH) // _MICROSECOND
 
 
-def moment(us: int | None) -> datetime | None:
-    """The UTC datetime of microseconds since 1970."""
+def utc_datetime(us: int | None) -> datetime | None:
+    """Return the UTC datetime of microseconds since 1970."""
     return None if us is None else EPOCH + timedelta(microseconds=us)
 
 
@@ -205,7 +206,7 @@ _USAGE_FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_t
 
 
 def reply_of(row: Mapping[str, Any]) -> Reply:
-    """A recorded Reply, from the columns of exchanges and payloads; `parsed` is None."""
+    """Return the recorded Reply, from the columns of exchanges and payloads; `parsed` is None."""
     calls = json.loads(row["tool_calls"] or "[]")
     tags = json.loads(row["tags"] or "{}")
     notes = json.loads(row.get("notes") or "[]")
@@ -215,9 +216,9 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
         usage=Usage(**{name: row[name] for name in _USAGE_FIELDS}, source=row["usage_source"]),
         exchange_id=row["id"],
         tool_calls=tuple(read_tool_call(call) for call in calls),
-        started_at=moment(row["started_at"]),
-        first_token_at=moment(row["first_token_at"]),
-        ended_at=moment(row["ended_at"]),
+        started_at=utc_datetime(row["started_at"]),
+        first_token_at=utc_datetime(row["first_token_at"]),
+        ended_at=utc_datetime(row["ended_at"]),
         replay_of=tags.get("replay_of"),
         notes=tuple(notes),
         **{name: row[name] for name in _REPLY_FIELDS},

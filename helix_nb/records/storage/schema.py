@@ -116,20 +116,13 @@ VERSION = len(STEPS)
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring a file to this version's tables; several processes may try at once."""
-    if _version(connection) >= VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for step in STEPS[_version(connection) :]:
-            for statement in filter(str.strip, step.split(";")):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {max(VERSION, _version(connection))}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    """Bring a file to this version's tables, inside a transaction: several processes may try at once."""
+    for step in STEPS[version_of(connection) :]:
+        for statement in filter(str.strip, step.split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version_of(connection) + 1}")
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return how many of the `STEPS` a file has taken."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])

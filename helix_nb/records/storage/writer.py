@@ -1,6 +1,6 @@
-"""One thread that writes: jobs in order, grouped into transactions, never an exception outside.
+"""The one thread that writes the log: writes in order, grouped into transactions.
 
-A `pending` row is waited for; the rest is written within 250 ms or 100 jobs. When the file cannot
+A `pending` row is waited for; the rest is written within 250 ms or 100 writes. When the file cannot
 be written any more, one warning says so and the log goes on in memory: an answer is never lost
 because its row could not be kept.
 """
@@ -20,206 +20,199 @@ from typing import TypeVar
 from ...errors import warn
 from ...runtime.fork import after_fork_in_child
 from .location import LogLocation
-from .log_file import LogFile, LogProblem, explained, open_memory, open_store
-from .queue import Unwatched, Write, WriteQueue, tell, waited
+from .log_file import LogFile, LogProblem, describe_failure, open_in_memory, open_log, transaction
+from .queue import FailureCallback, Write, WriteQueue, settle, write_and_future
 
 FORK_WAIT_S = 5.0
-# What is wrong with one job alone: the file takes the next one.
+EXIT_WAIT_S = 5.0
+# What is wrong with one write alone: the file takes the next one.
 _NOT_THE_FILE = (sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.IntegrityError)
 T = TypeVar("T")
 
 
 class Writer:
-    """The only writer of this process's log. Use `do` from any thread."""
+    """The only writer of this process's log. Any thread may use it."""
 
-    def __init__(self, place: LogLocation) -> None:
-        self.place = place
-        self.problem: str | None = None
-        self._inherited: list[LogFile] = []
-        self._store: LogFile | None = None
-        self._abandoned: LogFile | None = None
+    def __init__(self, location: LogLocation) -> None:
+        self.location = location
+        self.problem: str | None = None  # why the log is in memory although a file was named
+        self.failed_file: LogFile | None = None  # what was written until it could not be any more
+        self._file: LogFile | None = None
+        self._inherited: list[LogFile] = []  # of the parent of this fork: closing them would touch the file
         self._exiting = False
-        self._fresh()
+        self._start_anew()
         _writers.add(self)
-        atexit.register(_leave, weakref.ref(self))
+        atexit.register(_write_at_exit, weakref.ref(self))
 
-    def _fresh(self) -> None:
-        self._jobs = WriteQueue()
-        self._busy = threading.RLock()
+    def _start_anew(self) -> None:
+        """Begin without a thread, as a fork does."""
+        self._queue = WriteQueue()
+        self._writing = threading.RLock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def do(self, run: Callable[[LogFile], T], *, urgent: bool = True) -> Future[T]:
-        """Queue a job; its future resolves once its transaction is in the file."""
-        job, done = waited(run, urgent=urgent)
-        self._queue(job)
-        return done
+    def submit(self, run: Callable[[LogFile], T], *, urgent: bool = True) -> Future[T]:
+        """Queue a write; its future has the result once the transaction is in the file."""
+        write, future = write_and_future(run, urgent=urgent)
+        self._put(write)
+        return future
 
-    async def written(self, run: Callable[[LogFile], T]) -> T:
-        """Return once a job's transaction is in the file; cheaper on a loop than `do`."""
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue(Write(run, True, done))
-        return await done
+    async def write(self, run: Callable[[LogFile], T]) -> T:
+        """Return the result of a write once it is in the file; on a loop cheaper than `submit`."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(Write(run, True, future))
+        return await future
 
-    def note(self, run: Callable[[LogFile], object], failed: Callable[[BaseException], None]) -> None:
-        """Queue a job that nobody waits for; it is told only of a failure."""
-        self._queue(Write(run, False, Unwatched(failed)))
+    def post(self, run: Callable[[LogFile], object], on_failure: Callable[[BaseException], None]) -> None:
+        """Queue a write that nobody waits for."""
+        self._put(Write(run, False, FailureCallback(on_failure)))
 
-    def _queue(self, job: Write) -> None:
+    def _put(self, write: Write) -> None:
         if self._exiting:
-            self._write([job])
+            self._write_group([write])
             return
         with self._starting:
-            self._jobs.put(job)
+            self._queue.put(write)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="helix_nb log", daemon=True)
                 self._thread.start()
 
     def _serve(self) -> None:
         while True:
-            self._write(self._jobs.group())
+            self._write_group(self._queue.take_group())
             with self._starting:
-                if self._closing and not self._jobs:
+                if self._closing and not self._queue:
                     self._thread, self._closing = None, False
                     return
 
-    def _write(self, group: list[Write]) -> None:
-        writing = [job for job in group if job.run is not nothing]
-        with self._busy:
+    def _write_group(self, group: list[Write]) -> None:
+        writes = [write for write in group if write.run is not no_op]
+        with self._writing:
             try:
-                if writing:
-                    _transaction(self._opened(), writing)
-            except Exception:  # noqa: BLE001 - whatever it was, each job gets its own try
-                for job in writing:
-                    self._write_alone(job)
-        tell(group)
+                if writes:
+                    self._write_together(writes)
+            except Exception:  # noqa: BLE001 - whatever it was, each write gets its own try
+                for write in writes:
+                    self._write_alone(write)
+        settle(group)
 
-    def _write_alone(self, job: Write) -> None:
-        """Write one job; if the file refuses, carry on in memory."""
+    def _write_together(self, writes: list[Write]) -> None:
+        file = self._open_file()
+        with transaction(file.connection):
+            for write in writes:
+                write.result = write.run(file)
+
+    def _write_alone(self, write: Write) -> None:
+        """Do one write; if the file refuses it, go on in memory."""
         try:
-            _transaction(self._opened(), [job])
+            self._write_together([write])
         except sqlite3.DatabaseError as failure:
-            if self._store is None or self._store.path is None or isinstance(failure, _NOT_THE_FILE):
-                job.failure = failure
+            if self._file is None or self._file.path is None or isinstance(failure, _NOT_THE_FILE):
+                write.failure = failure
                 return
-            self._go_on_in_memory(explained(self._store.path, failure))
-            self._write_alone(job)
-        except Exception as failure:  # noqa: BLE001 - the one who waits decides
-            job.failure = failure
+            self._go_on_in_memory(describe_failure(self._file.path, failure))
+            self._write_alone(write)
+        except Exception as failure:  # noqa: BLE001 - whoever waits for the write gets it
+            write.failure = failure
 
-    def _opened(self) -> LogFile:
-        if self._store is not None and self._store.moved:
-            moved, self._store = self._store, None
-            moved.leave()
+    def _open_file(self) -> LogFile:
+        """Return the open log: opened at its first use, and again where its file was moved away."""
+        if self._file is not None and self._file.moved:
+            moved, self._file = self._file, None
+            moved.close_moved()
             warn(f"{moved.path} was deleted or moved: from now on exchanges go into a new file there.")
-        if self._store is None:
+        if self._file is None:
             try:
-                self._store = open_store(self.place)
+                self._file = open_log(self.location)
             except LogProblem as problem:
-                self._go_on_in_memory(str(problem))
-        assert self._store is not None
-        return self._store
+                return self._go_on_in_memory(str(problem))
+        return self._file
 
-    def _go_on_in_memory(self, problem: str) -> None:
-        self._abandoned, self._store = self._store, open_memory()
+    def _go_on_in_memory(self, problem: str) -> LogFile:
+        self.failed_file, self._file = self._file, open_in_memory()
         self.problem = problem
         warn(f"{problem} Until this kernel restarts, its exchanges are kept in memory only.")
+        return self._file
 
     @property
-    def store(self) -> LogFile:
+    def file(self) -> LogFile:
         """The open log (opens it)."""
-        with self._busy:
-            return self._opened()
-
-    @property
-    def abandoned(self) -> LogFile | None:
-        """The file that was written until it failed, if there was one."""
-        return self._abandoned
+        with self._writing:
+            return self._open_file()
 
     @contextmanager
-    def at_rest(self) -> Iterator[LogFile]:
-        """The open log, with nothing being written to it meanwhile."""
-        with self._busy:
-            yield self._opened()
+    def exclusive(self) -> Iterator[LogFile]:
+        """Hold the open log, with nothing being written to it meanwhile."""
+        with self._writing:
+            yield self._open_file()
 
     def flush(self) -> None:
         """Return when everything queued so far is written."""
-        self.do(nothing).result()
+        self.submit(no_op).result()
 
     def close(self) -> None:
-        """Write what is queued, close the file and end the thread; the next job opens it again."""
-        if self._store is None or self._store.path is None:
+        """Write what is queued, close the file and end the thread; the next write opens it again."""
+        if self._file is None or self._file.path is None:
             self.flush()  # what is only in memory stays
             return
         self._closing = True
         self.flush()
-        with self._busy:
-            store, self._store = self._store, None
-            if store is not None:
-                store.connection.close()
+        with self._writing:
+            file, self._file = self._file, None
+            if file is not None:
+                file.connection.close()
 
-    def leave(self) -> None:
-        """Write what is queued; from now on jobs run where they are asked for."""
+    def write_at_exit(self) -> None:
+        """Write what is queued; from now on a write runs in the thread that asks for it."""
         self._exiting = True
         if self._thread is not None and self._thread.is_alive():
-            last, done = waited(nothing, urgent=True)
-            self._jobs.put(last)
-            done.result(timeout=5)
-        if self._store is not None:
-            self._store.connection.execute("PRAGMA busy_timeout = 1000")
+            last, future = write_and_future(no_op, urgent=True)
+            self._queue.put(last)
+            future.result(timeout=EXIT_WAIT_S)
+        if self._file is not None:
+            self._file.connection.execute("PRAGMA busy_timeout = 1000")
 
     def before_fork(self) -> None:
-        self._busy.acquire(timeout=FORK_WAIT_S)
+        self._writing.acquire(timeout=FORK_WAIT_S)
 
     def after_fork_in_parent(self) -> None:
-        self._busy.release()
+        self._writing.release()
 
     def after_fork_in_child(self) -> None:
-        """Leave the parent's connection alone (closing it would touch the file) and open another."""
-        if self._store is not None:
-            self._inherited.append(self._store)
-            self._store = None
-        self._fresh()
+        """Leave the parent's connection alone and open another."""
+        if self._file is not None:
+            self._inherited.append(self._file)
+            self._file = None
+        self._start_anew()
 
 
-def nothing(_store: LogFile) -> None:
-    """The job of who only waits for those before it; for its sake no file is opened, or made anew."""
-
-
-def _transaction(store: LogFile, jobs: list[Write]) -> None:
-    connection = store.connection
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for job in jobs:
-            job.result = job.run(store)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+def no_op(_file: LogFile) -> None:
+    """Do nothing, after all writes before it: no file is opened, or made anew, for its sake."""
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
-def _leave(reference: weakref.ref[Writer]) -> None:
+def _write_at_exit(reference: weakref.ref[Writer]) -> None:
     writer = reference()
     if writer is not None:
         try:
-            writer.leave()
+            writer.write_at_exit()
         except Exception:  # noqa: BLE001, S110 - nothing may keep the interpreter from leaving
             pass
 
 
-def _each(name: str) -> Callable[[], None]:
+def _for_each_writer(method: Callable[[Writer], None]) -> Callable[[], None]:
     def call() -> None:
         for writer in list(_writers):
-            getattr(writer, name)()
+            method(writer)
 
     return call
 
 
 after_fork_in_child(
-    _each("after_fork_in_child"), before=_each("before_fork"), in_parent=_each("after_fork_in_parent")
+    _for_each_writer(Writer.after_fork_in_child),
+    before=_for_each_writer(Writer.before_fork),
+    in_parent=_for_each_writer(Writer.after_fork_in_parent),
 )
