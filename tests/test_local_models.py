@@ -47,10 +47,10 @@ def test_thoughts_are_kept_apart_and_counted(tmp_path: Path) -> None:
         tmp_path / "m", ["<think>", "So, ", "France. ", "</think>", "\n\n", "Par", "is."], thinking=True
     )
     reply = asked(model)
-    assert (reply.text, reply.reasoning, reply.finish_reason) == ("Paris.", "So, France. ", "stop")
+    assert (reply.text, reply.reasoning, reply.finish_reason) == ("Paris.", "So, France.", "stop")
     assert (reply.usage.completion_tokens, reply.usage.reasoning_tokens) == (8, 3)
     opened = asked(model, chat_template_kwargs={"opening": "<think>"})
-    assert (opened.text, opened.reasoning) == ("Paris.", "So, France. ")
+    assert (opened.text, opened.reasoning) == ("Paris.", "So, France.")
     assert asked(model, stop=["France", "s."]).text == "Pari"
 
 

@@ -20,7 +20,7 @@ import helix_nb as hx
 from helix_nb.endpoints.local import models
 from helix_nb.endpoints.local.request import worker_request
 from helix_nb.endpoints.local.support import unsupported_reason_on
-from helix_nb.endpoints.local.worker.sections import Marks, Sections
+from helix_nb.endpoints.sections import Marks, Sections
 from helix_nb.messages import Message, Request
 
 MARKS = Marks("<think>", "</think>", "<call>", "</call>")
@@ -56,7 +56,9 @@ def test_how_text_is_cut_into_tokens_changes_nothing(text: str, cuts: list[int],
     ("text", "answer", "reasoning", "calls", "stopped"),
     [
         ("plain <b>text</b>", "plain <b>text</b>", "", [], False),
-        (" \n<think>\nhm</think>\n\nParis", "Paris", "\nhm", [], False),
+        (" \n<think>\nhm</think>\n\nParis", "Paris", "hm", [], False),
+        ("<think>a</think>\n<think>b</think>Paris", "Paris", "a\nb", [], False),
+        ("</think>\nParis", "Paris", "", [], False),
         ("Paris, <think>really</think>?", "Paris, <think>really</think>?", "", [], False),
         ("<think>never closed", "", "never closed", [], False),
         ("<think>a STOP in thoughts</think>ok STOP it", "ok ", "a STOP in thoughts", [], True),

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helix_nb.endpoints.openai.sse import Event, Splitter, Stray
-from helix_nb.endpoints.openai.thinking import ThinkSplitter
+from helix_nb.endpoints.sections import Marks, Sections
 from helix_nb.errors import StreamFailed
 
 HOSTILE = st.lists(
@@ -57,6 +57,7 @@ def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
 @given(HOSTILE, st.lists(st.integers(0, 10_000), max_size=12), st.sampled_from([7, 40, 1000]))
 @example(b"data: a\r\n\r\n\r", [7, 8], 1000)
 @example(b"\xef\xbb\xbfdata: a\n\n", [1, 2], 1000)
+@example(b"\xef\xbb\xbfdata:\r", [], 7)
 def test_events_do_not_depend_on_how_the_bytes_were_cut(data: bytes, cuts: list[int], most: int) -> None:
     """Any bytes give events or one StreamFailed, the same for any cutting, single bytes included."""
     whole = split([data], most)
@@ -100,10 +101,11 @@ THOUGHTS = st.lists(
 
 
 def think(pieces: Iterable[str]) -> tuple[str, str]:
-    splitter = ThinkSplitter()
-    steps = [splitter.feed(piece) for piece in pieces]
-    steps.append(splitter.flush())
-    return "".join(step[0] for step in steps), "".join(step[1] for step in steps)
+    sections = Sections(Marks("<think>", "</think>"))
+    found = [out for piece in pieces for out in sections.feed(piece)] + sections.flush()
+    kinds = ("answer", "reasoning")
+    answer, reasoning = ("".join(text for kind, text in found if kind == wanted) for wanted in kinds)
+    return answer, reasoning
 
 
 @settings(deadline=None)  # the machine may be busy

@@ -1,4 +1,4 @@
-"""The seam: one try at one answer, whoever gives it. A Request goes in, Deltas come out.
+"""The seam: one try at one answer, whatever gives it. A Request goes in, Deltas come out.
 
 Everything above knows only `Endpoint`; tests and users may put their own in its place.
 """
@@ -16,12 +16,12 @@ from ..replies import Delta
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model an endpoint serves, as far as it says; None is unknown."""
+    """A model that an endpoint serves, as far as the endpoint says; None is unknown."""
 
     id: str
     size_bytes: int | None = None
-    quantization: str | None = None
-    context_length: int | None = None
+    quantization: str | None = None  # in the server's words, "4-bit" for example
+    context_length: int | None = None  # in tokens
     note: str | None = None
 
 
@@ -33,15 +33,27 @@ class ModelChoice(NamedTuple):
 
 
 class Endpoint(Protocol):
-    """Whatever answers requests: a server over HTTP, a local model, a replay of the log."""
+    """Whatever answers requests: a server over HTTP, a local model, a replay of the log.
+
+    The exchange calls `stream` once for each try and closes the iterator in any case.
+
+    >>> class Echo:
+    ...     def __init__(self, connection):
+    ...         self.connection = connection
+    ...     async def stream(self, request):
+    ...         yield Delta(text=request.messages[-1].text, finished=True, finish_reason="stop")
+    """
 
     connection: Connection
 
     def stream(self, request: Request) -> AsyncGenerator[Delta]:
-        """Make one try and yield its deltas; raises HelixError.
+        """Make one try and yield its deltas.
 
         The first delta carries `http_status`, a complete answer has a delta that is `finished`,
         and an iterator that ends without one was cut. Closing the iterator closes the socket.
+
+        Raises:
+            HelixError: the try failed; deltas may have come before.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The endpoints that are open, one per connection and event loop."""
+"""The endpoints that are open: one per connection and event loop."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ _closing: set[asyncio.Future[None]] = set()  # a loop holds its tasks only weakl
 
 
 def endpoint_for(connection: Connection) -> Endpoint:
-    """Return the endpoint behind a connection, the same one for every request on the running loop."""
+    """Return the endpoint behind a connection, the same one for every request on the running loop.
+
+    One that is open under the same name with other settings is closed once its answers end.
+    """
     try:
         endpoints = _open.setdefault(asyncio.get_running_loop(), {})
     except RuntimeError:  # no loop runs here: good enough for `wire`
         return _make(connection)
-    known = endpoints.get(connection.name)
-    if known is not None and known.connection == connection:
-        return known
-    if known is not None:
-        closing = asyncio.ensure_future(known.aclose())
+    endpoint = endpoints.get(connection.name)
+    if endpoint is not None and endpoint.connection == connection:
+        return endpoint
+    if endpoint is not None:
+        closing = asyncio.ensure_future(endpoint.aclose())
         _closing.add(closing)
         closing.add_done_callback(_closing.discard)
     endpoints[connection.name] = _make(connection)

@@ -1,4 +1,4 @@
 """Servers that speak the OpenAI protocol over HTTP.
 
-Inside, imports run endpoint > model_list, answer_reader > errors, profiles > the rest.
+Inside, imports run endpoint > answer_reader, model_list, body* > errors, chunks, sse > error_body.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ...replies import ToolCallDelta, Usage
@@ -13,7 +13,7 @@ MOST_TOKENS = 2**53  # of one answer; sums of more would not fit the log, nor a 
 
 
 class Pieces(NamedTuple):
-    """What one choice adds."""
+    """What one choice adds to the answer."""
 
     text: str = ""
     reasoning: str = ""
@@ -21,7 +21,7 @@ class Pieces(NamedTuple):
 
 
 def choice_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The choice with index 0, or an empty one: several choices are never mixed."""
+    """Return the choice with index 0, or an empty one: several choices are never mixed."""
     choices = data.get("choices")
     for position, choice in enumerate(choices if isinstance(choices, list) else ()):
         if isinstance(choice, dict) and (choice.get("index", position) or 0) == 0:
@@ -30,7 +30,7 @@ def choice_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def pieces_of(choice: Mapping[str, Any]) -> Pieces:
-    """Text, reasoning and tool calls of a `delta` or `message`."""
+    """Return text, reasoning and tool calls of a choice's `delta` or `message`."""
     part = choice.get("delta")
     if not isinstance(part, dict):
         part = choice.get("message")
@@ -42,12 +42,12 @@ def pieces_of(choice: Mapping[str, Any]) -> Pieces:
     return Pieces(
         content or _string(part.get("refusal")),
         reasoning or thought,
-        tuple(_calls(calls) if isinstance(calls, list) else ()),
+        tuple(_tool_calls(calls)) if isinstance(calls, list) else (),
     )
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage | None:
-    """Token counts the server sent; None where they are missing, null or all zero."""
+    """Return the token counts that the server sent; None where they are missing, null or all zero."""
     usage = data.get("usage")
     if not isinstance(usage, dict):
         return None
@@ -59,19 +59,14 @@ def usage_of(data: Mapping[str, Any]) -> Usage | None:
     if total is None and prompt is not None and completion is not None:
         total = prompt + completion
     cached = _count(_details(usage, "prompt_tokens_details", "input_tokens_details"), "cached_tokens")
+    if cached is None:
+        cached = _count(usage, "prompt_cache_hit_tokens", "cached_tokens")
     details = _details(usage, "completion_tokens_details", "output_tokens_details")
-    return Usage(
-        prompt,
-        completion,
-        total,
-        _count(usage, "prompt_cache_hit_tokens", "cached_tokens") if cached is None else cached,
-        _count(details, "reasoning_tokens"),
-        "server",
-    )
+    return Usage(prompt, completion, total, cached, _count(details, "reasoning_tokens"), "server")
 
 
 def cost_of(data: Mapping[str, Any]) -> float | None:
-    """The cost the server itself reports in `usage.cost`."""
+    """Return the cost that the server itself reports in `usage.cost`."""
     usage = data.get("usage")
     cost = usage.get("cost") if isinstance(usage, dict) else None
     if isinstance(cost, bool) or not isinstance(cost, int | float) or not math.isfinite(cost) or cost < 0:
@@ -80,7 +75,7 @@ def cost_of(data: Mapping[str, Any]) -> float | None:
 
 
 def _content(content: Any) -> tuple[str, str]:
-    """Text and reasoning of a content that is text, a list of parts, or nothing."""
+    """Return text and reasoning of a content that is text, a list of parts, or nothing."""
     if not isinstance(content, list):
         return _string(content), ""
     text = reasoning = ""
@@ -94,8 +89,7 @@ def _content(content: Any) -> tuple[str, str]:
     return text, reasoning
 
 
-def _calls(calls: list[Any]) -> list[ToolCallDelta]:
-    found = []
+def _tool_calls(calls: list[Any]) -> Iterator[ToolCallDelta]:
     for position, call in enumerate(calls):
         if not isinstance(call, dict):
             continue
@@ -107,8 +101,7 @@ def _calls(calls: list[Any]) -> list[ToolCallDelta]:
         index = call.get("index")
         index = index if isinstance(index, int) else position
         name = _string(function.get("name"))
-        found.append(ToolCallDelta(index, _string(call.get("id")), name, _string(arguments)))
-    return found
+        yield ToolCallDelta(index, _string(call.get("id")), name, _string(arguments))
 
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
@@ -118,8 +111,6 @@ def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 def _count(counts: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
         value = counts.get(name)
-        if value is None:
-            continue
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_TOKENS:

@@ -1,4 +1,4 @@
-"""What a server wrote about an error, in any of the shapes they use, as one readable sentence."""
+"""The text of a server's error, out of any of the shapes that servers use, as one readable sentence."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ...redaction import redact
 from ...text import printable
 
 MOST_CHARACTERS = 300
+_TEXT_KEYS = ("message", "detail", "msg", "error")
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 _TAGS = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -20,11 +21,11 @@ _TAGS = re.compile(r"<(?:script|style).*?</(?:script|style)>|<[^>]*>", re.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """An error as a server worded it: its `text`, its error `code` and its own idea of a status."""
+    """An error as a server worded it."""
 
     text: str
-    code: str = ""
-    status: int | None = None
+    code: str = ""  # its words under `code`, `type` and `status`
+    status: int | None = None  # the HTTP status that the body names, whatever the response's is
 
     @classmethod
     def of(cls, text: str) -> ErrorBody:
@@ -37,7 +38,7 @@ class ErrorBody:
                     return cls.from_json(json.loads(value, strict=False))
                 except (ValueError, RecursionError):
                     continue
-        return cls(_page(text) if _PAGE.match(text) else text)
+        return cls(_page_text(text) if _PAGE.match(text) else text)
 
     @classmethod
     def from_json(cls, data: Any) -> ErrorBody:
@@ -49,12 +50,12 @@ class ErrorBody:
         inner = data.get("error") or data.get("errors") or data
         if isinstance(inner, bool | int | float):  # that there is one, or its number
             inner = {"code": inner, **data, "error": None}
-        more = data.get("message")
+        message = data.get("message")
         if not isinstance(inner, Mapping):
-            found = cls.from_json(inner)
-            said = f"{found.text}: {more}" if isinstance(more, str) and more else found.text
-            return cls(said, found.code, _status(data) or found.status)
-        text = inner.get("message") or inner.get("detail") or inner.get("msg") or inner.get("error") or more
+            nested = cls.from_json(inner)
+            more = f": {message}" if isinstance(message, str) and message else ""
+            return cls(nested.text + more, nested.code, _status(data) or nested.status)
+        text: Any = next(filter(None, map(inner.get, _TEXT_KEYS)), message)
         if not isinstance(text, str):
             text = json.dumps(inner if text is None else text, ensure_ascii=False, default=str)
         words = [str(inner[key]) for key in ("code", "type", "status") if isinstance(inner.get(key), str)]
@@ -72,13 +73,13 @@ class ErrorBody:
         return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 1].rstrip() + "…"
 
     @property
-    def said(self) -> str:
-        """` It said: ...`, to be appended to a sentence; empty where it said nothing."""
+    def quotation(self) -> str:
+        """` It said: ...`, to be appended to a sentence; empty where the server gave no text."""
         return f" It said: {self.excerpt}" if self.excerpt else ""
 
 
 def _status(data: Mapping[str, Any]) -> int | None:
-    """A number from 400 to 599 under one of the usual names."""
+    """Return a number from 400 to 599 under one of the usual names."""
     for key in ("code", "status", "status_code", "statusCode"):
         value = data.get(key)
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) == 3:
@@ -88,7 +89,7 @@ def _status(data: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _page(text: str) -> str:
-    """The title of a page of HTML, else its text."""
-    found = _TITLE.search(text[:5_000])
-    return html.unescape(found[2] if found else _TAGS.sub(" ", text[:5_000]))
+def _page_text(text: str) -> str:
+    """Return the title of a page of HTML, else its text."""
+    title = _TITLE.search(text[:5_000])
+    return html.unescape(title[2] if title else _TAGS.sub(" ", text[:5_000]))

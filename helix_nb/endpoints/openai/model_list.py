@@ -11,6 +11,7 @@ from ..base import ModelInfo
 from .errors import unreadable_error
 
 _ID = ("id", "name", "model")
+_QUANTIZATION = ("quantization", "quantization_level")
 _CONTEXT = (
     "context_length",
     "max_model_len",
@@ -25,18 +26,19 @@ _CONTEXT = (
 def parse_models(connection: Connection, body: bytes) -> list[ModelInfo]:
     """Read `{"data": [...]}` (null on a cold cache), `{"models": [...]}` or a bare list.
 
-    Raises StreamFailed when the body is something else.
+    Raises:
+        StreamFailed: the body is something else.
     """
     try:
         data = json.loads(body, strict=False)
     except (ValueError, RecursionError):
-        raise unreadable_error(connection, body.decode("utf-8", "replace")) from None
+        data = None
     if isinstance(data, dict) and ("data" in data or "models" in data):
         data = data.get("data") or data.get("models") or []
     if not isinstance(data, list):
         raise unreadable_error(connection, body.decode("utf-8", "replace"))
-    found = (_model({"id": item} if isinstance(item, str) else item) for item in data)
-    return list({info.id: info for info in found if info is not None}.values())
+    models = (_model({"id": item} if isinstance(item, str) else item) for item in data)
+    return list({info.id: info for info in models if info is not None}.values())
 
 
 def _model(item: Any) -> ModelInfo | None:
@@ -45,20 +47,19 @@ def _model(item: Any) -> ModelInfo | None:
     name = next((item[key] for key in _ID if isinstance(item.get(key), str) and item[key]), None)
     if name is None:
         return None
-    nested = [part for key in ("meta", "details") if isinstance(part := item.get(key), Mapping)]
-    places = [item, *nested]
-    quantization = _first(places, ("quantization", "quantization_level"), str)
+    # llama.cpp's server keeps facts under `meta`, Ollama under `details`.
+    places = [item, *(part for key in ("meta", "details") if isinstance(part := item.get(key), Mapping))]
     return ModelInfo(
         id=name,
         size_bytes=_first(places, ("size", "size_bytes"), int),
-        quantization=quantization or None,
+        quantization=_first(places, _QUANTIZATION, str),
         context_length=_first(places, _CONTEXT, int),
         note="switched off" if item.get("enabled") is False else None,
     )
 
 
 def _first(places: list[Mapping[str, Any]], names: tuple[str, ...], kind: type) -> Any:
-    """The first value of that type under one of the names; a count of 0 is unknown."""
+    """Return the first value of that type under one of the names; a count of 0 is unknown."""
     for name in names:
         for place in places:
             value = place.get(name)

@@ -2,7 +2,7 @@
 
 Lines end at `\\n`, `\\r\\n` or `\\r` bytes only: U+2028 and U+0085 may stand inside a JSON string.
 A line that is no field of the format is not dropped, as the standard says, but kept as `Stray`:
-servers report errors that way.
+Helix and others report errors that way.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _FIELDS = (b"data", b"event", b"id", b"retry")
 
 
 class Event(NamedTuple):
-    """One event. `cut` means that the bytes ended before the blank line that closes an event."""
+    """One event of a stream."""
 
     data: str
     name: str = ""
-    cut: bool = False
+    cut: bool = False  # the bytes ended before the blank line that closes an event
 
 
 class Stray(NamedTuple):
@@ -32,7 +32,9 @@ class Stray(NamedTuple):
 
 
 class Splitter:
-    """Feed it bytes as they come, then `close()` it; however they are cut, the events are the same.
+    """Splits bytes into events: `feed` them as they come, then `close`.
+
+    However the bytes are cut, the events are the same.
 
     >>> splitter = Splitter()
     >>> list(splitter.feed(b'data: {"a"')), list(splitter.feed(b': 1}\\n\\n'))
@@ -41,7 +43,7 @@ class Splitter:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_bytes = max_event_bytes
-        self._open = bytearray()
+        self._open = bytearray()  # the line that has not ended yet
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._name = ""
@@ -56,36 +58,37 @@ class Splitter:
         lines = chunk.splitlines()  # of bytes, it knows these three line ends and no other
         rest = b"" if chunk.endswith((b"\n", b"\r")) or not lines else lines.pop()
         for line in lines:
-            found = self._line(self._begun(line))
-            if isinstance(found, Stray) and (before := self._event()) is not None:
+            item = self._take_line(self._join_open(line))
+            if isinstance(item, Stray) and (before := self._take_event()) is not None:
                 yield before
-            if found is not None:
-                yield found
+            if item is not None:
+                yield item
         self._after_cr = self._after_cr or chunk.endswith(b"\r")
         self._open += rest
-        self._check(len(self._open))
+        mark = self._first and self._open.startswith(_BOM)  # no part of the line, so not of its size
+        self._check_size(len(self._open) - len(_BOM) * mark)
 
     def close(self) -> Iterator[Event | Stray]:
         """Yield what the end of the bytes leaves over."""
-        line, found = self._begun(b""), None
+        line, item = self._join_open(b""), None
         if line and not any(field.startswith(line) for field in _FIELDS):
-            found = self._line(line)
-        yield from filter(None, (self._event(cut=found is None), found))
+            item = self._take_line(line)
+        yield from filter(None, (self._take_event(cut=item is None), item))
 
-    def _begun(self, rest: bytes) -> bytes:
-        """A line whose end this is: with what came before it in earlier bytes."""
+    def _join_open(self, rest: bytes) -> bytes:
+        """Return the whole line of which this is the end."""
         if not self._open:
             return rest
         line = bytes(self._open) + rest
         self._open.clear()
         return line
 
-    def _line(self, line: bytes) -> Event | Stray | None:
+    def _take_line(self, line: bytes) -> Event | Stray | None:
         if self._first:
             line, self._first = line.removeprefix(_BOM), False
         if not line:
-            return self._event()
-        self._check(len(line))
+            return self._take_event()
+        self._check_size(len(line))
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
@@ -97,7 +100,7 @@ class Splitter:
             return Stray(_text(line))
         return None
 
-    def _event(self, *, cut: bool = False) -> Event | None:
+    def _take_event(self, *, cut: bool = False) -> Event | None:
         data, name = self._data, self._name
         if not data:
             self._name = ""
@@ -105,7 +108,7 @@ class Splitter:
         self._data, self._data_bytes, self._name = [], 0, ""
         return Event(_text(data[0] if len(data) == 1 else b"\n".join(data)), name, cut)
 
-    def _check(self, line_bytes: int) -> None:
+    def _check_size(self, line_bytes: int) -> None:
         if self._data_bytes + line_bytes > self._max_bytes:
             raise StreamFailed(
                 f"The server sent more than {self._max_bytes:,} bytes without ending an event; it was left."

@@ -10,10 +10,10 @@ from typing import Any
 
 from mlx_lm.sample_utils import make_logits_processors, make_sampler
 
+from ...sections import Kind, Marks, Sections
 from ..request import INSTRUCTION
 from .download import ServingError, first_line
 from .load import Loaded
-from .sections import Kind, Marks, Sections
 
 MAX_TOKENS = 4096  # where the request names no limit; the answer is then shown as cut
 _PENALTIES = ("repetition_penalty", "presence_penalty", "frequency_penalty")
