@@ -60,8 +60,8 @@ _ERRORS = (
     "TruncatedReply",
     "UnknownModel",
 )
-# Modules of 0.1.0 that pickles made then name, and where their classes stand now.
-_FORMER = {
+# Modules that pickles of 0.1.0 name, and where their classes stand now.
+_MOVED_MODULES = {
     "connection": "config.connection",
     "dataframes.job": "dataframes.batch",
     "dataframes.recipe": "dataframes.rows.requests",
@@ -69,7 +69,7 @@ _FORMER = {
     "session": "config.session",
     "turns": "chat.turns",
 }
-_RENAMED = {"Job": "Batch", "Recipe": "BatchSpec"}
+_RENAMED_CLASSES = {"Job": "Batch", "Recipe": "BatchSpec"}
 __all__ = sorted([*_PUBLIC, *_ERRORS, "last", "load_ipython_extension"])  # noqa: PLE0605 - held by a test
 
 if TYPE_CHECKING:  # what editors and type checkers see of the names above
@@ -130,24 +130,24 @@ def _load(name: str) -> Any:
     return value
 
 
-if not TYPE_CHECKING:  # else every name would be there, of any type
+if not TYPE_CHECKING:  # because type checkers would take any name to exist, of any type
     __getattr__ = _load
 
 
-class _FormerModule(ModuleType):
-    """A module that has moved: its names are those of the module at its new place."""
+class _MovedModule(ModuleType):
+    """The old name of a module that has moved: its names are those of the module at its new place."""
 
     def __getattr__(self, name: str) -> Any:
         from importlib import import_module
 
         if name.startswith("__"):
             raise AttributeError(name)
-        home = _FORMER[self.__name__.partition(".")[2]]
-        return getattr(import_module(f".{home}", __name__), _RENAMED.get(name, name))
+        new_place = _MOVED_MODULES[self.__name__.partition(".")[2]]
+        return getattr(import_module(f".{new_place}", __name__), _RENAMED_CLASSES.get(name, name))
 
 
-for _name in _FORMER:
-    sys.modules[f"{__name__}.{_name}"] = _FormerModule(f"{__name__}.{_name}")
+for _name in _MOVED_MODULES:
+    sys.modules[f"{__name__}.{_name}"] = _MovedModule(f"{__name__}.{_name}")
 
 
 def __dir__() -> list[str]:
@@ -155,14 +155,14 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
-    """Add `%%helix` and `%helix`; what `%load_ext helix_nb` calls."""
+    """Add `%%helix` and `%helix`, as `%load_ext helix_nb` does."""
     from .notebook.extension import load
 
     load(ipython)
 
 
 def unload_ipython_extension(ipython: InteractiveShell) -> None:
-    """Take the magics out again; what `%unload_ext helix_nb` calls."""
+    """Take the magics out again, as `%unload_ext helix_nb` does."""
     from .notebook.extension import unload
 
     unload(ipython)

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree. Everything helix_nb raises on purpose is a `HelixError`.
+"""The errors of helix_nb, as one tree: everything that it raises on purpose is a `HelixError`.
 
     HelixError
     ├── ConfigError        the call or the configuration is wrong; nothing was sent
@@ -34,36 +34,36 @@ from .redaction import redact
 from .replies import Reply
 from .text import printable
 
-LONGEST, ENDING = 1000, 250  # of a sentence, in characters, and of that what its end may take
+LONGEST, LONGEST_ENDING = 1000, 250  # characters of a sentence, and of those that its end may take
 
 
-def _clean(sentence: str) -> str:
-    """A sentence as it may stand anywhere: no key, no escape sequence, not too long."""
-    whole = redact(printable(sentence))  # before it is cut: half a key is not recognised any more
-    if len(whole) <= LONGEST:
-        return whole
-    left_out = f" [... {len(whole):,} characters, shortened ...] "
-    return whole[: LONGEST - ENDING - len(left_out)] + left_out + whole[-ENDING:]
+def _make_showable(sentence: str) -> str:
+    """Return a sentence without keys and escape sequences, shortened in the middle where it is too long."""
+    sentence = redact(printable(sentence))  # before it is cut, because half a key is not recognised
+    if len(sentence) <= LONGEST:
+        return sentence
+    cut_mark = f" [... {len(sentence):,} characters, shortened ...] "
+    return sentence[: LONGEST - LONGEST_ENDING - len(cut_mark)] + cut_mark + sentence[-LONGEST_ENDING:]
 
 
-def show_as_one_line(error: BaseException, said: str) -> None:
+def show_as_one_line(error: BaseException, sentence: str) -> None:
     """Have IPython show this one exception as a red line instead of its traceback."""
-    line = " ".join(f"{type(error).__name__}: {said}".split())
-    error._render_traceback_: Callable[[], list[str]] = partial(_red, line)  # type: ignore[misc, attr-defined]
+    line = " ".join(f"{type(error).__name__}: {sentence}".split())
+    error._render_traceback_: Callable[[], list[str]] = partial(_red_lines, line)  # type: ignore[misc, attr-defined]
 
 
-def _red(line: str) -> list[str]:
+def _red_lines(line: str) -> list[str]:
     return [f"\x1b[31m{line}\x1b[0m"]
 
 
 def show_as_stopped(error: BaseException) -> None:
-    """Have IPython show an interrupt as one line: where it was waiting says nothing."""
+    """Have IPython show an interrupt as one line, because the place where it waited says nothing."""
     if isinstance(error, KeyboardInterrupt | CancelledError):
         show_as_one_line(error, "stopped; what had arrived is kept.")
 
 
 def describe_exception(error: BaseException) -> str:
-    """What a user's own code raised, in words, whatever its `__str__` does.
+    """Return the class and the text of an exception of a user's own code, whatever its `__str__` does.
 
     >>> describe_exception(KeyError("city"))
     "KeyError: 'city'"
@@ -110,7 +110,7 @@ class HelixError(Exception):
         retryable: bool | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(_clean(message))
+        super().__init__(_make_showable(message))
         self.reply = reply
         self.status_code = status_code
         self.retryable = self.retryable_by_default if retryable is None else retryable

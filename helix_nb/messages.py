@@ -19,9 +19,9 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 def plain_value(value: Any) -> Any:
-    """Return what JSON has no spelling for as plainer data: sets, numpy, pandas, pydantic; else TypeError.
+    """Convert a value that JSON cannot hold: sets, numpy, pandas, pydantic; TypeError for any other.
 
-    What is inside may need the same. (`str` of a long array would leave out its middle.)
+    The items of the result may need the same. Arrays become lists, because their `str` leave out the middle.
     """
     if isinstance(value, Mapping):
         return dict(value)
@@ -34,40 +34,58 @@ def plain_value(value: Any) -> Any:
 
 
 def json_default(value: Any) -> Any:
-    """Return `plain_value`, or the value's str() where there is none: for `json.dumps(default=)`."""
+    """Return `plain_value(value)`, else its str(): for `json.dumps(default=)`."""
     try:
         return plain_value(value)
     except TypeError:
         return str(value)
 
 
-_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=json_default).encode
+_canonical_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=json_default).encode
 
 
 def read_tool_call(wire: Mapping[str, Any]) -> ToolCall:
-    """Read a tool call as it stands on the wire; ConfigError says what is wrong with it."""
+    """Read a tool call as the wire spells it; ConfigError says what is wrong with it."""
     function = (wire.get("function") or {}) if isinstance(wire, Mapping) else None
     if not isinstance(function, Mapping):
         raise ConfigError("tool_calls is a list of {id, type, function: {name, arguments}} mappings.")
-    found = (wire.get("id"), function.get("name"), function.get("arguments"))
-    if not all(value is None or isinstance(value, str) for value in found):
+    texts = (wire.get("id"), function.get("name"), function.get("arguments"))
+    if not all(text is None or isinstance(text, str) for text in texts):
         raise ConfigError("The id, name and arguments of a tool call are texts; arguments is JSON.")
-    return ToolCall(*(value or "" for value in found))
+    return ToolCall(*(text or "" for text in texts))
 
 
-def _sequence(calls: Any) -> Sequence[Any]:
-    return (calls or ()) if calls is None or isinstance(calls, list | tuple) else (calls,)
+def _read_tool_calls(wire: Any) -> tuple[ToolCall, ...]:
+    calls = wire if isinstance(wire, list | tuple) else () if wire is None else (wire,)
+    return tuple(read_tool_call(call) for call in calls)
+
+
+def _read_role(wire: Any) -> str:
+    if wire not in ROLES:
+        raise ConfigError(f"A message needs a role out of {', '.join(ROLES)}; got {wire!r}.")
+    return str(wire)
+
+
+def _read_content(wire: Any, role: str) -> str | tuple[Mapping[str, Any], ...] | None:
+    if wire is None or isinstance(wire, str):
+        return wire
+    if not isinstance(wire, Sequence) or not all(isinstance(part, Mapping) for part in wire):
+        kind = type(wire).__name__
+        raise ConfigError(f"The content of a {role} message is text or a list of parts, not {kind}.")
+    if any(part.get("type") == "text" and not isinstance(part.get("text"), str) for part in wire):
+        raise ConfigError(f"A part of type text of the {role} message holds no text.")
+    return tuple(dict(part) for part in wire)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation. `content` is text, a tuple of content parts, or None."""
+    """One message of a conversation."""
 
-    role: str
-    content: str | tuple[Mapping[str, Any], ...] | None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
+    role: str  # of ROLES
+    content: str | tuple[Mapping[str, Any], ...] | None  # text, content parts, or nothing beside tool calls
+    name: str | None = None  # of the speaker, or of the tool
+    tool_call_id: str | None = None  # the call that a tool's message answers
+    tool_calls: tuple[ToolCall, ...] = ()  # what an assistant's message wants called
 
     @classmethod
     def of(cls, item: Message | Mapping[str, Any]) -> Message:
@@ -78,19 +96,10 @@ class Message:
             raise ConfigError(
                 f"A prompt is text or a list of {{role, content}} mappings, not of {type(item).__name__}."
             )
-        role, content = item.get("role"), item.get("content")
-        if role not in ROLES:
-            raise ConfigError(f"A message needs a role out of {', '.join(ROLES)}; got {role!r}.")
-        calls = tuple(read_tool_call(call) for call in _sequence(item.get("tool_calls")))
+        role = _read_role(item.get("role"))
+        content, calls = _read_content(item.get("content"), role), _read_tool_calls(item.get("tool_calls"))
         if content is None and not calls:
             raise ConfigError(f"The {role} message has no content.")
-        if content is not None and not isinstance(content, str):
-            if not isinstance(content, Sequence) or not all(isinstance(p, Mapping) for p in content):
-                kind = type(content).__name__
-                raise ConfigError(f"The content of a {role} message is text or a list of parts, not {kind}.")
-            if any(p.get("type") == "text" and not isinstance(p.get("text"), str) for p in content):
-                raise ConfigError(f"A part of type text of the {role} message holds no text.")
-            content = tuple(dict(part) for part in content)
         return cls(role, content, item.get("name"), item.get("tool_call_id"), calls)
 
     @property
@@ -101,6 +110,7 @@ class Message:
         return "\n".join(str(part["text"]) for part in self.content if part.get("type") == "text")
 
     def to_wire(self) -> dict[str, Any]:
+        """Return the message as the wire spells it; members that are not set are left out."""
         wire: dict[str, Any] = {"role": self.role}
         wire["content"] = list(self.content) if isinstance(self.content, tuple) else self.content
         if self.name:
@@ -114,47 +124,43 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long a request is tried for, before any of its answer has arrived.
+    """How often and how long a request is tried, before any of its answer has arrived.
 
-    The default is that of a person who waits. A failed try counts against the `retries` of the
-    endpoint, but for those that `refusals` and `overloads` allow apart from it.
+    The defaults suit a person who waits. A failed try counts against the `retries` of the endpoint,
+    except for those that `refusals` and `overloads` allow.
     """
 
     patience_s: float = 120.0  # the longest pause a server may ask for
     backoff_s: float = 0.5  # the longest first wait where it asks for none; each later one doubles
     refusals: int = 0  # tries that a 429 may answer
     overloads: int = 0  # tries that a 503 or 529 may answer while the server serves others
-    adaptive: bool = False  # it teaches the endpoint's adaptive limit, and keeps to its rate
+    adaptive: bool = False  # the request teaches the endpoint's adaptive limit, and keeps to its rate
     timeout_scope: Literal["call", "in_flight"] = "call"  # what `timeout_s` counts
     reload: bool = True  # a local model that could not be loaded a moment ago is loaded again
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of an endpoint, before any endpoint's own spelling of it.
-
-    `params` holds everything else under its wire name (temperature, stop, tools, ...). `schema`
-    is a JSON schema the answer must follow; the endpoint's profile decides how to ask for it.
-    `timeout_s` is for the whole call, which may take several exchanges: they share `ends_at`.
-    """
+    """A question to an endpoint, before any endpoint's own spelling of it."""
 
     messages: tuple[Message, ...]
     model: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)
-    schema: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)  # by wire name: temperature, stop, tools, ...
+    schema: Mapping[str, Any] | None = None  # a JSON schema; the endpoint's profile says how to ask for it
     stream: bool = True
-    timeout_s: float | None = None
+    timeout_s: float | None = None  # for the whole call, which may take several exchanges
     origin: Origin = field(default_factory=Origin)
     retry_policy: RetryPolicy = RetryPolicy()
-    ends_at: float | None = None  # by time.monotonic; set when the call begins
+    ends_at: float | None = None  # of the whole call, by time.monotonic; set when it begins
 
-    def out_of_time(self) -> TimedOut:
-        """The error for a call that took longer than its timeout."""
-        waits = f"{self.timeout_s:g} seconds (timeout=)"
-        return TimedOut(f"No whole answer within {waits}; what arrived is kept.")
+    def timeout_error(self) -> TimedOut:
+        """Return the error for a call that took longer than its timeout."""
+        return TimedOut(
+            f"No whole answer within {self.timeout_s:g} seconds (timeout=); what arrived is kept."
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """The part of the request that its answer depends on, as plain JSON data."""
+        """Return the part of the request that its answer depends on, as plain JSON data."""
         return {
             "model": self.model,
             "messages": [message.to_wire() for message in self.messages],
@@ -163,13 +169,13 @@ class Request:
         }
 
     def digest(self, endpoint_identity: str = "") -> str:
-        """The identity of this request (hex SHA-256); without an endpoint part, the one replay matches."""
+        """Return the identity of this request (hex SHA-256); without an endpoint part, that of replay."""
         return self.digests(endpoint_identity)[0]
 
     def digests(self, *endpoint_identities: str) -> list[str]:
-        """`digest` for each of these: the request is encoded only once."""
-        canonical = _canonical(self.to_json())
-        texts = (f"{part}\0{canonical}".encode("utf-8", "surrogatepass") for part in endpoint_identities)
+        """Return `digest` for each of several endpoints, encoding the request once."""
+        request_json = _canonical_json(self.to_json())
+        texts = (f"{part}\0{request_json}".encode("utf-8", "surrogatepass") for part in endpoint_identities)
         return [hashlib.sha256(text).hexdigest() for text in texts]
 
 

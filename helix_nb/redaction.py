@@ -1,6 +1,6 @@
-"""Known keys are replaced by `[key]` in whatever is kept or shown.
+"""Replaces known keys by `[key]` in whatever is kept or shown.
 
-Secrets (`config/secrets.py`) say here what to replace; nothing else knows any key.
+`config/secrets.py` registers each key here; nothing else knows any.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ PLACEHOLDERS = frozenset(
     {"no-key-required", "lm-studio", "not-needed", "your-api-key", "none-needed", "sk-no-key-required"}
 )
 
-_values: dict[str, None] = {}
+_values: dict[str, None] = {}  # in the order of registration
 
 
 def register_key(value: str) -> None:
-    """Redact this value from now on, if it is long enough to be a key."""
+    """Redact a value from now on, if it is long enough to be a key."""
     if len(value) >= MIN_LENGTH and value.lower() not in PLACEHOLDERS:
         _values[value] = None
 
@@ -29,14 +29,14 @@ def redact(text: str) -> str:
     """Replace every known key in a text by `[key]`."""
     if not _values:
         return text
-    for value in sorted(_values, key=len, reverse=True):
-        if value in text:
-            text = text.replace(value, MASK)
+    for key in sorted(_values, key=len, reverse=True):  # because a key may begin like a shorter one
+        if key in text:
+            text = text.replace(key, MASK)
     return text
 
 
 def redact_strings(data: Any) -> Any:
-    """Redact every string inside plain JSON-like data."""
+    """Return plain JSON-like data with every string in it redacted."""
     if isinstance(data, str):
         return redact(data)
     if isinstance(data, dict):
@@ -50,18 +50,18 @@ class KeyFilter:
     """Redact text that arrives in pieces: a tail that may begin a key waits for the next piece."""
 
     def __init__(self) -> None:
-        self._held = ""
+        self._tail = ""
 
     def feed(self, piece: str) -> str:
-        """Return what can be shown now."""
+        """Take in a piece and return the text that can be shown now."""
         if not _values:
             return piece
-        text = redact(self._held + piece)
-        keep = partial_match(text, _values)
-        self._held = text[len(text) - keep :] if keep else ""
-        return text[: len(text) - keep] if keep else text
+        text = redact(self._tail + piece)
+        end = len(text) - partial_match(text, _values)
+        self._tail = text[end:]
+        return text[:end]
 
     def flush(self) -> str:
-        """Return what was held back."""
-        held, self._held = self._held, ""
-        return held
+        """Return the text that was held back."""
+        tail, self._tail = self._tail, ""
+        return tail

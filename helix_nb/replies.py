@@ -1,4 +1,4 @@
-"""What comes back from an endpoint: Delta by Delta, as Usage and ToolCalls, and whole as a Reply.
+"""What an endpoint sends back: Deltas, with Usage and ToolCalls, and the Reply that they make.
 
 Frozen plain data. Times are UTC datetimes, durations milliseconds (`_ms`), token counts ints, and
 None always means "unknown".
@@ -16,14 +16,14 @@ from .markdown import to_html
 from .text import printable, shorten
 
 Status = Literal["pending", "ok", "truncated", "interrupted", "error"]
-QUIET = "font-size:85%;opacity:.65;margin-top:.4em"
-ENDS = {
+QUIET_STYLE = "font-size:85%;opacity:.65;margin-top:.4em"
+INCOMPLETE_STATUSES = {
     "interrupted": "interrupted",
     "truncated": "ended before it was finished",
     "error": "failed",
     "pending": "not finished",
 }
-CUTS = {"length": "cut at max_tokens", "content_filter": "cut by the content filter"}
+CUT_REASONS = {"length": "cut at max_tokens", "content_filter": "cut by the content filter"}
 
 
 def restore_fields(instance: Any, values: Sequence[Any]) -> None:
@@ -35,13 +35,14 @@ def restore_fields(instance: Any, values: Sequence[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A function the model asks to have called; `arguments` is the JSON text it wrote."""
+    """A call of a function, as the model asks for it."""
 
     id: str
-    name: str
-    arguments: str
+    name: str  # of the function
+    arguments: str  # the JSON text that the model wrote
 
     def to_wire(self) -> dict[str, Any]:
+        """Return the call as the wire spells it."""
         function = {"name": self.name, "arguments": self.arguments}
         return {"id": self.id, "type": "function", "function": function}
 
@@ -66,29 +67,29 @@ class Usage:
 class ToolCallDelta:
     """A piece of a tool call; empty strings mean "nothing new"."""
 
-    index: int
+    index: int  # of the call among those of the answer
     id: str = ""
     name: str = ""
     arguments: str = ""
 
 
 class Delta(NamedTuple):  # made for every token: a frozen dataclass takes five times as long
-    """One step of an answer. `finished` means the endpoint said the answer is complete."""
+    """One step of an answer: what it adds, and facts that became known with it."""
 
     text: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     finish_reason: str | None = None
-    finished: bool = False
+    finished: bool = False  # the endpoint said that the answer is complete
     usage: Usage | None = None
     model: str | None = None
     response_id: str | None = None
     http_status: int | None = None
     cost: float | None = None
     currency: str | None = None
-    replay_of: str | None = None
+    replay_of: str | None = None  # the exchange that a replayed answer repeats
     endpoint: str | None = None  # of a replayed answer: the endpoint that gave it
-    note: str | None = None
+    note: str | None = None  # a sentence worth showing once
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Reply:
     `status` is "ok" (finished; `finish_reason` says how), "truncated" (it ended without a finish),
     "interrupted" (the user stopped it), "error", or "pending" while it streams. `parsed` is the
     validated object when a schema was asked for. `notes` are sentences worth showing once.
-    Shown on its own, it has them below, and what it lacks where it is not a whole answer.
+    Shown on its own, a Reply has them below, and the reason where it is not a whole answer.
     """
 
     text: str = ""
@@ -119,14 +120,14 @@ class Reply:
     started_at: datetime | None = None
     first_token_at: datetime | None = None
     ended_at: datetime | None = None
-    attempts: int = 0
+    attempts: int = 0  # at sending the request
     http_status: int | None = None
     error_type: str | None = None
     error: str | None = None
     cost: float | None = None
     currency: str | None = None
     cost_source: str | None = None
-    replay_of: str | None = None
+    replay_of: str | None = None  # the exchange that it repeats
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -155,18 +156,18 @@ class Reply:
 
 
 def incomplete_reason(reply: Reply) -> str:
-    """Why an answer is not a whole one, in words; an empty text where it is."""
-    return ENDS.get(reply.status, CUTS.get(reply.finish_reason or "", ""))
+    """Return why an answer is not a whole one, in words; an empty text where it is whole."""
+    return INCOMPLETE_STATUSES.get(reply.status, CUT_REASONS.get(reply.finish_reason or "", ""))
 
 
 def quiet_line_html(line: str) -> str:
-    """A line under an answer, as HTML."""
-    return f'<div style="{QUIET}">{escape(printable(line))}</div>'
+    """Return a line under an answer as HTML."""
+    return f'<div style="{QUIET_STYLE}">{escape(printable(line))}</div>'
 
 
 def mime_bundle(reply: Reply) -> dict[str, str]:
-    """A Reply on its own: half an answer does not look like one."""
-    below = [line for line in (*reply.notes, reply.error or incomplete_reason(reply)) if line]
-    html = to_html(reply.text) + "".join(map(quiet_line_html, below))
-    text = "\n".join([*([reply.text] if reply.text or not below else []), *below])
+    """Return a Reply as HTML and plain text, with its notes and the reason where it is not whole."""
+    lines_below = [line for line in (*reply.notes, reply.error or incomplete_reason(reply)) if line]
+    html = to_html(reply.text) + "".join(map(quiet_line_html, lines_below))
+    text = "\n".join([*([reply.text] if reply.text or not lines_below else []), *lines_below])
     return {"text/html": html, "text/plain": printable(text)}

@@ -1,4 +1,4 @@
-"""Small things done to text; they know nothing of what it is for."""
+"""Functions on text that know nothing of what the text is for."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _NEEDS_WORK = re.compile(
 def printable(text: str) -> str:
     r"""Return `text` without control characters, escape sequences and bidi overrides.
 
-    Newlines and tabs stay; lone surrogates become U+FFFD. Safe to print to a terminal and to put
-    into an error line.
+    Newlines and tabs stay; lone surrogates become U+FFFD. The result is safe to print to a terminal
+    and to put into an error line.
 
     >>> from helix_nb.text import printable
     >>> printable("red \x1b[31malert\x1b[0m\a, \u202etxt.exe")
@@ -38,34 +38,34 @@ def printable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def did_you_mean(word: object, known: Iterable[str], otherwise: str = "", *, shown: str = "{!r}") -> str:
-    """Return the sentence that offers the known word closest to a wrong one, with a space before it.
+def did_you_mean(word: object, candidates: Iterable[str], otherwise: str = "", *, shown: str = "{!r}") -> str:
+    """Return the sentence that offers the candidate closest to a wrong word, with a space before it.
 
     Args:
-        word: what was written.
-        known: what could have been meant.
-        otherwise: the sentence where nothing known is close.
-        shown: how the offered word is put into the sentence.
+        word: the word as written.
+        candidates: the words that could have been meant.
+        otherwise: the sentence where no candidate is close.
+        shown: the format of the offered word.
 
     >>> did_you_mean("modle", ["model", "endpoint"])
     " Did you mean 'model'?"
     """
-    close = difflib.get_close_matches(str(word), list(known), 1)
+    close = difflib.get_close_matches(str(word), list(candidates), 1)
     sentence = f"Did you mean {shown.format(close[0])}?" if close else otherwise
     return f" {sentence}" if sentence else ""
 
 
-def shorten(text: str, most: int) -> str:
-    """Return at most so many characters of a text; where it is cut it ends in `...`.
+def shorten(text: str, max_length: int) -> str:
+    """Return a text cut to so many characters; where it is cut it ends in `...`.
 
     >>> shorten("a long sentence", 10)
     'a long ...'
     """
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."
 
 
 def count_of(count: int, noun: str) -> str:
-    """Return a number with its noun, which takes an s but after one.
+    """Return a number with its noun, in the plural but for one.
 
     >>> count_of(1, "turn"), count_of(1_200, "row")
     ('1 turn', '1,200 rows')
@@ -73,16 +73,16 @@ def count_of(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def common_prefix(one: Sequence[object], other: Sequence[object]) -> int:
-    """Return how many items two sequences begin with alike, by halving: a slice compares fast.
+def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
+    """Return how many items two sequences begin with alike; by halving, because slices compare fast.
 
     >>> common_prefix("parade", "parasol")
     4
     """
-    low, high = 0, min(len(one), len(other))
+    low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
+        if first[low:middle] == second[low:middle]:
             low = middle
         else:
             high = middle - 1

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from helix_nb.errors import ConfigError
-from helix_nb.prompts.images import MOST_BYTES, image_part
+from helix_nb.prompts.images import MAX_BYTES, image_part
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -74,14 +74,14 @@ def test_what_is_no_image_is_refused_in_one_sentence(tmp_path):
     huge = tmp_path / "huge.png"
     with huge.open("wb") as file:
         file.write(PNG)
-        file.truncate(MOST_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     for source, sentence in (
         (tmp_path / "none.png", r"There is no image '.*none\.png' \(working directory: .*\)\."),
         (tmp_path, "is a directory, not an image"),
         (text, r"a\.png' is not a PNG, JPEG, GIF or WebP file\."),
         (b"", r"The image is not a PNG, JPEG, GIF or WebP file\."),
         (huge, r"has 7\.0 MB; at most 7 MB can be sent\."),
-        (PNG + bytes(MOST_BYTES), "The image has 7.0 MB"),
+        (PNG + bytes(MAX_BYTES), "The image has 7.0 MB"),
         ("a\x00b", "cannot be read"),
         (5, "not int"),
         (object(), "An image is a path, URL, bytes, PIL image or matplotlib figure, not object"),

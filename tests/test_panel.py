@@ -17,7 +17,7 @@ from helix_nb.notebook.panel.facts import facts_of, totals_of
 from helix_nb.notebook.panel.stream import Rendering
 from helix_nb.notebook.panel.transcript import bundles
 from helix_nb.notebook.panel.widget import ChatPanel
-from helix_nb.prompts.images import MOST_BYTES
+from helix_nb.prompts.images import MAX_BYTES
 from helix_nb.runtime.loop import run_sync
 
 PNG = base64.b64decode(
@@ -305,10 +305,10 @@ def test_attachments(view: View, server: PanelServer) -> None:
 def test_what_the_panel_lets_through_can_be_sent(view: View, server: PanelServer) -> None:
     """Panel, script and prompts have one size limit: an image is refused before a turn, or it arrives."""
     image = [{"name": "large.png", "mime": "image/png"}]
-    assert f"const MAX_BYTES = {MOST_BYTES};" in str(ChatPanel._esm)
-    refused = view.ask("Look.", "a", files=image, buffers=[PNG.ljust(MOST_BYTES + 100_000, b"\0")])
+    assert f"const MAX_BYTES = {MAX_BYTES};" in str(ChatPanel._esm)
+    refused = view.ask("Look.", "a", files=image, buffers=[PNG.ljust(MAX_BYTES + 100_000, b"\0")])
     assert refused["answer"]["strip"]["text"] == "The attachments are larger than 7 MB; nothing was sent."
-    sent = view.ask("Look.", "b", files=image, buffers=[PNG.ljust(MOST_BYTES, b"\0")])
+    sent = view.ask("Look.", "b", files=image, buffers=[PNG.ljust(MAX_BYTES, b"\0")])
     assert sent["answer"]["status"] == "ok" and len(server.requests) == 1
 
 

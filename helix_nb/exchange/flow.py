@@ -59,7 +59,7 @@ async def exchange(request: Request, endpoint: Endpoint, log: Log, watcher: Watc
     except TimeoutError:
         if builder.finished:  # only its token counts were still to come
             return builder.close("ok")
-        error = request.out_of_time()
+        error = request.timeout_error()
         builder.close("error", error)
         raise error from None
     except HelixError as error:

@@ -131,7 +131,7 @@ def _next(request: Request, reply: Reply, turn: tuple[Message, ...], *, held: in
     TimedOut when the call may take no longer: nothing more is sent.
     """
     if request.ends_at is not None and time.monotonic() >= request.ends_at:
-        error = request.out_of_time()
+        error = request.timeout_error()
         error.reply = reply
         raise error
     origin = replace(

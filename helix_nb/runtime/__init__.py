@@ -1,4 +1,4 @@
-"""The background loop where every exchange runs, and how Ctrl-C and forks are met.
+"""The background loop where every exchange runs; Ctrl-C, forks, and whether somebody watches.
 
 Inside, imports run loop > interrupts, fork, front_end.
 """

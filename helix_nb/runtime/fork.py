@@ -1,4 +1,4 @@
-"""What a forked child does first: it has none of its parent's threads, loops and sockets."""
+"""Hooks for a fork: a forked child has none of its parent's threads, loops and sockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def after_fork_in_child(
     before: Callable[[], object] = lambda: None,
     in_parent: Callable[[], object] = lambda: None,
 ) -> None:
-    """Have a callback run in each child that is forked from now on; where nothing forks, never.
+    """Have a callback run in each child that is forked from now on; never where the system has no fork.
 
     `before` and `in_parent` run in the process that forks, right before and after.
     """

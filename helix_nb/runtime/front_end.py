@@ -1,4 +1,4 @@
-"""Whether somebody watches what this process shows."""
+"""Tells whether a person watches the output of this process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 def front_end_listens(kernel: Any) -> bool:
     """Return whether the client of the running cell takes input, as people's front ends do.
 
-    nbclient, nbval and papermill take none. `_allow_stdin` is private to ipykernel; without it,
-    somebody is assumed to listen.
+    nbclient, nbval and papermill take none. Where `_allow_stdin`, which is private to ipykernel, is
+    gone, a person is assumed to listen.
     """
     return bool(getattr(kernel, "_allow_stdin", True))
 
@@ -23,7 +23,7 @@ def somebody_watches() -> bool:
 
 
 def running_kernel() -> Any:
-    """Return the Jupyter kernel that this process is, or None; IPython is not imported for it."""
+    """Return the Jupyter kernel that this process is, or None, without importing IPython."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None)

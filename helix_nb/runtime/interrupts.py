@@ -1,4 +1,4 @@
-"""Ctrl-C while an answer is waited for or awaited."""
+"""Ctrl-C while this process waits for an answer, blocking or in `await`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ _on_interrupt: dict[int, Callable[[], object]] = {}
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C end a blocking wait inside a running loop.
 
-    asyncio.run, and ipykernel in a cell that awaits, only note it for their loop, which stands still.
+    The handlers of asyncio.run, and of ipykernel in a cell that awaits, only note the interrupt for
+    their loop, which stands still meanwhile.
     """
     handler = signal.getsignal(signal.SIGINT)
-    only_noted = callable(handler) and handler is not signal.default_int_handler
-    if not (only_noted and _on_main_thread() and _in_a_loop()):
+    is_deferring = callable(handler) and handler is not signal.default_int_handler
+    if not (is_deferring and _on_main_thread() and _in_a_loop()):
         yield
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,11 +35,11 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def call_on_interrupt(cancel: Callable[[], object]) -> Iterator[None]:
-    """Have Ctrl-C call `cancel` too while the main thread is in here; it must not block.
+    """Have Ctrl-C call `cancel`, which must not block, too while the main thread is in here.
 
-    asyncio.run and Jupyter's kernel cancel the coroutine that awaits. A loop that is just run, as
-    IPython runs its own in a terminal, is left by a KeyboardInterrupt without a word to that
-    coroutine: the answer would go on, and be paid for.
+    asyncio.run and Jupyter's kernel cancel the coroutine that awaits. A loop under `run_until_complete`,
+    such as IPython's in a terminal, is left by a KeyboardInterrupt while that coroutine learns
+    nothing: the answer would go on, and cost money.
     """
     if not _on_main_thread():
         yield

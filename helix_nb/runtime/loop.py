@@ -1,8 +1,8 @@
 """The background loop: one daemon thread with a plain asyncio loop, where every exchange runs.
 
-A notebook cell runs while the kernel's own loop runs, so nothing here ever uses the caller's
-loop: sync faces submit and wait interruptibly, awaited faces submit and poll. The loop is made
-at first use, made again after a fork, and stopped at interpreter exit.
+A notebook cell runs while the kernel's own loop runs, so nothing here ever uses the caller's loop:
+blocking calls submit and wait interruptibly, awaited calls submit and poll. The loop is made at
+first use, made again after a fork, and stopped at interpreter exit.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LEAVE_S = 2.0  # how long a cancelled exchange may take to close its socket and 
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
-_at_exit: list[Callable[[], Awaitable[None]]] = []
-_tasks: set[asyncio.Task[Any]] = set()  # asyncio itself holds a task only weakly
+_exit_callbacks: list[Callable[[], Awaitable[None]]] = []
+_tasks: set[asyncio.Task[Any]] = set()  # held here because asyncio holds a task only weakly
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
@@ -36,18 +36,18 @@ def background_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _loop.is_closed():
             _loop = asyncio.new_event_loop()
-            _thread = threading.Thread(target=_serve, args=(_loop,), name="helix_nb", daemon=True)
+            _thread = threading.Thread(target=_run_loop, args=(_loop,), name="helix_nb", daemon=True)
             _thread.start()
         return _loop
 
 
-def _serve(current: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(current)
-    current.set_default_executor(DaemonThreadExecutor())
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.set_default_executor(DaemonThreadExecutor())
     try:
-        current.run_forever()
+        loop.run_forever()
     finally:
-        current.close()
+        loop.close()
 
 
 def submit(coro: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
@@ -61,27 +61,31 @@ def call_soon(callback: Callable[..., object], *args: Any) -> None:
 
 
 class Task(Generic[T]):
-    """A coroutine under way on the background loop, cancellable from any thread."""
+    """A coroutine on the background loop, to begin once and to cancel from any thread.
+
+    Args:
+        coroutine: a function that makes the coroutine.
+        on_end: called on the background loop when the coroutine has ended, however it did.
+    """
 
     def __init__(
-        self, make: Callable[[], Coroutine[Any, Any, T]], then: Callable[[], None] | None = None
+        self, coroutine: Callable[[], Coroutine[Any, Any, T]], on_end: Callable[[], None] | None = None
     ) -> None:
         self.future = concurrent.futures.Future[T]()
-        self._make = make
-        self._then = then
+        self._coroutine, self._on_end = coroutine, on_end
         self._ended = threading.Event()
         self._begun = False
         self._task: asyncio.Task[T] | None = None
 
     def begin(self) -> None:
-        """Start it, once. Apart from making it, so that an interrupt in between can still cancel it."""
+        """Start the coroutine, once; not in `__init__`, so that an interrupt in between can still cancel."""
         if not self._begun:
             self._loop = background_loop()
             self._begun = True
             self._loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:
-        self._task = self._loop.create_task(self._make())
+        self._task = self._loop.create_task(self._coroutine())
         _tasks.add(self._task)
         self._task.add_done_callback(self._finish)
 
@@ -97,31 +101,33 @@ class Task(Generic[T]):
             else:
                 self.future.set_result(task.result())
         self._ended.set()
-        if self._then is not None:
-            self._then()
+        if self._on_end is not None:
+            self._on_end()
 
     @property
     def done(self) -> bool:
+        """Whether the coroutine has ended."""
         return self._ended.is_set()
 
     def error(self) -> BaseException | None:
-        """What it failed with; None when it returned. Only for a task that is done."""
+        """Return the error of a task that is done; None where it returned a result."""
         if self.future.cancelled():
             return concurrent.futures.CancelledError("stopped")
         return self.future.exception()
 
     def wait(self) -> T:
+        """Wait for the result and return it, or raise the error."""
         with interruptible():
-            # A bounded wait: on some platforms an unbounded one is not interruptible.
+            # A bounded wait, because an unbounded one is not interruptible on some platforms.
             while not self._ended.wait(0.1):
                 pass
         return self.future.result()
 
     def cancel(self, *, wait: bool = True) -> None:
-        """Cancel the task, and wait until its `finally` blocks have run."""
+        """Cancel the task, and wait up to LEAVE_S until its `finally` blocks have run."""
         if not self._begun:
             self._begun = True
-            self._make().close()
+            self._coroutine().close()
             self.future.cancel()
             self._ended.set()
             return
@@ -134,9 +140,9 @@ class Task(Generic[T]):
 
 
 class DaemonThreadExecutor(concurrent.futures.ThreadPoolExecutor):
-    """Runs each blocking call of the loop on a daemon thread: looking up a host may hang half a minute.
+    """Run each blocking call of the loop on a daemon thread, because an executor's own delay the exit.
 
-    An executor's own threads are waited for at exit.
+    Looking up a host may hang for half a minute.
     """
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
@@ -146,7 +152,7 @@ class DaemonThreadExecutor(concurrent.futures.ThreadPoolExecutor):
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(fn(*args, **kwargs))
-                except BaseException as error:  # noqa: BLE001 - it is the caller's
+                except BaseException as error:  # noqa: BLE001 - the caller handles it
                     future.set_exception(error)
 
         threading.Thread(target=work, name="helix_nb call", daemon=True).start()
@@ -171,7 +177,7 @@ def run_sync(coro: Coroutine[Any, Any, T]) -> T:
     """
     if on_loop_thread():
         coro.close()
-        raise RuntimeError("A blocking call was made on helix_nb's background loop; await its async face.")
+        raise RuntimeError("A blocking call was made on helix_nb's background loop; await its async form.")
     task = Task(lambda: coro)
     try:
         task.begin()
@@ -202,31 +208,31 @@ async def run_here(coro: Coroutine[Any, Any, T]) -> T:
 
 
 def on_loop_thread() -> bool:
-    """Whether this code runs on the background loop itself."""
+    """Return whether this code runs on the background loop itself."""
     try:
         return _loop is not None and asyncio.get_running_loop() is _loop
     except RuntimeError:
         return False
 
 
-def at_exit(closing: Callable[[], Awaitable[None]]) -> None:
+def at_exit(close: Callable[[], Awaitable[None]]) -> None:
     """Have a coroutine function run on the background loop before it stops at interpreter exit."""
-    _at_exit.append(closing)
+    _exit_callbacks.append(close)
 
 
-async def _leave() -> None:
-    """End our exchanges first, each with its own subtasks; then what is open, and whatever is left."""
-    await _cancelled(_tasks)
-    for closing in _at_exit:
+async def _end_everything() -> None:
+    """Cancel the exchanges, each with its subtasks; then close what is open, and cancel all other tasks."""
+    await _cancel_all(_tasks)
+    for close in _exit_callbacks:
         try:
-            await asyncio.wait_for(closing(), timeout=0.3)
+            await asyncio.wait_for(close(), timeout=0.3)
         except Exception:  # noqa: BLE001, S112 - nothing may keep the interpreter from leaving
             continue
-    await _cancelled(asyncio.all_tasks())
+    await _cancel_all(asyncio.all_tasks())
     await asyncio.get_running_loop().shutdown_asyncgens()
 
 
-async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+async def _cancel_all(tasks: set[asyncio.Task[Any]]) -> None:
     tasks = tasks - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
@@ -238,28 +244,28 @@ def stop_loop() -> None:
     """Cancel what still runs, close what is open, and stop the loop; the next use starts another."""
     global _loop
     with _lock:
-        current, thread, _loop = _loop, _thread, None
-    if current is None or current.is_closed() or not current.is_running():
+        loop, thread, _loop = _loop, _thread, None
+    if loop is None or loop.is_closed() or not loop.is_running():
         return
     try:
-        asyncio.run_coroutine_threadsafe(_leave(), current).result(timeout=1.5)
+        asyncio.run_coroutine_threadsafe(_end_everything(), loop).result(timeout=1.5)
     except Exception:  # noqa: BLE001, S110 - leaving is best effort; the thread is a daemon
         pass
-    current.call_soon_threadsafe(current.stop)
+    loop.call_soon_threadsafe(loop.stop)
     if thread is not None:
         thread.join(timeout=0.5)
 
 
-def _forget() -> None:
-    """A forked child has no background thread: forget the parent's loop without touching it."""
+def _drop_parents_loop() -> None:
+    """Drop the parent's loop in a forked child, untouched, because its thread does not run there."""
     global _loop, _lock
     _lock = threading.Lock()
     if _loop is not None:
-        for task in asyncio.all_tasks(_loop):  # the parent ends them; here they are only let go
+        for task in asyncio.all_tasks(_loop):  # the parent ends them
             task._log_destroy_pending = False  # type: ignore[attr-defined]
     _loop = None
     _tasks.clear()
 
 
 atexit.register(stop_loop)
-after_fork_in_child(_forget)
+after_fork_in_child(_drop_parents_loop)

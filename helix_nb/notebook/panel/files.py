@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...messages import Message
-from ...prompts.images import MOST_BYTES
+from ...prompts.images import MAX_BYTES
 from ...redaction import redact
 from ...text import printable
 from .protocol import FileView
@@ -64,8 +64,8 @@ def received(files: Sequence[Mapping[str, Any]], buffers: Sequence[Any]) -> tupl
             made.append(File(name, text=data.decode("utf-8-sig", "replace"), mime=mime))
         else:
             made.append(File(name, data=data, mime=mime))
-    if sum(file.size for file in made) > MOST_BYTES:
-        raise ConfigError(f"The attachments are larger than {MOST_BYTES / 1e6:.0f} MB; nothing was sent.")
+    if sum(file.size for file in made) > MAX_BYTES:
+        raise ConfigError(f"The attachments are larger than {MAX_BYTES / 1e6:.0f} MB; nothing was sent.")
     return tuple(made)
 
 

@@ -18,7 +18,7 @@ from ...chat.pending import PendingReply
 from ...config.connection import Connection
 from ...errors import ConfigError
 from ...markdown.style import CODE, LAYOUT
-from ...prompts.images import MOST_BYTES
+from ...prompts.images import MAX_BYTES
 from ...runtime.loop import call_soon, run_sync, submit
 from ...text import count_of
 from .actions import Actions
@@ -71,7 +71,7 @@ class ChatPanel(anywidget.AnyWidget):
     ChatPanel(1 turn)
     """
 
-    _esm = f"const MAX_BYTES = {MOST_BYTES};\n" + (_STATIC / "panel.js").read_text(encoding="utf-8")
+    _esm = f"const MAX_BYTES = {MAX_BYTES};\n" + (_STATIC / "panel.js").read_text(encoding="utf-8")
     _css = (_STATIC / "panel.css").read_text(encoding="utf-8") + LAYOUT + CODE
     busy = _Busy(False, help="Whether an answer is under way.")
 
