@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import pickle
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import helix_nb as hx
-from helix_nb.dataframes.accessor import build_batch
+from helix_nb.dataframes.options import build_batch
 from helix_nb.errors import RowsFailed
 from helix_nb.records.storage.log import current_log
 
@@ -43,6 +44,23 @@ def test_the_accessor_is_there_whichever_is_imported_first(order: str, between: 
         "assert pandas.DataFrame.helix.ask and pandas.Series.helix.ask\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
+
+
+def test_help_and_tab_know_every_keyword() -> None:
+    """What asks about rows shows the keywords of `ask` with their defaults, and what it adds to them."""
+    frame = pd.DataFrame({"q": ["a"]})
+    ask = inspect.signature(frame.helix.ask).parameters
+    assert list(ask)[:3] == ["template", "into", "model"] and ask["concurrency"].default == "auto"
+    assert ask["params"].kind is inspect.Parameter.VAR_KEYWORD
+    for other in (frame.helix.aask, frame["q"].helix.ask, frame["q"].helix.aask):
+        assert inspect.signature(other).parameters == ask
+    for other, added in (
+        (frame.helix.estimate, {"pilot"}),
+        (hx.ask_parquet, {"source", "destination", "chunk_rows"}),
+    ):
+        parameters = inspect.signature(other).parameters
+        assert set(parameters) == {*ask, *added}
+        assert all(parameters[name] == ask[name] for name in ask)
 
 
 def test_a_frame_gets_its_answers_in_place() -> None:
@@ -288,7 +306,7 @@ def test_typed_columns_are_validated_and_repaired_once() -> None:
 
 
 def test_raising_waits_for_the_end_and_holds_the_frame() -> None:
-    """`errors="raise"` asks every row first; a Job in a pickle does the same as a chunk function."""
+    """`errors="raise"` asks every row first; a Batch in a pickle does the same as a chunk function."""
     frame = pd.DataFrame({"q": ["a", "bad", "c"]})
     with BatchServer(lambda seen: 400 if seen.prompt == "bad" else None) as server:
         hx.connect(server.url, name="s")

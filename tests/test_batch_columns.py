@@ -11,7 +11,7 @@ import pytest
 from batch_server import BatchServer
 
 import helix_nb as hx
-from helix_nb.dataframes.accessor import build_batch
+from helix_nb.dataframes.options import build_batch
 from helix_nb.schemas import Schema
 
 QUIET: dict[str, Any] = {"model": "m", "progress": False}
@@ -86,9 +86,9 @@ class Point(TypedDict):
 
 
 @pytest.mark.parametrize("schema", [{"a": int}, Point, list[Point], of({"type": "integer"})], ids=str)
-def test_a_job_pickles_with_its_schema(schema: Any) -> None:
+def test_a_batch_pickles_with_its_schema(schema: Any) -> None:
     """Pickled, a schema is the same one, and still says what a column cannot hold."""
-    made = build_batch("{{q}}", schema=schema, **QUIET).recipe.schema
+    made = build_batch("{{q}}", schema=schema, **QUIET).spec.schema
     again = pickle.loads(pickle.dumps(made))
     assert again == made and again.tabular and again != Schema.of(schema)
 

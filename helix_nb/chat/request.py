@@ -41,7 +41,7 @@ class PreparedRequest:
         """Return a copy that comes after these messages of a conversation."""
         messages = self.request.messages
         start = sum(message.role == "system" for message in messages[:1])
-        past = (_redacted(message) for message in history)
+        past = (redact_message(message) for message in history)
         return self._with(messages=(*messages[:start], *past, *messages[start:]))
 
     def logged_as(self, origin: Origin | None) -> PreparedRequest:
@@ -87,7 +87,7 @@ def build_request(
     if wire_tools:
         params["tools"] = wire_tools
     request = Request(
-        messages=tuple(_redacted(message) for message in messages),
+        messages=tuple(redact_message(message) for message in messages),
         model=_model(model, connection),
         params=_params(params),
         schema=None,
@@ -263,7 +263,8 @@ def _timeout(timeout: float | None) -> float | None:
     return None if math.isinf(timeout) else float(timeout)
 
 
-def _redacted(message: Message) -> Message:
+def redact_message(message: Message) -> Message:
+    """Return a message without any key that this process knows, tool calls included."""
     return Message(
         message.role,
         redact_strings(message.content),

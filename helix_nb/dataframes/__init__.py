@@ -2,6 +2,9 @@
 
 Importing this costs nothing and imports no pandas: `install` registers the accessors at once where
 pandas is loaded already, and otherwise at the moment something imports it.
+
+Inside, imports run accessor, parquet > options > estimate, logged_batch > batch > runner > batch_log,
+limits, progress, text_column > results > rows.
 """
 
 from __future__ import annotations
@@ -16,20 +19,20 @@ from types import ModuleType
 def install() -> None:
     """Have `DataFrame.helix` and `Series.helix` exist as soon as pandas does, and not before."""
     if hasattr(sys.modules.get("pandas"), "DataFrame"):
-        _register()
-    elif not any(isinstance(finder, _WhenPandas) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _WhenPandas())
+        _register_accessors()
+    elif not any(isinstance(finder, _PandasHook) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _PandasHook())
 
 
-def _register() -> None:
+def _register_accessors() -> None:
     """Import the accessors, which registers them."""
     import_module(".accessor", __name__)
 
 
-class _WhenPandas:
-    """Finds nothing itself; has the accessors registered once pandas has run.
+class _PandasHook:
+    """A finder that finds nothing itself, and registers the accessors once pandas has run.
 
-    It stays until then: who only looks whether pandas is installed finds a spec and never runs it.
+    It stays until then, because a look whether pandas is installed finds a spec and never runs it.
     """
 
     def find_spec(
@@ -37,9 +40,9 @@ class _WhenPandas:
     ) -> ModuleSpec | None:
         if name != "pandas":
             return None
-        others = [one for one in sys.meta_path if one is not self and hasattr(one, "find_spec")]
-        found = (one.find_spec(name, path, target) for one in others)
-        spec = next((spec for spec in found if spec is not None), None)
+        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next((spec for spec in specs if spec is not None), None)
         if spec is None or spec.loader is None:
             return spec
         run = spec.loader.exec_module
@@ -48,7 +51,7 @@ class _WhenPandas:
             run(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-            _register()
+            _register_accessors()
 
         spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
         return spec

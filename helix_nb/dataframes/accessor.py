@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from pandas.api.extensions import register_dataframe_accessor, register_series_accessor
 
-from ..config.connection import Connection
+from ..chat.signature import same_parameters_as_method
 from .batch import Batch
-from .limits import Limits
+from .options import build_batch
 from .results import column_names
-from .rows.requests import VALUE, BatchSpec
-
-Concurrency = int | Literal["auto"]
-
-
-def build_batch(
-    template: str | Callable[[Any], Any],
-    into: str = "answer",
-    *,
-    model: str | None = None,
-    endpoint: str | Connection | None = None,
-    system: str | Callable[[Any], Any] | None = None,
-    images: str | Sequence[str] | Callable[[Any], Any] | None = None,
-    schema: Any = None,
-    name: str | None = None,
-    concurrency: Concurrency = "auto",
-    rpm: float | None = None,
-    tpm: float | None = None,
-    max_cost: float | None = None,
-    max_total_tokens: int | None = None,
-    missing: Literal["skip", "blank"] = "skip",
-    dedupe: bool = True,
-    fresh: bool = False,
-    reuse_cut: bool = False,
-    errors: Literal["keep", "raise"] = "keep",
-    progress: bool = True,
-    timeout: float | None = None,
-    stream: bool = True,
-    single: bool = False,
-    **params: Any,
-) -> Batch:
-    """Make a Job of the keywords of `ask`: a function from frame to frame that can be pickled."""
-    from ..schemas import Schema
-
-    spec = None if schema is None else replace(Schema.of(schema), tabular=True)
-    recipe = BatchSpec(template, system, images, model, spec, params, stream, timeout, missing, single)
-    limits = Limits(concurrency, rpm, tpm, max_cost, max_total_tokens)
-    return Batch(recipe, into, endpoint, name, limits, dedupe, fresh, reuse_cut, errors, progress)
+from .rows.requests import VALUE, PromptSource
 
 
 @register_dataframe_accessor("helix")
@@ -60,7 +22,8 @@ class FrameAccessor:
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
 
-    def ask(self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any) -> pd.DataFrame:
+    @same_parameters_as_method(build_batch)
+    def ask(self, template: PromptSource, into: str = "answer", **options: Any) -> pd.DataFrame:
         """Ask a model about every row; return a new frame with the answers.
 
         Equal rows are sent once. Asking again under the same name, or with the same template and
@@ -110,21 +73,16 @@ class FrameAccessor:
         """
         return build_batch(template, into, **options)(self._frame)
 
-    async def aask(
-        self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
-    ) -> pd.DataFrame:
+    @same_parameters_as_method(build_batch)
+    async def aask(self, template: PromptSource, into: str = "answer", **options: Any) -> pd.DataFrame:
         """Await what `ask` returns: for top-level await and other event loops."""
         return await build_batch(template, into, **options).aask(self._frame)
 
+    @same_parameters_as_method(build_batch)
     def estimate(
-        self,
-        template: str | Callable[[Any], Any],
-        into: str = "answer",
-        *,
-        pilot: int = 0,
-        **options: Any,
+        self, template: PromptSource, into: str = "answer", *, pilot: int = 0, **options: Any
     ) -> pd.DataFrame:
-        """Say what `ask` with the same arguments would send and take, before it does.
+        """Estimate what `ask` with the same arguments would send and take, before it does.
 
         Args:
             template, into, **options: as in `ask`.
@@ -141,8 +99,8 @@ class FrameAccessor:
 
         >>> import helix_nb as hx, pandas as pd
         >>> cities = pd.DataFrame({"country": ["France", "Japan", "France"]})
-        >>> asked = "What is the capital of {{country}}?"
-        >>> int(cities.helix.estimate(asked, endpoint="demo").loc["to_send", "estimate"])
+        >>> question = "What is the capital of {{country}}?"
+        >>> int(cities.helix.estimate(question, endpoint="demo").loc["to_send", "estimate"])
         2
         """
         from .estimate import estimate
@@ -157,38 +115,43 @@ class SeriesAccessor:
     def __init__(self, series: pd.Series) -> None:
         self._series = series
 
-    def ask(
-        self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
-    ) -> pd.Series | pd.DataFrame:
+    @same_parameters_as_method(build_batch)
+    def ask(self, template: PromptSource, into: str = "answer", **options: Any) -> pd.Series | pd.DataFrame:
         """Ask a model about every value; return a Series of answers on the same index.
 
         The template sees `{{value}}` and `{{index}}`; a function gets the value itself. With a
         schema the result is a DataFrame of the answer's columns and the fields. Everything else is
-        as in `DataFrame.helix.ask`; what failed is NA, and `attrs["batch"]` counts it.
+        as in `DataFrame.helix.ask`; where no answer came it has NA, and `attrs["batch"]` counts these.
 
         >>> import helix_nb as hx, pandas as pd
         >>> countries = pd.Series(["France", "Japan"])
-        >>> asked = "What is the capital of {{value}}?"
-        >>> countries.helix.ask(asked, endpoint="demo", progress=False).tolist()
+        >>> question = "What is the capital of {{value}}?"
+        >>> countries.helix.ask(question, endpoint="demo", progress=False).tolist()
         ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
         """
-        made = build_batch(template, into, single=True, **options)
-        return self._result(made(self._frame()), made)
+        batch = _of_values(build_batch(template, into, **options))
+        return self._select(batch(self._frame()), batch)
 
+    @same_parameters_as_method(build_batch)
     async def aask(
-        self, template: str | Callable[[Any], Any], into: str = "answer", **options: Any
+        self, template: PromptSource, into: str = "answer", **options: Any
     ) -> pd.Series | pd.DataFrame:
         """Await what `ask` returns: for top-level await and other event loops."""
-        made = build_batch(template, into, single=True, **options)
-        return self._result(await made.aask(self._frame()), made)
+        batch = _of_values(build_batch(template, into, **options))
+        return self._select(await batch.aask(self._frame()), batch)
 
     def _frame(self) -> pd.DataFrame:
         frame = self._series.to_frame(VALUE)
         frame.attrs = {}
         return frame
 
-    def _result(self, done: pd.DataFrame, made: Batch) -> pd.Series | pd.DataFrame:
-        schema = made.recipe.schema
-        result = done[made.into] if schema is None else done[column_names(made.into, schema)]
-        result.attrs = {**self._series.attrs, **done.attrs}
+    def _select(self, frame: pd.DataFrame, batch: Batch) -> pd.Series | pd.DataFrame:
+        """Return the columns that the batch added to the values."""
+        into, schema = batch.into, batch.spec.schema
+        result = frame[into] if schema is None else frame[column_names(into, schema)]
+        result.attrs = {**self._series.attrs, **frame.attrs}
         return result
+
+
+def _of_values(batch: Batch) -> Batch:
+    return replace(batch, spec=replace(batch.spec, single=True))

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ConfigError
 from ..records.storage.batches import usage_samples
@@ -14,17 +14,27 @@ from ..records.storage.log import current_log
 from ..runtime.loop import run_sync
 from .batch import Batch
 from .limits import Limits, is_whole_number
+from .results import RowResult
 from .runner import Runner
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SAMPLE = 200  # answers of the log that are enough to judge by
-SIDES = 1.64  # standard errors either way: nine of ten totals lie inside
-AT_ONCE = 8  # what "auto" is taken to reach, for the time
+SAMPLES = 200  # answers of the log that are enough to judge by
+STANDARD_ERRORS = 1.64  # either way: nine of ten totals lie inside
+AUTO_CONCURRENCY = 8  # what "auto" is taken to reach, for the time
 
 
-Row = tuple[float | None, float | None, float | None, str | None]
+class Estimate(NamedTuple):
+    """One row of the result: a total, the bounds of nine such totals in ten, and where they come from."""
+
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    source: str | None = None
+
+
+DTYPES = {"estimate": "Float64", "low": "Float64", "high": "Float64", "source": "str"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,87 +47,91 @@ class Sample:
     duration_s: float | None
 
 
-def estimate(job: Batch, frame: pd.DataFrame, pilot: int) -> pd.DataFrame:
-    """See `DataFrame.helix.estimate`."""
+def estimate(batch: Batch, frame: pd.DataFrame, pilot: int) -> pd.DataFrame:
+    """Estimate what a batch would send and take; see `DataFrame.helix.estimate`.
+
+    Raises:
+        ConfigError: a setting is wrong; nothing was sent.
+    """
     import pandas as pd
 
     if not is_whole_number(pilot, least=0):
         raise ConfigError(f"pilot= is a number of rows to send, not {pilot!r}.")
-    run = replace(job, progress=False).prepare(frame)
-    run.memory.looking = not pilot
+    run = replace(batch, progress=False).prepare(frame, read_only=not pilot)
     run_sync(run.reuse())
-    samples, source = _pilot(run, pilot) if pilot else _log(run)
-    left = len(run.left())
+    samples, source = _send_pilot(run, pilot) if pilot else _samples_of_log(run)
+    plan, to_send = run.plan, len(run.results.open_slots())
     counts = {
-        "rows": run.plan.rows,
-        "skipped": run.plan.rows - run.plan.asked,
-        "requests": len(run.plan.firsts),
-        "answered": len(run.plan.firsts) - left,
-        "to_send": left,
+        "rows": plan.row_count,
+        "skipped": plan.row_count - plan.asking_count,
+        "requests": plan.request_count,
+        "answered": plan.request_count - to_send,
+        "to_send": to_send,
     }
-    rows: dict[str, Row] = {name: (number, number, number, "counted") for name, number in counts.items()}
-    rows |= _measured(samples, left, source, job.limits)
-    dtypes = {"estimate": "Float64", "low": "Float64", "high": "Float64", "source": "str"}
+    rows = {name: Estimate(count, count, count, "counted") for name, count in counts.items()}
+    rows |= _measure(samples, to_send, source, batch.limits)
+    columns = {name: [getattr(row, name) for row in rows.values()] for name in DTYPES}
+    index = list(rows)
     return pd.DataFrame(
-        {
-            name: pd.Series([row[at] for row in rows.values()], index=list(rows), dtype=dtype)
-            for at, (name, dtype) in enumerate(dtypes.items())
-        }
+        {name: pd.Series(columns[name], index=index, dtype=dtype) for name, dtype in DTYPES.items()}
     )
 
 
-def _pilot(run: Runner, pilot: int) -> tuple[list[Sample], str]:
+def _send_pilot(run: Runner, pilot: int) -> tuple[list[Sample], str]:
     """Send a few of the rows as part of the batch, which then has their answers."""
-    before = {slot for slot, outcome in enumerate(run.outcomes) if outcome is not None}
+    results: list[RowResult] = []
+    run.results.listen(lambda _slot, result: results.append(result))
     run_sync(run.send(pilot))
-    sent = [
-        outcome for slot, outcome in enumerate(run.outcomes) if outcome is not None and slot not in before
-    ]
-    good = [outcome for outcome in sent if outcome.status == "ok"]
-    seconds = [None if one.duration_ms is None else one.duration_ms / 1000 for one in good]
     samples = [
-        Sample(one.prompt_tokens, one.completion_tokens, one.cost, duration_s)
-        for one, duration_s in zip(good, seconds, strict=True)
+        Sample(
+            result.prompt_tokens,
+            result.completion_tokens,
+            result.cost,
+            None if result.duration_ms is None else result.duration_ms / 1000,
+        )
+        for result in results
+        if result.status == "ok"
     ]
-    return samples, f"pilot of {len(sent)}"
+    return samples, f"pilot of {len(results)}"
 
 
-def _log(run: Runner) -> tuple[list[Sample], str]:
-    values = (run.memory.batch_id, run.connection.base_url, run.plan.bound.base.model, SAMPLE)
-    found = current_log().read(lambda connection: usage_samples(connection, *values))
-    samples = [Sample(*row) for part in found for row in part][:SAMPLE]
+def _samples_of_log(run: Runner) -> tuple[list[Sample], str]:
+    key = (run.batch_log.batch_id, run.connection.base_url, run.plan.model, SAMPLES)
+    parts = current_log().read(lambda connection: usage_samples(connection, *key))
+    samples = [Sample(*row) for part in parts for row in part][:SAMPLES]
     return samples, f"{len(samples)} answers in the log"
 
 
-def _measured(samples: Sequence[Sample], left: int, source: str, limits: Limits) -> dict[str, Row]:
-    """Totals for what is left to send, from what the samples took."""
-    rows = {
-        name: _total([getattr(sample, name) for sample in samples], left, source)
+def _measure(samples: Sequence[Sample], to_send: int, source: str, limits: Limits) -> dict[str, Estimate]:
+    """Return totals for the requests that are left to send, from what the samples took."""
+    values: dict[str, list[float | None]] = {
+        name: [getattr(sample, name) for sample in samples]
         for name in ("prompt_tokens", "completion_tokens", "cost")
     }
-    at_once = AT_ONCE if limits.concurrency == "auto" else limits.concurrency
-    side_by_side = min(at_once, max(left, 1))
-    rows["duration_s"] = _total([_seconds(one, side_by_side, limits) for one in samples], left, source)
-    return rows
+    concurrency = AUTO_CONCURRENCY if limits.concurrency == "auto" else limits.concurrency
+    in_flight = min(concurrency, max(to_send, 1))
+    values["duration_s"] = [_share_of_time(sample, in_flight, limits) for sample in samples]
+    return {name: _total(of_each, to_send, source) for name, of_each in values.items()}
 
 
-def _seconds(sample: Sample, side_by_side: int, limits: Limits) -> float | None:
-    """The share of the whole time that such a request takes: its own, or what the limits per minute ask."""
+def _share_of_time(sample: Sample, in_flight: int, limits: Limits) -> float | None:
+    """Return the seconds that one more such request adds: its own, or those that the limits ask for."""
     if sample.duration_s is None:
         return None
     tokens = (sample.prompt_tokens or 0.0) + (sample.completion_tokens or 0.0)
-    each = sample.duration_s / side_by_side
-    return max(each, 60.0 / (limits.rpm or math.inf), 60.0 * tokens / (limits.tpm or math.inf))
+    share = sample.duration_s / in_flight
+    return max(share, 60.0 / (limits.rpm or math.inf), 60.0 * tokens / (limits.tpm or math.inf))
 
 
-def _total(values: Iterable[float | None], left: int, source: str) -> Row:
-    """The mean times what is left, and where nine of ten such totals lie; unknown without samples."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return (None, None, None, None)
-    total = statistics.fmean(known) * left
-    if len(known) < 2:
-        return (total, None, None, source)
-    # What is still to come varies by itself, and the mean of a few samples is off, too.
-    spread = SIDES * statistics.stdev(known) * math.sqrt(left + left**2 / len(known))
-    return (total, max(total - spread, 0.0), total + spread, source)
+def _total(values: Iterable[float | None], to_send: int, source: str) -> Estimate:
+    """Return the mean times the requests to send, and where nine of ten such totals lie."""
+    reported = [value for value in values if value is not None]
+    if not reported:
+        return Estimate()
+    total = statistics.fmean(reported) * to_send
+    if len(reported) < 2:
+        return Estimate(total, source=source)
+    # Because what is still to come varies by itself, and the mean of a few samples is off, too.
+    variance_factor = math.sqrt(to_send + to_send**2 / len(reported))
+    margin = STANDARD_ERRORS * statistics.stdev(reported) * variance_factor
+    return Estimate(total, max(total - margin, 0.0), total + margin, source)

@@ -1,4 +1,4 @@
-"""A batch so far, out of the log: what is left to look at after a crash or Ctrl-C."""
+"""`hx.batch`: a batch so far, out of the log, after a crash or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from .results import DTYPES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+COLUMNS = {
+    "row_key": "str",
+    **{f"answer{suffix}": dtype for suffix, dtype in DTYPES.items()},
+    "exchange_id": "str",
+}
 
 
 def batch(name: str) -> pd.DataFrame:
@@ -38,32 +44,35 @@ def batch(name: str) -> pd.DataFrame:
     >>> hx.batch("capitals")["answer"].tolist()
     ['The capital of France is Paris.', 'The capital of France is Paris.']
     """
-    check_name(name)
-    log = current_log()
-    parts = [part for part in log.read(lambda connection: batch_rows(connection, name)) if part]
-    if not parts and not log.enabled:
-        raise ConfigError("The log is off, so no batch is kept; HELIX_NB_LOG says where it should be.")
-    if not parts:
-        raise ConfigError(f"The log has no batch {name!r}; `hx.log(scope='all').batch_id` lists them.")
-    rows = {row.position: _row(row) for part in reversed(parts) for row in part}
     import pandas as pd
 
-    columns = list(zip(*(rows[position] for position in sorted(rows)), strict=True))
-    index = pd.RangeIndex(len(rows), name="position") if len(rows) == max(rows) + 1 else sorted(rows)
-    names = {
-        "row_key": "str",
-        **{f"answer{suffix}": dtype for suffix, dtype in DTYPES.items()},
-        "exchange_id": "str",
-    }
+    check_name(name)
+    rows = _logged_rows(name)
+    positions = sorted(rows)
+    columns = zip(*(_cells(rows[position]) for position in positions), strict=True)
+    gapless = len(positions) == positions[-1] + 1
+    index = pd.Index(pd.RangeIndex(len(positions)) if gapless else positions, name="position")
     return pd.DataFrame(
         {
-            name: pd.Series(values, index=pd.Index(index, name="position"), dtype=dtype)
-            for (name, dtype), values in zip(names.items(), columns, strict=True)
+            name: pd.Series(values, index=index, dtype=dtype)
+            for (name, dtype), values in zip(COLUMNS.items(), columns, strict=True)
         }
     )
 
 
-def _row(row: BatchRow) -> tuple[Any, ...]:
+def _logged_rows(name: str) -> dict[int, BatchRow]:
+    """Return the rows of a batch by position; those of the log's own file win over those of other files."""
+    log = current_log()
+    files = [rows for rows in log.read(lambda connection: batch_rows(connection, name)) if rows]
+    if not files and not log.enabled:
+        raise ConfigError("The log is off, so no batch is kept; HELIX_NB_LOG says where it should be.")
+    if not files:
+        raise ConfigError(f"The log has no batch {name!r}; `hx.log(scope='all').batch_id` lists them.")
+    return {row.position: row for rows in reversed(files) for row in rows}
+
+
+def _cells(row: BatchRow) -> tuple[Any, ...]:
+    """Return the values of COLUMNS for one row."""
     status, error = row.status or "pending", row.error and f"{row.error_type}: {row.error}"
     if row.problem is not None:
         status, error = ("error", row.problem) if row.problem else ("skipped", None)

@@ -8,9 +8,8 @@ from typing import Any
 
 from ..runtime.front_end import running_kernel, somebody_watches
 from .results import RowResult
-from .rows.plan import Plan
 
-BEHIND = 0.2  # seconds between two redraws
+REDRAW_EVERY_S = 0.2
 
 
 class Progress:
@@ -27,65 +26,67 @@ class Progress:
         self._bar: Any = None
 
     @classmethod
-    def wanted(cls, progress: bool) -> Progress:
-        """The way that suits where this runs."""
-        return cls("off" if not progress else "bar" if somebody_watches() else "line")
+    def for_front_end(cls, *, show: bool) -> Progress:
+        """Return the progress that suits where this runs."""
+        return cls("off" if not show else "bar" if somebody_watches() else "line")
 
     def tell(self, sentence: str) -> None:
-        """Say something in one line, from the caller's thread."""
+        """Print a sentence, from the caller's thread."""
         if self.mode != "off":
             print(sentence, file=sys.stdout if running_kernel() is not None else sys.stderr)
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, total_rows: int) -> None:
         """Show the bar, as far along as what is reused."""
         if self.mode == "bar":
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=plan.asked, initial=self.rows, unit="row", mininterval=BEHIND)
+            self._bar = tqdm(total=total_rows, initial=self.rows, unit="row", mininterval=REDRAW_EVERY_S)
 
-    def done(self, outcome: RowResult, rows: int, in_flight: int) -> None:
+    def add(self, result: RowResult, *, rows: int, in_flight: int) -> None:
         """Count a finished request and the rows that it answers."""
         self.rows += rows
-        self.failed += rows * (outcome.status != "ok")
-        if outcome.reused:
+        self.failed += rows * (result.status != "ok")
+        if result.reused:
             self.reused += rows
         else:
-            self.use(outcome)
+            self.add_usage(result)
         if self._bar is not None:
-            self._bar.set_postfix_str(self._facts(in_flight), refresh=False)
+            self._bar.set_postfix_str(self._counts(in_flight), refresh=False)
             self._bar.update(rows)
 
-    def use(self, outcome: RowResult) -> None:
+    def add_usage(self, result: RowResult) -> None:
         """Count what an answer took."""
-        self.tokens += outcome.tokens or 0
-        self.cost = self.cost if outcome.cost is None else (self.cost or 0.0) + outcome.cost
+        self.tokens += result.tokens or 0
+        self.cost = self.cost if result.cost is None else (self.cost or 0.0) + result.cost
 
-    def note(self, words: str) -> None:
+    def describe(self, text: str) -> None:
         """Show what the batch waits for, next to the bar."""
         if self._bar is not None:
-            self._bar.set_description_str(words)
+            self._bar.set_description_str(text)
 
-    def _facts(self, in_flight: int) -> str:
-        facts = [f"{self.failed} failed"] if self.failed else []
-        facts += [f"{self.reused} reused"] if self.reused else []
-        facts += [f"{self.tokens:,} tokens"] if self.tokens else []
-        facts += [f"cost {self.cost:.4g}"] if self.cost is not None else []
-        return ", ".join([*facts, *([f"{in_flight} in flight"] if in_flight else [])])
+    def _counts(self, in_flight: int) -> str:
+        counts = {
+            f"{self.failed} failed": self.failed,
+            f"{self.reused} reused": self.reused,
+            f"{self.tokens:,} tokens": self.tokens,
+            f"cost {self.cost or 0:.4g}": self.cost is not None,
+            f"{in_flight} in flight": in_flight,
+        }
+        return ", ".join(text for text, shown in counts.items() if shown)
 
     def end(self) -> None:
         """Leave the bar with what was done; nothing is in flight or waited for any more."""
         if self._bar is not None:
             self._bar.set_description_str("", refresh=False)
-            self._bar.set_postfix_str(self._facts(0), refresh=False)
+            self._bar.set_postfix_str(self._counts(0), refresh=False)
             self._bar.close()
             self._bar = None
 
 
-def summary(statuses: Sequence[str], reused: int, duplicates: int) -> str:
-    """The counts of a finished batch in one line that is the same in every run."""
-    counts = {name: sum(status == name for status in statuses) for name in ("truncated", "error", "skipped")}
-    words = [f"{sum(status == 'ok' for status in statuses)} ok"]
-    words += [f"{count} {name}" for name, count in counts.items() if count]
-    also = [f"{reused} reused"] if reused else []
-    also += [f"{duplicates} shared"] if duplicates else []
-    return f"{len(statuses)} rows: {', '.join(words)}" + (f" ({', '.join(also)})" if also else "")
+def summarize(statuses: Sequence[str], *, reused: int, duplicates: int) -> str:
+    """Return the counts of a finished batch in one line that is the same in every run."""
+    counts = {status: statuses.count(status) for status in ("ok", "truncated", "error", "skipped")}
+    by_status = [f"{count} {status}" for status, count in counts.items() if count or status == "ok"]
+    not_sent = [f"{count} {name}" for name, count in (("reused", reused), ("shared", duplicates)) if count]
+    line = f"{len(statuses)} rows: {', '.join(by_status)}"
+    return f"{line} ({', '.join(not_sent)})" if not_sent else line

@@ -1,10 +1,10 @@
-"""What became of each request of a batch, and the columns that these results make."""
+"""The result of each request of a batch, and the columns that these results make."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, HelixError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..schemas import Schema
+
+Listener = Callable[[int, "RowResult"], None]  # called with a slot and its result
 
 DTYPES = {
     "": "str",
@@ -28,58 +30,103 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """The part of a Reply that a frame keeps; None is unknown. `reused` came out of the log."""
+    """The part of a Reply, or of an error, that a frame keeps; None is unknown."""
 
-    status: str
+    status: str  # ok, truncated, error or skipped
     text: str | None = None
     error: str | None = None
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     exchange_id: str | None = None
-    parsed: Any = None
+    parsed: Any = None  # the validated object, with a schema
     cost: float | None = None
     currency: str | None = None
     duration_ms: float | None = None
-    reused: bool = False
+    reused: bool = False  # from the log; this run did not ask for it
+
+    @classmethod
+    def of_reply(cls, reply: Reply, *, reused: bool = False) -> RowResult:
+        """Return the result of an exchange that ended well."""
+        return cls._of(reply, status=reply.status, text=reply.text, parsed=reply.parsed, reused=reused)
+
+    @classmethod
+    def of_error(cls, error: HelixError) -> RowResult:
+        """Return the result of an exchange that did not end well, with the text that arrived."""
+        reply = error.reply or Reply()
+        status = "truncated" if reply.status == "truncated" else "error"
+        sentence = f"{type(error).__name__}: {error}"
+        return cls._of(reply, status=status, text=reply.text or None, error=sentence)
+
+    @classmethod
+    def _of(cls, reply: Reply, **fields: Any) -> RowResult:
+        return cls(
+            finish_reason=reply.finish_reason and sys.intern(reply.finish_reason),
+            prompt_tokens=reply.usage.prompt_tokens,
+            completion_tokens=reply.usage.completion_tokens,
+            exchange_id=reply.exchange_id,
+            cost=reply.cost,
+            currency=reply.currency,
+            duration_ms=reply.duration_ms,
+            **fields,
+        )
 
     @property
     def tokens(self) -> int | None:
         """Tokens in and out together; None when neither is known."""
-        known = [count for count in (self.prompt_tokens, self.completion_tokens) if count is not None]
-        return sum(known) if known else None
+        counts = [count for count in (self.prompt_tokens, self.completion_tokens) if count is not None]
+        return sum(counts) if counts else None
 
 
-def answered(reply: Reply, *, reused: bool = False) -> RowResult:
-    """An exchange that ended well; `reply.parsed` is its validated object."""
-    return _of(reply, status=reply.status, text=reply.text, parsed=reply.parsed, reused=reused)
+class BatchResults:
+    """The result of each request of a plan by its slot, None before it is there.
 
+    Listeners are called once per result, in the order in which they were given.
+    """
 
-def failed(error: HelixError) -> RowResult:
-    """An exchange that did not; whatever text arrived stays."""
-    reply = error.reply or Reply()
-    status = "truncated" if reply.status == "truncated" else "error"
-    return _of(reply, status=status, text=reply.text or None, error=f"{type(error).__name__}: {error}")
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._by_slot: list[RowResult | None] = [None] * plan.request_count
+        self._listeners: list[Listener] = []
 
+    def listen(self, *listeners: Listener) -> None:
+        """Have these called with each result from now on."""
+        self._listeners += listeners
 
-def _of(reply: Reply, **facts: Any) -> RowResult:
-    return RowResult(
-        finish_reason=reply.finish_reason and sys.intern(reply.finish_reason),
-        prompt_tokens=reply.usage.prompt_tokens,
-        completion_tokens=reply.usage.completion_tokens,
-        exchange_id=reply.exchange_id,
-        cost=reply.cost,
-        currency=reply.currency,
-        duration_ms=reply.duration_ms,
-        **facts,
-    )
+    def add(self, slot: int, result: RowResult) -> None:
+        """Set the result of a request and tell every listener."""
+        self._by_slot[slot] = result
+        for listener in self._listeners:
+            listener(slot, result)
+
+    def __getitem__(self, slot: int) -> RowResult | None:
+        return self._by_slot[slot]
+
+    def __iter__(self) -> Iterator[RowResult]:
+        return (result for result in self._by_slot if result is not None)
+
+    def open_slots(self) -> list[int]:
+        """Return the slots without a result."""
+        return [slot for slot, result in enumerate(self._by_slot) if result is None]
+
+    def take_text(self, slot: int) -> str | None:
+        """Return the text of a result, which keeps it only where several rows share it.
+
+        The exchange's id goes too, because by then the log has it.
+        """
+        result = self._by_slot[slot]
+        if result is None:
+            return None
+        if slot not in self._plan.further_positions:
+            self._by_slot[slot] = replace(result, text=None, exchange_id=None)
+        return result.text
 
 
 def column_names(into: str, schema: Schema | None) -> list[str]:
-    """The columns that a batch adds, in their order.
+    """Return the names of the columns that a batch adds, in their order.
 
     Raises:
-        ConfigError: a field of the schema would take the place of what the batch itself says of a row.
+        ConfigError: a field of the schema would take the place of a column of the batch itself.
     """
     fields = list(schema.columns()) if schema is not None else []
     for name in fields:
@@ -90,29 +137,38 @@ def column_names(into: str, schema: Schema | None) -> list[str]:
 
 def result_columns(
     plan: Plan,
-    outcomes: Sequence[RowResult | None],
+    results: BatchResults,
     texts: pd.Series,
     *,
-    stopped: str | None,
     into: str,
     schema: Schema | None,
+    stopped: str | None,
 ) -> dict[str, pd.Series]:
-    """The columns of a finished batch by name, on the frame's own index; `texts` are its answers."""
-    left = RowResult("skipped", error=f"Not asked: {stopped}" if stopped else None)
+    """Return the columns of a finished batch by name, on its frame's own index.
+
+    Args:
+        plan: the rows of the batch.
+        results: what became of its requests.
+        texts: the answers, by position.
+        into: the prefix of the columns.
+        schema: the fields that make further columns.
+        stopped: why the batch stopped early, if it did.
+    """
+    unsent = RowResult("skipped", error=f"Not asked: {stopped}" if stopped else None)
     rows = [
-        _unasked(plan.problems[position]) if slot == NOT_ASKED else outcomes[slot] or left
+        _without_request(plan.problems[position]) if slot == NOT_ASKED else results[slot] or unsent
         for position, slot in enumerate(plan.slot_of)
     ]
-    index = plan.bound.rows.frame.index
-    made = {into: texts.set_axis(index)}
+    index = plan.frame.index
+    columns = {into: texts.set_axis(index)}
     for suffix, get in _GETTERS.items():
-        made[f"{into}{suffix}"] = _series([get(row) for row in rows], index, DTYPES[suffix])
+        columns[f"{into}{suffix}"] = _series([get(row) for row in rows], index, DTYPES[suffix])
     if schema is not None:
-        plain = [None if row.parsed is None else schema.to_plain(row.parsed) for row in rows]
+        objects = [None if row.parsed is None else schema.to_plain(row.parsed) for row in rows]
         for name, dtype in schema.columns().items():
-            cells = [None if row is None else row[name] for row in plain]
-            made[name] = _series(cells, index, dtype, schema.choices(name))
-    return made
+            cells = [None if fields is None else fields[name] for fields in objects]
+            columns[name] = _series(cells, index, dtype, schema.choices(name))
+    return columns
 
 
 _GETTERS: dict[str, Callable[[RowResult], Any]] = {
@@ -124,16 +180,16 @@ _GETTERS: dict[str, Callable[[RowResult], Any]] = {
 }
 
 
-def _unasked(problem: str) -> RowResult:
+def _without_request(problem: str) -> RowResult:
     return RowResult("error", error=problem) if problem else RowResult("skipped")
 
 
 def _series(values: list[Any], index: pd.Index, dtype: str, choices: Sequence[Any] = ()) -> pd.Series:
     import pandas as pd
 
-    kinds: dict[str, Any] = {
+    pandas_dtypes: dict[str, Any] = {
         "datetime": "datetime64[us, UTC]",
         "category": pd.CategoricalDtype(list(choices)),
     }
-    made: pd.Series = pd.Series(values, index=index, dtype=kinds.get(dtype, dtype))
-    return made
+    series: pd.Series = pd.Series(values, index=index, dtype=pandas_dtypes.get(dtype, dtype))
+    return series

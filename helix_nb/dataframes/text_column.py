@@ -1,16 +1,15 @@
-"""The answers of a batch while it runs: a stretch of rows that is done is packed into one column.
+"""The answers of a batch while it runs: a stretch of rows that all have theirs is packed into one column.
 
-A text of its own costs a row twice the memory, for as long as the batch runs and once more when the
-column is made.
+A Python text of its own costs a row twice the memory, as long as the batch runs and once more when
+the column is made.
 """
 
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .results import RowResult
+from .results import BatchResults, RowResult
 from .rows.plan import NOT_ASKED, Plan
 
 if TYPE_CHECKING:
@@ -21,54 +20,42 @@ LEAST_ROWS = 1024
 
 
 class TextColumn:
-    """The texts of a plan's rows. Takes each one out of `outcomes` when its stretch is packed."""
+    """The texts of a plan's rows, by position; takes those of a finished stretch out of `results`."""
 
-    def __init__(self, plan: Plan, outcomes: list[RowResult | None]) -> None:
-        self._plan, self._outcomes = plan, outcomes
-        self._size = max(plan.rows // STRETCHES + 1, LEAST_ROWS)
-        starts = range(0, plan.rows, self._size)
+    def __init__(self, plan: Plan, results: BatchResults) -> None:
+        self._plan, self._results = plan, results
+        self._size = max(plan.row_count // STRETCHES + 1, LEAST_ROWS)
+        starts = range(0, plan.row_count, self._size)
         slots = (plan.slot_of[start : start + self._size] for start in starts)
-        self._left = array("q", [len(some) - some.count(NOT_ASKED) for some in slots])
+        self._missing = array("q", [len(stretch) - stretch.count(NOT_ASKED) for stretch in slots])
+        # stretch -> number of its rows without a result
         self._packed: dict[int, pd.Series] = {}
 
-    def done(self, slot: int) -> None:
-        """Note that a request has its outcome, once."""
+    def add(self, slot: int, _result: RowResult) -> None:
+        """Note that a request has its result, once."""
         for position in self._plan.positions(slot):
             number = position // self._size
-            self._left[number] -= 1
-            if not self._left[number]:
-                self._packed[number] = self._stretch(number)
+            self._missing[number] -= 1
+            if not self._missing[number]:
+                self._packed[number] = self._pack(number)
 
-    def column(self) -> pd.Series:
-        """All of them, in the rows' order; NA where there is none."""
+    def to_series(self) -> pd.Series:
+        """Return all texts in the rows' order, NA where there is none; works once."""
         import pandas as pd
 
-        stretches = [self._packed.pop(number, None) for number in range(len(self._left))]
-        made = [
-            self._stretch(number) if stretch is None else stretch for number, stretch in enumerate(stretches)
+        numbers = range(len(self._missing))
+        stretches = [
+            self._packed.pop(number) if number in self._packed else self._pack(number) for number in numbers
         ]
-        return pd.concat(made, ignore_index=True) if made else pd.Series([], dtype="str")
+        return pd.concat(stretches, ignore_index=True) if stretches else pd.Series([], dtype="str")
 
-    def _stretch(self, number: int) -> pd.Series:
+    def _pack(self, number: int) -> pd.Series:
         slots = self._plan.slot_of[number * self._size : (number + 1) * self._size]
-        texts = _column([self._text(slot) for slot in slots])
-        for slot in slots:
-            self._drop(slot)
-        return texts
-
-    def _text(self, slot: int) -> str | None:
-        outcome = None if slot == NOT_ASKED else self._outcomes[slot]
-        return None if outcome is None else outcome.text
-
-    def _drop(self, slot: int) -> None:
-        """Forget a text that no other row shares, and the id that is in the log by then."""
-        outcome = None if slot == NOT_ASKED or slot in self._plan.shared else self._outcomes[slot]
-        if outcome is not None:
-            self._outcomes[slot] = replace(outcome, text=None, exchange_id=None)
+        return _column([None if slot == NOT_ASKED else self._results.take_text(slot) for slot in slots])
 
 
 def _column(texts: list[str | None]) -> pd.Series:
-    """Texts as a pandas column that takes their bytes and no more: one built by Arrow takes twice that."""
+    """Return texts as a pandas column of no more than their bytes; built by Arrow it takes twice that."""
     import numpy as np
     import pandas as pd
 
@@ -77,10 +64,10 @@ def _column(texts: list[str | None]) -> pd.Series:
         return pd.Series(texts, dtype="str")
     import pyarrow as pa
 
-    pieces = [(text or "").encode() for text in texts]
-    offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
-    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
-    known = np.packbits(np.array([text is not None for text in texts], dtype=bool), bitorder="little")
-    buffers = [pa.py_buffer(part) for part in (known, offsets, b"".join(pieces))]
-    array = pa.Array.from_buffers(pa.large_string(), len(pieces), buffers)
+    encoded = [(text or "").encode() for text in texts]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(piece) for piece in encoded], out=offsets[1:])
+    valid = np.packbits(np.array([text is not None for text in texts], dtype=bool), bitorder="little")
+    buffers = [pa.py_buffer(part) for part in (valid, offsets, b"".join(encoded))]
+    array = pa.Array.from_buffers(pa.large_string(), len(encoded), buffers)
     return pd.Series(pd.array(array, dtype=dtype))

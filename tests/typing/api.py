@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import assert_type
+
+import pandas as pd
 
 import helix_nb as hx
 from helix_nb.chat.chat import Chat
 from helix_nb.chat.streams import AsyncStream, Stream
+from helix_nb.dataframes.accessor import FrameAccessor, SeriesAccessor
 from helix_nb.replies import Reply
 
 # -- asking
@@ -44,3 +48,27 @@ assert_type(chat.stream("x"), Stream)
 assert_type(chat.undo(), str | None)
 assert_type(chat.fork(), Chat)
 chat.ask("x", images=3)  # type: ignore[arg-type]
+
+# -- rows of frames; mypy knows no accessors, so that `df.helix` is spelled out
+
+frame, series = FrameAccessor(pd.DataFrame()), SeriesAccessor(pd.Series())
+assert_type(frame.ask("{{q}}"), pd.DataFrame)
+assert_type(frame.ask("{{q}}", "mood", model="m", concurrency=8, max_cost=0.5, temperature=0.2), pd.DataFrame)
+assert_type(frame.ask(template=str, into="mood", schema={"n": int}, errors="raise"), pd.DataFrame)
+assert_type(frame.estimate("{{q}}", pilot=5, rpm=60), pd.DataFrame)
+assert_type(series.ask("{{value}}", system=lambda value: f"be {value}"), pd.Series | pd.DataFrame)
+assert_type(hx.ask_parquet("in", Path("out"), "{{q}}", "mood", chunk_rows=5, timeout=1.5), pd.DataFrame)
+assert_type(hx.batch("mood"), pd.DataFrame)
+frame.ask(1)  # type: ignore[arg-type]
+frame.ask("{{q}}", concurrency="all")  # type: ignore[arg-type]
+frame.ask("{{q}}", "mood", "m")  # type: ignore[call-arg]
+frame.estimate("{{q}}", missing="drop")  # type: ignore[arg-type]
+series.ask("{{value}}", max_total_tokens="few")  # type: ignore[arg-type]
+hx.ask_parquet(1, "out", "{{q}}")  # type: ignore[arg-type]
+hx.ask_parquet("in", "out", "{{q}}", errors="ignore")  # type: ignore[arg-type]
+
+
+async def rows() -> None:
+    """Awaited calls give what the blocking ones give."""
+    assert_type(await frame.aask("{{q}}", fresh=True), pd.DataFrame)
+    assert_type(await series.aask("{{value}}", dedupe=False), pd.Series | pd.DataFrame)

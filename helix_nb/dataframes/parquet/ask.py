@@ -1,16 +1,18 @@
-"""A batch over Parquet files larger than memory: a chunk at a time, each written as soon as it is done."""
+"""A batch over Parquet files larger than memory: chunk by chunk, each written as soon as it is done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...chat.signature import same_parameters_after_two
 from ...errors import ConfigError, RowsFailed
-from ..batch import Batch
-from ..limits import is_whole_number
+from ..limits import Limits, is_whole_number
+from ..options import build_batch
 from ..results import column_names
+from ..rows.requests import PromptSource
 from .dataset import read_chunks
 from .parts import write_part
 
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_ROWS = 10_000
+ROW_COUNTS = ("rows", "ok", "truncated", "error", "skipped", "reused", "requests")
+TOKEN_COUNTS = ("prompt_tokens", "completion_tokens")
 
 
+@same_parameters_after_two(build_batch)
 def ask_parquet(
     source: str | Path,
     destination: str | Path,
-    template: str | Callable[[Any], Any],
+    template: PromptSource,
     into: str = "answer",
     *,
     chunk_rows: int = CHUNK_ROWS,
@@ -54,44 +59,44 @@ def ask_parquet(
 
     >>> import helix_nb as hx, pandas as pd
     >>> pd.DataFrame({"country": ["France", "Japan"]}).to_parquet("countries.parquet")
-    >>> asked = "What is the capital of {{country}}?"
-    >>> parts = hx.ask_parquet("countries.parquet", "capitals", asked, endpoint="demo", progress=False)
+    >>> question = "What is the capital of {{country}}?"
+    >>> parts = hx.ask_parquet("countries.parquet", "capitals", question, endpoint="demo", progress=False)
     >>> pd.read_parquet("capitals")["answer"].tolist()
     ['The capital of France is Paris.', 'The capital of Japan is Tokyo.']
     """
-    from ..accessor import build_batch
-
     if not is_whole_number(chunk_rows, least=1):
         raise ConfigError(f"chunk_rows= is a whole number from 1 up, not {chunk_rows!r}.")
-    each = replace(build_batch(template, into, **options), errors="keep")
-    source, folder = Path(source), _folder(Path(source), Path(destination))
-    added = column_names(into, each.recipe.schema)
-    done: list[dict[str, Any]] = []
+    batch = build_batch(template, into, **options)
+    schema = batch.spec.schema
+    source, folder = Path(source), _make_folder(Path(source), Path(destination))
+    added = column_names(into, schema)
+    reports: list[dict[str, Any]] = []
     offset = 0
     for number, (table, chunk) in enumerate(read_chunks(source, chunk_rows)):
-        result = replace(_rest(each, done), offset=offset)(chunk)
+        limits = _limits_left(batch.limits, reports)
+        result = replace(batch, errors="keep", limits=limits, offset=offset)(chunk)
         part = f"part-{number:05d}.parquet"
-        write_part(table, result, added, schema=each.recipe.schema, path=folder / part, offset=offset)
-        done.append({"part": part, **result.attrs["batch"]})
+        write_part(table, result, added, schema=schema, path=folder / part, offset=offset)
+        reports.append({"part": part, **result.attrs["batch"]})
         offset += len(chunk)
         if result.attrs["batch"]["stopped"]:
             break
     else:
-        _drop_parts_from(len(done), folder)
-    parts = _parts(done)
+        _delete_parts_from(len(reports), folder)
+    parts = _parts_frame(reports)
     failed = int(parts["error"].sum() + parts["truncated"].sum())
-    if options.get("errors") == "raise" and failed:
+    if batch.errors == "raise" and failed:
         raise RowsFailed(f"{failed} of {offset} rows failed; the parts in {folder} say which.", parts)
     return parts
 
 
-def _folder(source: Path, destination: Path) -> Path:
-    """The folder for the parts, made if need be; never where they would be read, or replace, the source."""
-    there, taken = destination.resolve(), source.resolve()
-    if there == taken or taken in there.parents:
-        where = "is" if there == taken else "lies in"
+def _make_folder(source: Path, destination: Path) -> Path:
+    """Make the folder for the parts, never where they would be read as, or replace, the source."""
+    folder, taken = destination.resolve(), source.resolve()
+    if folder == taken or taken in folder.parents:
+        where = "is" if folder == taken else "lies in"
         raise ConfigError(f"The destination {where} the source itself; name another folder for the parts.")
-    if taken.parent == there and taken.name.startswith("part-"):
+    if taken.parent == folder and taken.name.startswith("part-"):
         raise ConfigError(f"A part could replace {source}; name another folder for the parts.")
     try:
         destination.mkdir(parents=True, exist_ok=True)
@@ -100,31 +105,28 @@ def _folder(source: Path, destination: Path) -> Path:
     return destination
 
 
-def _rest(each: Batch, done: list[dict[str, Any]]) -> Batch:
-    """The job with what the chunks so far have left of its limits."""
-    limits = each.limits
-    cost = sum(part["cost"] or 0.0 for part in done)
-    tokens = sum((part["prompt_tokens"] or 0) + (part["completion_tokens"] or 0) for part in done)
+def _limits_left(limits: Limits, reports: Sequence[dict[str, Any]]) -> Limits:
+    """Return the limits without what the chunks so far have used; they stay above 0, as they must."""
     if limits.max_cost is not None:
+        cost = sum(report["cost"] or 0.0 for report in reports)
         limits = replace(limits, max_cost=max(limits.max_cost - cost, 1e-12))
     if limits.max_total_tokens is not None:
+        tokens = sum(report[name] or 0 for report in reports for name in TOKEN_COUNTS)
         limits = replace(limits, max_total_tokens=max(limits.max_total_tokens - tokens, 1))
-    return replace(each, limits=limits)
+    return limits
 
 
-def _drop_parts_from(number: int, folder: Path) -> None:
-    """Remove parts that an earlier run with smaller chunks left behind the last one."""
+def _delete_parts_from(number: int, folder: Path) -> None:
+    """Delete parts that an earlier run with smaller chunks left behind the last one."""
     while (path := folder / f"part-{number:05d}.parquet").exists():
         path.unlink()
         number += 1
 
 
-def _parts(done: list[dict[str, Any]]) -> pd.DataFrame:
+def _parts_frame(reports: Sequence[dict[str, Any]]) -> pd.DataFrame:
     import pandas as pd
 
-    whole = ("rows", "ok", "truncated", "error", "skipped", "reused", "requests")
-    tokens = ("prompt_tokens", "completion_tokens")
-    dtypes = {"part": "str", **dict.fromkeys((*whole, *tokens), "Int64"), "cost": "Float64"}
+    dtypes = {"part": "str", **dict.fromkeys((*ROW_COUNTS, *TOKEN_COUNTS), "Int64"), "cost": "Float64"}
     return pd.DataFrame(
-        {name: pd.Series([one[name] for one in done], dtype=dtype) for name, dtype in dtypes.items()}
+        {name: pd.Series([report[name] for report in reports], dtype=dtype) for name, dtype in dtypes.items()}
     )

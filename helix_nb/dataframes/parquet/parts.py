@@ -27,6 +27,14 @@ def write_part(
 ) -> None:
     """Write a part whole or not at all; only an index that just counts rows is left to the reader.
 
+    Args:
+        table: the source's rows as they were stored.
+        result: the frame that a batch made of them.
+        added: the columns of `result` that are the batch's own.
+        schema: the fields among these columns.
+        path: the file to write.
+        offset: the position of the first row in the source.
+
     Raises:
         ConfigError: it cannot be written there.
     """
@@ -35,11 +43,16 @@ def write_part(
     import pyarrow.parquet as pq
 
     index = result.index
-    plain = isinstance(index, pd.RangeIndex) and (index.start, index.step, index.name) == (offset, 1, None)
+    counts_on = isinstance(index, pd.RangeIndex) and (index.start, index.step, index.name) == (
+        offset,
+        1,
+        None,
+    )
     partial = path.with_name(f".{path.name}.partial")  # readers of a folder pass over a leading dot
     try:
-        made = _made(result[list(added)], schema, keep_index=index_counts_rows(table.schema) and not plain)
-        pq.write_table(_joined(table, made, result.attrs), partial)
+        keep_index = index_counts_rows(table.schema) and not counts_on
+        answers = _answer_table(result[list(added)], schema, keep_index=keep_index)
+        pq.write_table(_join(table, answers, result.attrs), partial)
         partial.replace(path)
     except (OSError, OverflowError, pa.ArrowException) as problem:
         raise ConfigError(f"{path} cannot be written: {problem}. The answers are in the log.") from None
@@ -47,20 +60,22 @@ def write_part(
         partial.unlink(missing_ok=True)
 
 
-def _made(new: pd.DataFrame, schema: Schema | None, *, keep_index: bool) -> Any:
-    """The batch's own columns as a table; objects get the type that the schema says, or are text."""
+def _answer_table(frame: pd.DataFrame, schema: Schema | None, *, keep_index: bool) -> Any:
+    """Return the batch's own columns; objects get the type that the schema says, or are text."""
     import pyarrow as pa
 
-    parts = {} if schema is None else schema.json_schema.get("properties") or {}
-    objects = [name for name in new.columns if _is_object(new[name])]
-    made = pa.Table.from_pandas(new.drop(columns=objects), preserve_index=keep_index)
+    objects = [name for name in frame.columns if _holds_objects(frame[name])]
+    table = pa.Table.from_pandas(frame.drop(columns=objects), preserve_index=keep_index)
     for name in objects:
-        kind = arrow_type(schema.json_schema, parts[name]) if schema is not None else None
-        made = made.append_column(str(name), _cells(new[name].tolist(), kind))
-    return made
+        type_ = None
+        if schema is not None:
+            root = schema.json_schema
+            type_ = arrow_type(root, root["properties"][name])
+        table = table.append_column(str(name), _object_column(frame[name].tolist(), type_))
+    return table
 
 
-def _is_object(column: pd.Series) -> bool:
+def _holds_objects(column: pd.Series) -> bool:
     import pandas as pd
 
     if isinstance(column.dtype, pd.CategoricalDtype):
@@ -68,14 +83,14 @@ def _is_object(column: pd.Series) -> bool:
     return bool(column.dtype == object)
 
 
-def _cells(values: list[Any], kind: Any) -> Any:
+def _object_column(values: list[Any], type_: Any) -> Any:
     import pyarrow as pa
     from pydantic_core import to_jsonable_python
 
-    plain = [None if value is None else to_jsonable_python(value, serialize_unknown=True) for value in values]
-    if kind is None:
-        return pa.array([one if one is None else _text(one) for one in plain], pa.string())
-    return pa.array(plain, kind)
+    cells = [None if value is None else to_jsonable_python(value, serialize_unknown=True) for value in values]
+    if type_ is None:
+        return pa.array([cell if cell is None else _text(cell) for cell in cells], pa.string())
+    return pa.array(cells, type_)
 
 
 def _text(value: Any) -> str:
@@ -83,47 +98,51 @@ def _text(value: Any) -> str:
 
 
 def arrow_type(root: Any, part: Any, depth: int = 0) -> Any:
-    """The Arrow type of everything that a part of a JSON schema allows; None where it has no single one."""
+    """Return the Arrow type of all that a part of a JSON schema allows; None where it has no single one."""
     import pyarrow as pa
 
     part = json_schema.resolve(root, part)
-    kinds = [kind for kind in json_schema.several(part.get("type")) if kind != "null"]
-    options = [one for one in part.get("anyOf", []) if json_schema.resolve(root, one).get("type") != "null"]
-    if len(options) == 1 and not kinds:
+    types = [name for name in json_schema.several(part.get("type")) if name != "null"]
+    options = [
+        option for option in part.get("anyOf", []) if json_schema.resolve(root, option).get("type") != "null"
+    ]
+    if len(options) == 1 and not types:
         return arrow_type(root, options[0], depth)
-    if len(kinds) != 1 or options or depth > DEEPEST:
+    if len(types) != 1 or options or depth > DEEPEST:
         return None
-    if kinds[0] == "array":
-        inner = None if "prefixItems" in part else arrow_type(root, part.get("items", {}), depth + 1)
-        return None if inner is None else pa.list_(inner)
-    if kinds[0] == "object":
-        return _struct(root, part, depth)
+    if types[0] == "array":
+        item = None if "prefixItems" in part else arrow_type(root, part.get("items", {}), depth + 1)
+        return None if item is None else pa.list_(item)
+    if types[0] == "object":
+        return _struct_type(root, part, depth)
     scalars = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
-    return scalars.get(kinds[0])
+    return scalars.get(types[0])
 
 
-def _struct(root: Any, part: Any, depth: int) -> Any:
+def _struct_type(root: Any, part: Any, depth: int) -> Any:
     import pyarrow as pa
 
     if part.get("additionalProperties") or not part.get("properties"):
         return None
-    inner = {name: arrow_type(root, one, depth + 1) for name, one in part["properties"].items()}
-    return None if None in inner.values() else pa.struct(list(inner.items()))
+    fields = {name: arrow_type(root, field, depth + 1) for name, field in part["properties"].items()}
+    return None if None in fields.values() else pa.struct(list(fields.items()))
 
 
-def _joined(table: Any, made: Any, attrs: dict[Any, Any]) -> Any:
-    """The source's columns, the batch's, and what pandas needs to read them back as they were."""
-    stored = table.schema.metadata or {}
-    ours = json.loads(made.schema.metadata[b"pandas"])
-    facts = json.loads(stored[b"pandas"]) if b"pandas" in stored else ours
-    columns = [one for one in facts["columns"] if one["field_name"] not in made.column_names]
-    index = ours["index_columns"] if index_counts_rows(table.schema) else facts["index_columns"]
-    for name in made.column_names:
+def _join(table: Any, answers: Any, attrs: dict[Any, Any]) -> Any:
+    """Join the source's columns, the batch's, and what pandas needs to read them back as they were."""
+    metadata = table.schema.metadata or {}
+    of_answers = json.loads(answers.schema.metadata[b"pandas"])
+    joined = json.loads(metadata[b"pandas"]) if b"pandas" in metadata else of_answers
+    of_source = [column for column in joined["columns"] if column["field_name"] not in answers.column_names]
+    by_number = index_counts_rows(table.schema)
+    index_columns = of_answers["index_columns"] if by_number else joined["index_columns"]
+    for name in answers.column_names:
         at = table.schema.get_field_index(name)
-        field, column = made.schema.field(name), made.column(name)
+        field, column = answers.schema.field(name), answers.column(name)
         table = table.append_column(field, column) if at < 0 else table.set_column(at, field, column)
-    facts |= {"columns": [*columns, *ours["columns"]], "index_columns": index}
-    if len(facts["column_indexes"]) == 1:
-        facts |= {"column_indexes": ours["column_indexes"]}  # numbers as names became text beside ours
-    texts = {"pandas": json.dumps(facts), "PANDAS_ATTRS": json.dumps(attrs, default=str)}
-    return table.replace_schema_metadata({**stored, **{key.encode(): text for key, text in texts.items()}})
+    joined |= {"columns": [*of_source, *of_answers["columns"]], "index_columns": index_columns}
+    if len(joined["column_indexes"]) == 1:
+        # because numbers as names became text beside ours
+        joined |= {"column_indexes": of_answers["column_indexes"]}
+    texts = {"pandas": json.dumps(joined), "PANDAS_ATTRS": json.dumps(attrs, default=str)}
+    return table.replace_schema_metadata({**metadata, **{key.encode(): text for key, text in texts.items()}})

@@ -1,8 +1,8 @@
 """`{{column}}` in a prompt: compiled once against a frame's columns, filled in row by row.
 
-An exact column name wins, spaces and all; otherwise a hole is an expression over the columns and
-`index`: attributes, items, slices, and a format spec after a colon. There are no calls and no
-notebook variables, and what a cell holds is never read as a template again.
+An exact column name wins, spaces and all; otherwise a placeholder is an expression over the columns
+and `index`: attributes, items, slices, and a format spec after a colon. There are no calls and no
+notebook variables, and the text of a cell is never read as a template again.
 """
 
 from __future__ import annotations
@@ -18,33 +18,35 @@ from ...text import did_you_mean
 
 INDEX = "index"
 ALLOWED = "a column, its attributes, items and slices, and a format spec"
+COLUMNS_LISTED = 20  # in the sentence about a wrong name
 
 CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
 
-RowValues = Mapping[str, Any]  # a row's used values by name: the column's label as text, or "index"
+RowValues = Mapping[str, Any]  # the used values of one row by name: the column's label as text, or "index"
+IsMissing = Callable[[Any], bool]
 
 
 class UnusableRow(Exception):
-    """One row's values do not fit the template; the text says how."""
+    """The values of one row do not fit the template; the text says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A hole that has been checked: what to look up and how to write it."""
+    """A checked placeholder: the value to look up and the way to write it."""
 
-    raw: str
+    raw: str  # as written, with its braces
     node: ast.expr
-    conversion: str
-    spec: str
-    names: tuple[str, ...]
+    conversion: str  # a key of CONVERSIONS, or empty
+    spec: str  # as for `format`
+    names: tuple[str, ...]  # of the columns that the expression uses
 
-    def text(self, row: RowValues, missing: Callable[[Any], bool]) -> str | None:
-        """The text for this row; None when the value is missing."""
-        if any(missing(row[name]) for name in self.names):
+    def render(self, row: RowValues, is_missing: IsMissing) -> str | None:
+        """Return the text for this row; None when the value is missing."""
+        if any(is_missing(row[name]) for name in self.names):
             return None
         try:
             value = evaluate(self.node, row)
-            if missing(value):
+            if is_missing(value):
                 return None
             if callable(value):
                 raise UnusableRow(f"{self.raw} is a method, and a template makes no calls.")
@@ -64,11 +66,11 @@ class Template:
     parts: tuple[str | Field, ...]
     names: tuple[str, ...]
 
-    def render(self, row: RowValues, missing: Callable[[Any], bool], blank: str | None = None) -> str | None:
-        """Fill in one row. A missing value is written as `blank`; without one the answer is None."""
+    def render(self, row: RowValues, is_missing: IsMissing, blank: str | None = None) -> str | None:
+        """Fill in one row. A missing value is written as `blank`; without one the result is None."""
         texts = []
         for part in self.parts:
-            text = part if isinstance(part, str) else part.text(row, missing)
+            text = part if isinstance(part, str) else part.render(row, is_missing)
             text = blank if text is None else text
             if text is None:
                 return None
@@ -77,41 +79,39 @@ class Template:
 
 
 def compile_template(text: str, columns: Sequence[Hashable]) -> Template:
-    """Check a template against a frame's columns.
+    """Check a template against a frame's columns and return it ready to be filled in.
 
     Raises:
-        ConfigError: a hole names no column, or asks for more than a template gives.
+        ConfigError: a placeholder names no column, or asks for more than a template gives.
 
     >>> template = compile_template("{{name}} costs {{unit price:.2f}}", ["name", "unit price"])
-    >>> template.render({"name": "tea", "unit price": 3}, missing=lambda value: value is None)
+    >>> template.render({"name": "tea", "unit price": 3}, is_missing=lambda value: value is None)
     'tea costs 3.00'
     """
-    known = columns_by_name(columns)
-    parts = tuple(
-        piece if isinstance(piece, str) else _field(piece, known, columns) for piece in pieces(text)
-    )
+    compiler = _Compiler(columns, columns_by_name(columns))
+    parts = tuple(piece if isinstance(piece, str) else compiler.field(piece) for piece in pieces(text))
     if all(isinstance(part, str) for part in parts):
-        _refuse_single_braces(text, known)
-    used = [name for part in parts if isinstance(part, Field) for name in part.names]
-    return Template(parts, tuple(dict.fromkeys(used)))
+        compiler.refuse_single_braces(text)
+    names = [name for part in parts if isinstance(part, Field) for name in part.names]
+    return Template(parts, tuple(dict.fromkeys(names)))
 
 
 def columns_by_name(columns: Sequence[Hashable]) -> dict[str, Hashable]:
-    """The columns by the text a template calls them; a text that means two columns is left out."""
-    exact, trimmed = _by_name(columns, str), _by_name(columns, lambda label: str(label).strip())
-    known = {name: labels for name, labels in {**trimmed, **exact}.items() if name == name.strip()}
-    return {name: labels[0] for name, labels in known.items() if len(labels) == 1}
+    """Return the columns by the names that templates call them, without names that mean two columns."""
+    exact, trimmed = _group(columns, str), _group(columns, lambda label: str(label).strip())
+    labels_by_name = {name: labels for name, labels in {**trimmed, **exact}.items() if name == name.strip()}
+    return {name: labels[0] for name, labels in labels_by_name.items() if len(labels) == 1}
 
 
-def _by_name(columns: Sequence[Hashable], spelled: Callable[[Any], str]) -> dict[str, list[Hashable]]:
-    found: dict[str, list[Hashable]] = {}
+def _group(columns: Sequence[Hashable], name_of: Callable[[Hashable], str]) -> dict[str, list[Hashable]]:
+    groups: dict[str, list[Hashable]] = {}
     for label in columns:
-        found.setdefault(spelled(label), []).append(label)
-    return found
+        groups.setdefault(name_of(label), []).append(label)
+    return groups
 
 
 def evaluate(node: ast.AST | None, row: RowValues) -> Any:
-    """Look up what a checked expression stands for in this row."""
+    """Return the value of a checked expression in this row."""
     match node:
         case ast.Name(id=name):
             value = row[name]
@@ -128,65 +128,72 @@ def evaluate(node: ast.AST | None, row: RowValues) -> Any:
     return value
 
 
-def _field(hole: Placeholder, known: Mapping[str, Hashable], columns: Sequence[Hashable]) -> Field:
-    for name, spec in _spellings(hole.source):
-        if name in known:
-            return Field(hole.raw, ast.Name(id=name), "", spec, (name,))
-    if hole.expression in known:  # before a conversion
-        return Field(hole.raw, ast.Name(id=hole.expression), hole.conversion, hole.spec, (hole.expression,))
-    try:
-        node = ast.parse(hole.expression, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError):
-        raise _unknown(hole.raw, hole.source, known, columns) from None
-    _check(node, hole, known, columns)
-    names = tuple(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
-    if not names:
-        raise _unknown(hole.raw, hole.source, known, columns)
-    return Field(hole.raw, node, hole.conversion, hole.spec, names)
+@dataclass(frozen=True, slots=True)
+class _Compiler:
+    """The columns that the placeholders of one template may name."""
+
+    columns: Sequence[Hashable]
+    by_name: Mapping[str, Hashable]
+
+    def field(self, placeholder: Placeholder) -> Field:
+        for name, spec in _possible_names(placeholder.source):
+            if name in self.by_name:
+                return Field(placeholder.raw, ast.Name(id=name), "", spec, (name,))
+        expression, conversion, spec = placeholder.expression, placeholder.conversion, placeholder.spec
+        if expression in self.by_name:  # before a conversion
+            return Field(placeholder.raw, ast.Name(id=expression), conversion, spec, (expression,))
+        try:
+            node = ast.parse(expression, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError):
+            raise self._unknown_column(placeholder.raw, placeholder.source) from None
+        self._check(node, placeholder.raw)
+        names = tuple(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
+        if not names:
+            raise self._unknown_column(placeholder.raw, placeholder.source)
+        return Field(placeholder.raw, node, conversion, spec, names)
+
+    def _check(self, node: ast.AST, raw: str) -> None:
+        """Refuse all expressions but those that `evaluate` knows."""
+        match node:
+            case ast.Name(id=name):
+                if name not in self.by_name and name != INDEX:
+                    raise self._unknown_column(raw, name)
+            case ast.Attribute(value=owner, attr=name):
+                if name.startswith("_"):
+                    raise ConfigError(f"{raw}: attributes that start with an underscore are out of reach.")
+                self._check(owner, raw)
+            case ast.Subscript(value=owner, slice=key):
+                self._check(owner, raw)
+                self._check(key, raw)
+            case ast.Slice(lower=lower, upper=upper, step=step):
+                for bound in (lower, upper, step):
+                    if bound is not None:
+                        self._check(bound, raw)
+            case (
+                ast.Constant(value=int() | str())
+                | ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int()))
+            ):
+                pass
+            case _:
+                what = "makes no calls; it" if isinstance(node, ast.Call) else "only"
+                raise ConfigError(f"{raw}: a template {what} takes {ALLOWED}. Compute a column first.")
+
+    def _unknown_column(self, raw: str, name: str) -> ConfigError:
+        if sum(str(label).strip() == name for label in self.columns) > 1:
+            return ConfigError(f"{raw}: more than one column is called {name!r}; rename one.")
+        guess = did_you_mean(name, self.by_name, shown="{{{{{}}}}}")
+        names = ", ".join(list(self.by_name)[:COLUMNS_LISTED])
+        names += ", ..." if len(self.by_name) > COLUMNS_LISTED else ""
+        return ConfigError(f"{raw}: there is no column {name!r}.{guess} Columns: {names or 'none'}.")
+
+    def refuse_single_braces(self, text: str) -> None:
+        """Refuse a template without placeholders that has a column's name in single braces."""
+        for name in self.by_name:
+            if name and f"{{{name}}}" in text:
+                raise ConfigError(f"Write {{{{{name}}}}} with two braces to fill in the column {name!r}.")
 
 
-def _spellings(source: str) -> list[tuple[str, str]]:
-    """The ways to read a hole as a bare column name with or without a format spec, longest first."""
+def _possible_names(source: str) -> list[tuple[str, str]]:
+    """List the ways to read a placeholder as a column's name and a format spec, the longest name first."""
     colons = [index for index, char in enumerate(source) if char == ":"]
     return [(source, ""), *((source[:at].strip(), source[at + 1 :]) for at in reversed(colons))]
-
-
-def _check(
-    node: ast.AST, hole: Placeholder, known: Mapping[str, Hashable], columns: Sequence[Hashable]
-) -> None:
-    match node:
-        case ast.Name(id=name):
-            if name not in known and name != INDEX:
-                raise _unknown(hole.raw, name, known, columns)
-        case ast.Attribute(value=owner, attr=name):
-            if name.startswith("_"):
-                raise ConfigError(f"{hole.raw}: attributes that start with an underscore are out of reach.")
-            _check(owner, hole, known, columns)
-        case ast.Subscript(value=owner, slice=key):
-            _check(owner, hole, known, columns)
-            _check(key, hole, known, columns)
-        case ast.Slice(lower=lower, upper=upper, step=step):
-            for bound in (lower, upper, step):
-                if bound is not None:
-                    _check(bound, hole, known, columns)
-        case (
-            ast.Constant(value=int() | str()) | ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int()))
-        ):
-            pass
-        case _:
-            what = "makes no calls; it" if isinstance(node, ast.Call) else "only"
-            raise ConfigError(f"{hole.raw}: a template {what} takes {ALLOWED}. Compute a column first.")
-
-
-def _unknown(raw: str, name: str, known: Mapping[str, Hashable], columns: Sequence[Hashable]) -> ConfigError:
-    if sum(str(label).strip() == name for label in columns) > 1:
-        return ConfigError(f"{raw}: more than one column is called {name!r}; rename one.")
-    guess = did_you_mean(name, known, shown="{{{{{}}}}}")
-    shown = ", ".join(list(known)[:20]) + (", ..." if len(known) > 20 else "")
-    return ConfigError(f"{raw}: there is no column {name!r}.{guess} Columns: {shown or 'none'}.")
-
-
-def _refuse_single_braces(text: str, known: Mapping[str, Hashable]) -> None:
-    for name in known:
-        if name and f"{{{name}}}" in text:
-            raise ConfigError(f"Write {{{{{name}}}}} with two braces to fill in the column {name!r}.")

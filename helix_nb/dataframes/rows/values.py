@@ -1,4 +1,4 @@
-"""A frame's rows as plain values, a chunk at a time: nothing is copied that is not asked for."""
+"""A frame's rows as plain values, a chunk at a time: only columns that are used are copied."""
 
 from __future__ import annotations
 
@@ -16,42 +16,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_ROWS = 512
-_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 ROW_ITSELF = "\0"  # the key under which a row holds itself, for callables
+_to_json = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 @dataclass(frozen=True)
 class FrameRows:
-    """Some columns of a frame, by the names that a template gives them.
-
-    `whole` adds each row itself (a Series; the bare value where the frame is a `single` Series).
-    """
+    """Some columns of a frame, by the names that a template gives them."""
 
     frame: pd.DataFrame
-    labels: Mapping[str, Hashable]
-    whole: bool = False
-    single: bool = False
+    labels: Mapping[str, Hashable]  # name in templates -> column label
+    for_callables: bool = False  # adds each row itself, under ROW_ITSELF
+    of_series: bool = False  # a row itself is then the bare value
 
     def at(self, positions: Sequence[int] | range) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Each position with its values by name, in the order given."""
-        ordered = iter(positions)
-        while chunk := list(islice(ordered, CHUNK_ROWS)):
+        """Yield each position with the row's values by name, in the order given."""
+        remaining = iter(positions)
+        while chunk := list(islice(remaining, CHUNK_ROWS)):
             columns = {name: self.frame[label].iloc[chunk].tolist() for name, label in self.labels.items()}
             columns.setdefault(INDEX, self.frame.index[chunk].tolist())
-            if self.whole:
-                columns[ROW_ITSELF] = self._wholes(chunk)
+            if self.for_callables:
+                columns[ROW_ITSELF] = self._rows_themselves(chunk)
             names = list(columns)
             for position, *values in zip(chunk, *columns.values(), strict=True):
                 yield position, dict(zip(names, values, strict=True))
 
-    def _wholes(self, chunk: list[int]) -> list[Any]:
-        if self.single:
+    def _rows_themselves(self, chunk: list[int]) -> list[Any]:
+        if self.of_series:
             return self.frame.iloc[chunk, 0].tolist()
         return [self.frame.iloc[position] for position in chunk]
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell holds None, NaN, NaT or NA; a list or an array never counts as missing."""
+    """Return whether a cell holds None, NaN, NaT or NA; a list or an array never counts as missing."""
     if isinstance(value, str | int):
         return False
     if isinstance(value, float):
@@ -62,18 +59,18 @@ def is_missing(value: Any) -> bool:
 
 
 def row_key(label: Hashable) -> str:
-    """An index label as JSON, the same from any kind of index: what the log keeps to find the row again."""
+    """Return an index label as JSON, alike for all kinds of index: the log finds the row again by it."""
     kind = type(label)
     if kind is int:
         return str(label)
-    key = _to_json(label if kind is str else _plain(label))
+    key = _to_json(label if kind is str else _json_label(label))
     return key if key.isascii() else key.encode("utf-8", "backslashreplace").decode()  # lone surrogates
 
 
-def _plain(label: Any) -> Any:
-    """Numbers and booleans as they are, missing as None, times in ISO form, else text."""
+def _json_label(label: Any) -> Any:
+    """Return numbers and booleans as they are, missing as None, times in ISO form, else text."""
     if isinstance(label, tuple):
-        return [_plain(one) for one in label]
+        return [_json_label(level) for level in label]
     if type(label).__module__ == "numpy" and label.dtype.kind in "biuf":
         label = label.item()
     if type(label) is int:
@@ -82,5 +79,5 @@ def _plain(label: Any) -> Any:
         return None
     if isinstance(label, date | time):
         return label.isoformat()
-    plain = isinstance(label, str | int) or (isinstance(label, float) and isfinite(label))
-    return label if plain else str(label)
+    fits_json = isinstance(label, str | int) or (isinstance(label, float) and isfinite(label))
+    return label if fits_json else str(label)
