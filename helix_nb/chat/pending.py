@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..errors import HelixError, show_as_stopped
 from ..exchange.reply_builder import ReplyBuilder
-from ..exchange.rounds import MAX_ROUNDS, RoundsResult, rounds
+from ..exchange.rounds import MAX_ROUNDS, RoundsResult, run_rounds
 from ..replies import Delta, Reply, ToolCall
 from ..runtime.interrupts import call_on_interrupt, interruptible
 from ..runtime.loop import WAKE_S, Task, resolve_soon
@@ -196,12 +196,12 @@ class PendingReply:
         """Run the exchanges on the background loop."""
         prepared, result = self.prepared, None
         try:
-            result = await rounds(
+            result = await run_rounds(
                 prepared.request,
                 prepared.connection,
                 self,
                 schema=prepared.schema,
-                call=self._queue_call if prepared.tools else None,
+                call_tool=self._queue_call if prepared.tools else None,
                 max_rounds=prepared.max_rounds or MAX_ROUNDS,
             )
             self._reply = result.reply
