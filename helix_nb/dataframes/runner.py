@@ -32,15 +32,7 @@ _frozen = False
 
 
 class Runner:
-    """One batch under way: `reuse()`, then `send()`; `results` has what came of it.
-
-    Args:
-        plan: the rows and their requests.
-        connection: the endpoint to ask.
-        batch_log: what the log has of the batch, and takes.
-        limits: what may be used.
-        progress: shows how far it is.
-    """
+    """One batch under way: `reuse()`, then `send()`; `results` has what came of it."""
 
     def __init__(
         self, plan: Plan, connection: Connection, batch_log: BatchLog, limits: Limits, progress: Progress
