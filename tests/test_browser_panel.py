@@ -35,7 +35,7 @@ def test_conversation(panel: Panel, server: PanelServer) -> None:
     page.keyboard.press("Escape")
     page.wait_for_selector(".hx-turn:last-child[data-status=interrupted]")
     assert server.left.acquire(timeout=10)
-    assert "Stopped" in page.locator(".hx-turn:last-child .hx-strip").inner_text()
+    assert "Interrupted" in page.locator(".hx-turn:last-child .hx-strip").inner_text()
     panel.model("echo")
     page.locator(".hx-turn:last-child [aria-label='Answer again']").click()
     panel.answered("first question", "go on")

@@ -160,7 +160,7 @@ def test_answers_that_are_not_whole(panel: Panel) -> None:
     panel.model("cut")
     panel.ask("And then?")
     cut = page.locator(".hx-turn:last-child .hx-strip")
-    assert cut.get_attribute("class") == "hx-strip hx-warn" and "cut off" in cut.inner_text()
+    assert cut.get_attribute("class") == "hx-strip hx-warn" and "ended before it was" in cut.inner_text()
     panel.model("refuses")
     page.locator(".hx-turn:last-child").get_by_role("button", name="Retry").click()
     page.wait_for_selector(".hx-turn:last-child[data-status=error]")

@@ -286,7 +286,7 @@ def test_chats_have_names_and_survive_a_restart(
     first.run(f"%helix chat other --export {exported}")
     assert "The capital of France is Paris." in exported.read_text() and "Be kind." in exported.read_text()
     shown = first.run("%helix chat other").displays[0]["data"]
-    assert "Ada" in shown["text/html"] and "assistant:" in shown["text/plain"]
+    assert "Ada" in shown["text/html"] and "## demo" in shown["text/plain"]
     first.run("%helix log")  # which waits until the rows are written: close() kills the kernel
     first.close()
     second = kernel_factory(HELIX_NB_LOG=log)

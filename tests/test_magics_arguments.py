@@ -21,11 +21,11 @@ from helix_nb.notebook.attach.budget import tokens_of
 from helix_nb.notebook.attach.interpolation import interpolate
 from helix_nb.notebook.attach.names import value_or_path
 from helix_nb.notebook.cell.arguments import cell_options, split_prompt
-from helix_nb.notebook.cell.options import OPTIONS
+from helix_nb.notebook.cell.options import FORMATS, OPTIONS
 from helix_nb.notebook.commands.table import BY_NAME, COMMANDS
+from helix_nb.notebook.completion import files
 from helix_nb.notebook.display.facts import quiet_line
-from helix_nb.notebook.display.render import RenderOptions, code_of, html
-from helix_nb.notebook.offers import files
+from helix_nb.notebook.display.render import RenderOptions, code_of, render
 from helix_nb.replies import Reply, Usage
 from helix_nb.schemas.json_text import read_json
 
@@ -264,7 +264,7 @@ def test_the_quiet_line_tells_what_is_known() -> None:
     reply = Reply(endpoint="lab", model="m", status="ok", duration_ms=12345.0)
     assert quiet_line(reply) == "lab · m · tokens unknown"
     cut = reply.having(finish_reason="length", usage=Usage(1200, 3, 1203), cost=0.00123, currency="USD")
-    assert quiet_line(cut) == "lab · m · 1,200 tokens in, 3 out · 0.00123 USD · cut at max_tokens"
+    assert quiet_line(cut) == "lab · m · 1,200 tokens in, 3 out · $0.0012 · cut at max_tokens"
     assert quiet_line(reply.having(status="interrupted"), ["df (frame)"]).endswith(
         "· interrupted · df (frame)"
     )
@@ -274,8 +274,8 @@ def test_thinking_is_folded_and_nothing_a_model_writes_is_live() -> None:
     """Reasoning stands in a folded block, escaped; so do notes, calls and the model's name."""
     evil = "<img src=x onerror=alert(1)>"
     reply = Reply(text=evil, reasoning=evil, model=evil, endpoint="e", notes=(evil,), status="ok")
-    for look in (RenderOptions(), RenderOptions("text"), RenderOptions("code"), RenderOptions("json")):
-        shown = html(reply, look, [evil], last=True)
+    for name in FORMATS:
+        shown = render(reply, RenderOptions(name), [evil], final=True).html
         assert "<details" in shown and "&lt;img" in shown
         assert not re.search(r"<img|onerror=(?![^<]*&gt;)", shown)
 

@@ -13,7 +13,7 @@ from panel_server import PanelServer
 
 import helix_nb as hx
 from helix_nb.config.registry import resolve
-from helix_nb.notebook.panel.facts import facts_of, totals_of
+from helix_nb.notebook.display.facts import facts_of, totals_of
 from helix_nb.notebook.panel.stream import Rendering
 from helix_nb.notebook.panel.transcript import bundles
 from helix_nb.notebook.panel.widget import ChatPanel
@@ -438,7 +438,7 @@ def test_transcript_and_export(view: View, server: PanelServer) -> None:
     view.ask("and then", "t1")
     html = bundles(view.panel._conversation.items, 1)[0]["text/html"]
     assert "<script" not in html and "&lt;script&gt;" in html and "<em>bold</em>" in html
-    assert "lab · 24 in, 8 out" in html and "cut off" in html
+    assert "lab · 24 tokens in, 8 out" in html and "ended before" in html
     view.wish("export")
     text = view.until(lambda: view.said("file"))[0]["text"]
     assert text == view.panel.markdown()

@@ -10,7 +10,7 @@ from panel_server import PanelServer
 from test_panel import View
 
 import helix_nb as hx
-from helix_nb.notebook.commands.table import run
+from helix_nb.notebook.commands.table import run_command
 from helix_nb.notebook.panel.widget import ChatPanel
 from helix_nb.notebook.session import CellDefaults, NotebookSession
 from helix_nb.origin import Origin
@@ -48,7 +48,7 @@ def test_a_resumed_chat_sends_its_parameters(
     lab: PanelServer, session: NotebookSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`%helix chat --resume` goes on at its endpoint, with the system prompt and parameters it had."""
-    run(session, "chat trip --resume")
+    run_command(session, "chat trip --resume")
     assert capsys.readouterr().out == "chat trip: 1 turn, taken up from the log\n"
     assert session.chats["trip"].ask("and now?").text == "and now?"
     sent = lab.requests[-1]
@@ -62,7 +62,7 @@ def test_a_resumed_chat_never_goes_to_another_server_of_the_same_name(
     """After another `connect(name="lab")` the conversation goes on at the session's endpoint, and says so."""
     hx.connect(other.url, name="lab", model="echo")
     hx.use(endpoint="demo")
-    run(session, "chat trip --resume")
+    run_command(session, "chat trip --resume")
     said = capsys.readouterr().out
     assert f"held with lab at {lab.url}" in said and "goes on with the session's endpoint" in said
     assert session.chats["trip"].ask("What is the capital of France?").endpoint == "demo"
@@ -92,6 +92,6 @@ def test_a_conversation_with_the_demo_goes_on_there(
     """The embedded endpoint is the same after a restart, although its port is not."""
     chat = hx.Chat(endpoint="demo")
     chat.start("my name is Ada", None, Origin(source="chat", tags={"chat": "ada"})).result()
-    run(session, "chat ada --resume")
+    run_command(session, "chat ada --resume")
     assert "goes on" not in capsys.readouterr().out
     assert session.chats["ada"].ask("what is my name?").text.startswith("Your name is Ada.")

@@ -8,15 +8,14 @@ from ..errors import ConfigError
 from ..records.storage.batches import BatchRow, batch_rows
 from ..records.storage.log import current_log
 from .batch import check_name
-from .results import FIELDS
+from .results import DTYPES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = {
     "row_key": "str",
-    "answer": "str",
-    **{f"answer_{field}": dtype for field, dtype in FIELDS.items()},
+    **{f"answer{suffix}": dtype for suffix, dtype in DTYPES.items()},
     "exchange_id": "str",
 }
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, needs_local_scope, no_var_expand
 from traitlets import Bool, Dict, Enum, Float, Int, TraitError, Unicode, validate
 
+from ..errors import HelixError, show_as_one_line, show_as_stopped
 from ..origin import set_origin_source
-from .cell.options import FORMATS, OPTIONS, table
+from .cell.options import FORMATS, OPTIONS, options_table
 from .completion import Completer
 from .session import CellDefaults, NotebookSession
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-
-QUESTION_MARK = re.compile(r"(\s*(?:[\w.\[\]'\", ]+=)?\s*%helix\s+(?:ask|fix|explain)\b.*\?)[ \t]*(\n?)$")
+ENDS_IN_QUESTION_MARK = re.compile(
+    r"(\s*(?:[\w.\[\]'\", ]+=)?\s*%helix\s+(?:ask|fix|explain)\b.*\?)[ \t]*(\n?)$"
+)
 
 
 @magics_class
@@ -59,17 +62,16 @@ class HelixMagics(Magics):
         """
         from .cell.request import build_cell_request
         from .cell.run import answer, dry_run
-        from .cell.side_by_side import answers
-        from .failures import one_line
+        from .cell.side_by_side import answer_side_by_side
 
-        with one_line():
-            asked = build_cell_request(self.session, line, cell, "%%helix")
-            if asked.options.dry_run:
-                dry_run(asked)
-            elif len(asked.options.models) > 1:
-                answers(self.session.shell, self.session.cell, asked)
+        with errors_as_one_line():
+            request = build_cell_request(self.session, line, cell, "%%helix")
+            if request.options.dry_run:
+                dry_run(request)
+            elif len(request.options.models) > 1:
+                answer_side_by_side(self.session, request)
             else:
-                answer(self.session.shell, self.session.cell, asked, shown=True)
+                answer(self.session, request, show=True)
 
     @needs_local_scope
     @no_var_expand
@@ -84,14 +86,13 @@ class HelixMagics(Magics):
         %helix fix --insert            have the last error fixed
         %helix log 5                   the last five exchanges, as a DataFrame
         """
-        from .commands.table import run
-        from .failures import one_line
+        from .commands.table import run_command
 
-        with one_line(), self.session.in_function(local_ns):
-            return run(self.session, line)
+        with errors_as_one_line(), self.session.in_function(local_ns):
+            return run_command(self.session, line)
 
     def _defaults(self) -> CellDefaults:
-        """The settings, as plain data."""
+        """Return the settings as plain data."""
         return CellDefaults(**{field.name: getattr(self, field.name) for field in fields(CellDefaults)})
 
     @validate("model", "system", "endpoint")
@@ -111,9 +112,9 @@ class HelixMagics(Magics):
 
     @validate("params")
     def _wire_names(self, proposal: Any) -> Any:
-        from .cell.arguments import OWN_WAY
+        from .cell.arguments import SET_OTHERWISE
 
-        wrong = [name for name in proposal["value"] if not isinstance(name, str) or name in OWN_WAY]
+        wrong = [name for name in proposal["value"] if not isinstance(name, str) or name in SET_OTHERWISE]
         if wrong:
             raise TraitError(
                 f"HelixMagics.params holds parameters by their wire names, and not {wrong[0]!r}."
@@ -129,46 +130,52 @@ class HelixMagics(Magics):
 
 
 # Written as documentation: `%%helix?` shows it.
-vars(HelixMagics)["cell"].__doc__ += f"\n{table(OPTIONS)}\n"
+vars(HelixMagics)["cell"].__doc__ += f"\n{options_table(OPTIONS)}\n"
+
+
+@contextmanager
+def errors_as_one_line() -> Iterator[None]:
+    """Let a HelixError or an interrupt leave a magic as one red line instead of a traceback.
+
+    Anything else keeps its traceback: it is a bug, or comes from the user's own code.
+    """
+    try:
+        yield
+    except HelixError as error:
+        show_as_one_line(error, str(error))
+        error.__traceback__ = None
+        error.__suppress_context__ = True
+        raise
+    except KeyboardInterrupt as interrupt:
+        show_as_stopped(interrupt)
+        raise
 
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics, their completion, and the events that tell which cell is running."""
-    if loaded(shell) is not None:
+    if loaded_magics(shell) is not None:
         return
-    magics = _made(shell)
+    magics = _make_magics(shell)
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.session.cell.pre_run_cell)
     shell.events.register("post_run_cell", magics.session.cell.post_run_cell)
-    shell.input_transformers_cleanup.append(keep_question_marks)
+    shell.input_transformers_cleanup.append(protect_question_mark)
     completer = getattr(shell, "Completer", None)
     if completer is not None:
         completer.custom_matchers.append(magics.completer)
     set_origin_source(magics.session.cell.origin)
 
 
-def _made(shell: InteractiveShell) -> HelixMagics:
-    """The magics as configured; IPython keeps settings that were refused, and they are refused again."""
-    try:
-        return HelixMagics(shell)
-    except TraitError as refused:
-        configurables: list[Any] = shell.configurables
-        configurables[:] = [one for one in configurables if not isinstance(one, HelixMagics)]
-        shell.config.pop("HelixMagics", None)
-        warnings.warn(f"{refused} All settings of HelixMagics are back to their defaults.", stacklevel=2)
-        return HelixMagics(shell)
-
-
 def unload(shell: InteractiveShell) -> None:
     """Take everything out again that `load` put in."""
-    magics = loaded(shell)
+    magics = loaded_magics(shell)
     if magics is None:
         return
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("helix", None)
     shell.events.unregister("pre_run_cell", magics.session.cell.pre_run_cell)
     shell.events.unregister("post_run_cell", magics.session.cell.post_run_cell)
-    shell.input_transformers_cleanup.remove(keep_question_marks)
+    shell.input_transformers_cleanup.remove(protect_question_mark)
     matchers = getattr(getattr(shell, "Completer", None), "custom_matchers", [])
     matchers[:] = [matcher for matcher in matchers if matcher is not magics.completer]
     configurables: list[Any] = shell.configurables
@@ -176,15 +183,27 @@ def unload(shell: InteractiveShell) -> None:
     set_origin_source(None)
 
 
-def loaded(shell: InteractiveShell) -> HelixMagics | None:
-    """The magics of this shell, if they are loaded."""
+def loaded_magics(shell: InteractiveShell) -> HelixMagics | None:
+    """Return the magics of this shell, if they are loaded."""
     configurables: list[Any] = shell.configurables
-    return next((one for one in configurables if isinstance(one, HelixMagics)), None)
+    return next((each for each in configurables if isinstance(each, HelixMagics)), None)
 
 
-def keep_question_marks(lines: list[str]) -> list[str]:
+def _make_magics(shell: InteractiveShell) -> HelixMagics:
+    """Make the magics as configured; IPython keeps settings that were refused, and they are refused again."""
+    try:
+        return HelixMagics(shell)
+    except TraitError as refused:
+        configurables: list[Any] = shell.configurables
+        configurables[:] = [each for each in configurables if not isinstance(each, HelixMagics)]
+        shell.config.pop("HelixMagics", None)
+        warnings.warn(f"{refused} All settings of HelixMagics are back to their defaults.", stacklevel=2)
+        return HelixMagics(shell)
+
+
+def protect_question_mark(lines: list[str]) -> list[str]:
     """Keep IPython from reading `%helix ask -- Why?` as a question about the object `Why`.
 
     A space after the mark is enough; the prompt is stripped of it again.
     """
-    return [QUESTION_MARK.sub(r"\1 \2", line) for line in lines]
+    return [ENDS_IN_QUESTION_MARK.sub(r"\1 \2", line) for line in lines]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError
 from ..origin import Origin
-from ..text import count_of, did_you_mean
+from ..text import did_you_mean
 from .attach.budget import BUDGET_TOKENS
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ class CellDefaults:
     endpoint: str | None = None
     system: str | None = None
     format: str = "markdown"
-    timeout: float | None = None
+    timeout: float | None = None  # seconds
     stream: bool = True
     quiet: bool = False
     attach_tokens: int = BUDGET_TOKENS
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)  # further parameters, by wire name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +51,32 @@ class CellFailure:
 
 
 class RunningCell:
-    """Follows the running cell through IPython's events."""
+    """The cell that runs now, as IPython's events tell, and the last one that failed."""
 
     def __init__(self) -> None:
-        self.cell_id: str | None = None
+        self.cell_id: str | None = None  # None where the front end gives none
         self.failure: CellFailure | None = None
-        self._asked = 0
+        self._asks = 0
 
     def pre_run_cell(self, info: Any) -> None:
-        """Note the id that the front end gave the cell that is about to run; None where it gives none."""
+        """Note the id of the cell that is about to run."""
         self.cell_id = getattr(info, "cell_id", None)
-        self._asked = 0
+        self._asks = 0
 
     def post_run_cell(self, result: Any) -> None:
-        """Keep a cell's failure for `%helix fix`."""
+        """Keep a cell's failure for `%helix fix`; the red line of a magic is none."""
         error = result.error_before_exec or result.error_in_exec
         if error is None or hasattr(error, "_render_traceback_"):
-            return  # nothing failed, or it was a magic's own red line
+            return
         if isinstance(error, Exception) and getattr(result.info, "raw_cell", None):
             self.failure = CellFailure(result.info.raw_cell, error)
 
     def turn_key(self, what: str) -> str | None:
-        """A name for the chat turn of this cell; several asks in one cell are numbered."""
+        """Return a key for the chat turn of this cell; several asks in one cell are numbered."""
         if self.cell_id is None:
             return None
-        self._asked += 1
-        return f"{self.cell_id} {what} {self._asked}"
+        self._asks += 1
+        return f"{self.cell_id} {what} {self._asks}"
 
     def origin(
         self,
@@ -85,7 +85,7 @@ class RunningCell:
         log: bool = True,
         tags: Mapping[str, Any] | None = None,
     ) -> Origin:
-        """Who asks: what `hx.ask` in a cell and the magics leave in the log."""
+        """Return what an ask from this cell leaves in the log about where it came from."""
         notebook = os.environ.get("JPY_SESSION_NAME")
         return Origin(source=source, notebook=notebook, cell_id=self.cell_id, log=log, tags=dict(tags or {}))
 
@@ -111,22 +111,17 @@ class NamedChats(Mapping[str, "Chat"]):
     def __len__(self) -> int:
         return len(self._chats)
 
-    def found(self, name: str) -> Chat:
-        """The chat of that name, or a new one that is not kept yet; ConfigError for what is no name."""
+    def get_or_new(self, name: str) -> Chat:
+        """Return the chat of that name, or a new one that is not kept yet; ConfigError for a bad name."""
         from ..chat.chat import Chat
 
-        self._check(name)
+        _check_name(name)
         return self._chats.get(name) or Chat()
 
     def add(self, name: str, chat: Chat) -> None:
-        """Keep a chat under a name, instead of one that has it."""
-        self._check(name)
+        """Keep a chat under a name, instead of one that has it; ConfigError for a bad name."""
+        _check_name(name)
         self._chats[name] = chat
-
-    @staticmethod
-    def _check(name: str) -> None:
-        if not name.strip() or name.startswith("-") or any(char in name for char in "\n\r\t\"'"):
-            raise ConfigError(f"A chat cannot be called {name!r}; take letters, digits, dots and dashes.")
 
     def forget(self, name: str) -> None:
         """Drop a chat."""
@@ -134,16 +129,16 @@ class NamedChats(Mapping[str, "Chat"]):
         del self._chats[name]
 
 
+def _check_name(name: str) -> None:
+    if not name.strip() or name.startswith("-") or any(char in name for char in "\n\r\t\"'"):
+        raise ConfigError(f"A chat cannot be called {name!r}; take letters, digits, dots and dashes.")
+
+
 kernel_chats = NamedChats()
 
 
-def turns(count: int) -> str:
-    """A number of turns in words."""
-    return count_of(count, "turn")
-
-
 def turn_line(name: str, chat: Chat, key: str | None) -> str:
-    """What the output says about the turn that this cell makes: which one, and whether anew."""
+    """Return which turn of a chat this cell makes, in words, and whether it replaces one."""
     keys = [turn.key for turn in chat.turns]
     if key is not None and key in keys:
         return f"chat {name}, turn {keys.index(key) + 1} replaced"
@@ -184,8 +179,8 @@ class NotebookSession:
     def in_function(self, local_ns: Mapping[str, Any] | None) -> Iterator[None]:
         """Have `names` hold the local names of the function that runs a line, too."""
         of_function = local_ns if local_ns is not None and local_ns is not self.shell.user_ns else {}
-        before = _locals.set(of_function)
+        token = _locals.set(of_function)
         try:
             yield
         finally:
-            _locals.reset(before)
+            _locals.reset(token)

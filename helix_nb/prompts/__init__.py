@@ -1,4 +1,1 @@
-"""The parts of a prompt besides its text: `{{ }}` placeholders, and images.
-
-Inside, neither file imports the other.
-"""
+"""What goes into a prompt besides its text: `{{ }}` placeholders, and images."""

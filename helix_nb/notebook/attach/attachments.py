@@ -29,7 +29,7 @@ class Attached:
     picture: Any = None
 
     @property
-    def said(self) -> str:
+    def label(self) -> str:
         """How the output line names it."""
         size = "" if self.picture is not None else f", about {tokens_of(self.text):,} tokens"
         return f"{self.name} ({self.kind}{size})"

@@ -1,4 +1,4 @@
-"""A magic's line of options, read into data. Whatever is wrong with it becomes one sentence."""
+"""The line of options of a magic, read into data; whatever is wrong with it becomes one sentence."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ KEY_OPTION = re.compile(
     re.IGNORECASE,
 )
 DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what editors make of two of them, too
-LONGEST_NUMBER = 18  # digits: what fits 64 bits
-OWN_WAY = {
+LONGEST_INTEGER = 18  # digits: what fits 64 bits
+# Parameters that -p cannot set, and what sets each.
+SET_OTHERWISE = {
     "prompt": "the cell",
     "messages": "the cell",
     "model": "-m",
@@ -53,7 +54,7 @@ OWN_WAY = {
 
 @dataclass(frozen=True)
 class Options:
-    """What one `%%helix` line asks for; None where it leaves the choice to the settings."""
+    """The options of one `%%helix` line; None where it leaves the choice to the settings."""
 
     models: tuple[str, ...] = ()
     endpoint: str | None = None
@@ -77,35 +78,36 @@ class Options:
     timeout: float | None = None
 
 
-def cell_options(line: str, what: str = "%%helix") -> Options:
+def cell_options(line: str, magic: str = "%%helix") -> Options:
     """Read the options of `%%helix` (and of `%helix ask`, `fix`, `explain`)."""
-    found, words = parse(line, OPTIONS, what)
+    parsed, words = parse(line, OPTIONS, magic)
     if len(words) > 1:
-        below = "below the %%helix line" if what == "%%helix" else f"after `--`: {what} -- {' '.join(words)}"
+        after = f"after `--`: {magic} -- {' '.join(words)}"
+        where = "below the %%helix line" if magic == "%%helix" else after
         raise ConfigError(
-            f"{what} takes one model on its line, not {len(words)} words; the prompt goes {below}."
+            f"{magic} takes one model on its line, not {len(words)} words; the prompt goes {where}."
         )
     options = Options(
-        models=(*words, *found.model),
-        endpoint=found.endpoint,
-        system=found.system,
-        out=None if found.out is None else _variable(found.out),
-        chat=found.chat,
-        format=None if found.format is None else _format(found.format),
-        insert=found.insert,
-        params=_params(found),
-        images=tuple(found.image),
-        attach=tuple(found.attach),
-        attach_tokens=found.attach_tokens,
-        schema=found.schema,
-        tools=tuple(found.tool),
-        rounds=found.rounds,
-        raw=found.raw,
-        dry_run=found.dry_run,
-        quiet=found.quiet,
-        stream=not found.no_stream,
-        log=not found.no_log,
-        timeout=found.timeout,
+        models=(*words, *parsed.model),
+        endpoint=parsed.endpoint,
+        system=parsed.system,
+        out=None if parsed.out is None else _variable(parsed.out),
+        chat=parsed.chat,
+        format=None if parsed.format is None else _format(parsed.format),
+        insert=parsed.insert,
+        params=_params(parsed),
+        images=tuple(parsed.image),
+        attach=tuple(parsed.attach),
+        attach_tokens=parsed.attach_tokens,
+        schema=parsed.schema,
+        tools=tuple(parsed.tool),
+        rounds=parsed.rounds,
+        raw=parsed.raw,
+        dry_run=parsed.dry_run,
+        quiet=parsed.quiet,
+        stream=not parsed.no_stream,
+        log=not parsed.no_log,
+        timeout=parsed.timeout,
     )
     if len(options.models) > 1 and (options.chat or options.tools or options.insert):
         raise ConfigError(
@@ -114,18 +116,18 @@ def cell_options(line: str, what: str = "%%helix") -> Options:
     return options
 
 
-def parse(line: str, options: Sequence[Option], what: str) -> tuple[argparse.Namespace, list[str]]:
-    """Split a line into its options and its other words; ConfigError is one sentence."""
+def parse(line: str, options: Sequence[Option], magic: str) -> tuple[argparse.Namespace, list[str]]:
+    """Split a line into its options and its other words; ConfigError says what is wrong in one sentence."""
     refuse_keys(line)
-    words = _words(line, what)
+    words = _words(line, magic)
     if any(KEY_OPTION.search(word) for word in (*words, " ".join(words))):
         raise ConfigError(MISPLACED)
-    parser = _parser(what, tuple(options))
-    found, rest = parser.parse_known_args(words)
+    parser = _parser(magic, tuple(options))
+    parsed, rest = parser.parse_known_args(words)
     for word in rest:
         if word[:1] in DASHES and len(word) > 1:
             parser.unknown(word.partition("=")[0])
-    return found, rest
+    return parsed, rest
 
 
 def refuse_keys(line: str) -> None:
@@ -135,7 +137,7 @@ def refuse_keys(line: str) -> None:
         raise ConfigError(MISPLACED)
 
 
-def split_prompt(line: str, what: str) -> tuple[str, str | None]:
+def split_prompt(line: str, magic: str) -> tuple[str, str | None]:
     """Split `OPTIONS -- TEXT` at the first `--` outside quotes; the text is verbatim, None without `--`."""
     stream = io.StringIO(line)
     lexer = shlex.shlex(stream, posix=True)
@@ -146,15 +148,15 @@ def split_prompt(line: str, what: str) -> tuple[str, str | None]:
                 text = stream.read()
                 return line[: len(line) - len(text)].rstrip().removesuffix("--"), text
     except ValueError:
-        raise _unclosed(what) from None
+        raise _unclosed_quote(magic) from None
     return line, None
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse without its exits, its abbreviations and its two-line errors."""
 
-    def __init__(self, what: str, options: Sequence[Option]) -> None:
-        super().__init__(prog=what, add_help=False, allow_abbrev=False)
+    def __init__(self, magic: str, options: Sequence[Option]) -> None:
+        super().__init__(prog=magic, add_help=False, allow_abbrev=False)
         self.flags = [flag for option in options for flag in option.flags]
         for option in options:
             self._add(option)
@@ -167,7 +169,7 @@ class _Parser(argparse.ArgumentParser):
             settings |= {"action": "append", "default": []}
         elif option.kind == "chat":
             settings |= {"nargs": "?", "const": "default"}
-        settings |= {"type": _READ.get(option.kind, _said)} if option.kind else {}
+        settings |= {"type": _READ.get(option.kind, _nonblank)} if option.kind else {}
         self.add_argument(*option.flags, **settings)
 
     def unknown(self, flag: str) -> NoReturn:
@@ -184,20 +186,21 @@ class _Parser(argparse.ArgumentParser):
 
 
 @cache
-def _parser(what: str, options: tuple[Option, ...]) -> _Parser:
-    """Making a parser takes a millisecond, which an answer would come later."""
-    return _Parser(what, options)
+def _parser(magic: str, options: tuple[Option, ...]) -> _Parser:
+    """Return the parser of a magic, kept: making one takes a millisecond of each cell."""
+    return _Parser(magic, options)
 
 
-def _words(line: str, what: str) -> list[str]:
+def _words(line: str, magic: str) -> list[str]:
     try:
         return shlex.split(line)
     except ValueError:
-        raise _unclosed(what) from None
+        raise _unclosed_quote(magic) from None
 
 
-def _unclosed(what: str) -> ConfigError:
-    return ConfigError(f"A quote on the {what} line is not closed; close it, or write \\' for an apostrophe.")
+def _unclosed_quote(magic: str) -> ConfigError:
+    how = "close it, or write \\' for an apostrophe"
+    return ConfigError(f"A quote on the {magic} line is not closed; {how}.")
 
 
 def _number(text: str) -> float:
@@ -210,19 +213,19 @@ def _number(text: str) -> float:
     return value
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal() or len(text) > LONGEST_NUMBER or int(text) < 1:
+def _integer(text: str) -> int:
+    if not text.isdecimal() or len(text) > LONGEST_INTEGER or int(text) < 1:
         raise argparse.ArgumentTypeError(f"takes a whole number from 1 up, not {text!r}")
     return int(text)
 
 
-def _said(text: str) -> str:
+def _nonblank(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("needs a value")
     return text
 
 
-_READ = {"number": _number, "whole": _whole, "system": str}  # an empty system prompt: none at all
+_READ = {"number": _number, "integer": _integer, "system": str}  # an empty system prompt: none at all
 
 
 def _variable(name: str) -> str:
@@ -238,15 +241,15 @@ def _format(name: str) -> str:
     raise ConfigError(f"-f takes {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {name!r}.{guess}")
 
 
-def _params(found: argparse.Namespace) -> dict[str, Any]:
-    named = {"temperature": found.temperature, "max_tokens": found.max_tokens, "top_p": found.top_p}
+def _params(parsed: argparse.Namespace) -> dict[str, Any]:
+    named = {"temperature": parsed.temperature, "max_tokens": parsed.max_tokens, "top_p": parsed.top_p}
     params = {name: value for name, value in named.items() if value is not None}
-    for pair in found.param:
+    for pair in parsed.param:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ConfigError(f"-p takes KEY=VALUE, such as -p seed=7, not {pair!r}.")
-        if name in OWN_WAY:
-            raise ConfigError(f"-p cannot set {name}; use {OWN_WAY[name]}.")
+        if name in SET_OTHERWISE:
+            raise ConfigError(f"-p cannot set {name}; use {SET_OTHERWISE[name]}.")
         params[name] = _value(text)
     return params
 

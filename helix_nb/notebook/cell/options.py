@@ -9,15 +9,11 @@ FORMATS = ("markdown", "text", "code", "json")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its spellings, what it does, and what its value is.
+    """An option of a magic."""
 
-    `kind` says what may follow: "" (nothing), "text", "number", "whole", or what the completer
-    offers ("model", "endpoint", "chat", "format", "variable", "system", "image", "context").
-    """
-
-    flags: tuple[str, ...]
+    flags: tuple[str, ...]  # its spellings; the last one names it
     help: str
-    kind: str = ""
+    kind: str = ""  # its value: "" (none), "text", "number", "integer", or a kind that completion offers
     metavar: str = ""
     repeat: bool = False
     example: str = ""
@@ -72,7 +68,7 @@ OPTIONS = (
     Option(
         ("--max-tokens",),
         "Cut the answer after this many tokens.",
-        "whole",
+        "integer",
         "N",
         example="%%helix --max-tokens 200",
     ),
@@ -104,7 +100,7 @@ OPTIONS = (
     Option(
         ("--attach-tokens",),
         "How many tokens one attached DataFrame, Series or object may take (default 2000).",
-        "whole",
+        "integer",
         "N",
         example="%%helix -a df --attach-tokens 500",
     ),
@@ -126,7 +122,7 @@ OPTIONS = (
     Option(
         ("--rounds",),
         "At most this many rounds of tool calls (default 8).",
-        "whole",
+        "integer",
         "N",
         example="%%helix --tool f --rounds 3",
     ),
@@ -139,9 +135,11 @@ OPTIONS = (
 )
 
 
-def table(options: tuple[Option, ...]) -> str:
-    """The options, aligned, with their values and what they do."""
+def options_table(options: tuple[Option, ...]) -> str:
+    """Return the options as aligned lines, with their values and what they do."""
     lefts = [", ".join(option.flags) + (f" {option.metavar}" if option.metavar else "") for option in options]
     width = max(map(len, lefts))
-    rows = zip(lefts, options, strict=True)
-    return "\n".join(f"  {left:<{width}}  {one.help}{' Repeatable.' * one.repeat}" for left, one in rows)
+    return "\n".join(
+        f"  {left:<{width}}  {option.help}{' Repeatable.' * option.repeat}"
+        for left, option in zip(lefts, options, strict=True)
+    )

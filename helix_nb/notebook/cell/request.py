@@ -12,7 +12,7 @@ from ...errors import ConfigError
 from ..attach.attachments import Attached, attach, is_picture
 from ..attach.interpolation import interpolate
 from ..attach.names import needed, value_or_path
-from ..session import CellDefaults, NamedChats, NotebookSession
+from ..session import CellDefaults, NotebookSession
 from .arguments import Options, cell_options
 
 JSON_ONLY = "Answer with JSON only."
@@ -20,17 +20,15 @@ JSON_ONLY = "Answer with JSON only."
 
 @dataclass(frozen=True, slots=True)
 class CellRequest:
-    """Everything that `chat.start` needs for one cell, and what the output says was sent along."""
+    """What a cell asks, ready to be sent."""
 
     options: Options
     format: str
     quiet: bool
     prompt: str
-    keywords: Mapping[str, Any]
-    sent_along: tuple[str, ...] = ()
-    chat_name: str | None = None
-    chat: Chat | None = None
-    chats: NamedChats | None = None
+    keywords: Mapping[str, Any]  # what `hx.ask` takes besides the prompt
+    sent_along: tuple[str, ...] = ()  # attachments in words, for the quiet line
+    chat: Chat | None = None  # the one that `-c` names
 
     @property
     def wants_data(self) -> bool:
@@ -38,64 +36,71 @@ class CellRequest:
         return self.format == "json" or self.options.schema is not None
 
 
-def build_cell_request(session: NotebookSession, line: str, text: str, what: str) -> CellRequest:
-    """Read the options and the text of one ask; ConfigError says what is wrong, and nothing was sent."""
-    options, names, defaults, chats = cell_options(line, what), session.names, session.defaults, session.chats
+def build_cell_request(session: NotebookSession, line: str, text: str, magic: str) -> CellRequest:
+    """Build the request of one ask out of its line and its text.
+
+    Args:
+        session: whose names, chats and defaults are used.
+        line: the options.
+        text: the prompt, as it was written.
+        magic: how errors name the magic, such as "%%helix".
+
+    Raises:
+        ConfigError: something is wrong with it; nothing was sent.
+    """
+    options, names, defaults = cell_options(line, magic), session.names, session.defaults
     if not text.strip() and not options.images and not options.attach:
         raise ConfigError("The prompt is empty; nothing was sent.")
-    attached = [
-        attach(word, names, options.attach_tokens or defaults.attach_tokens) for word in options.attach
-    ]
+    budget = options.attach_tokens or defaults.attach_tokens
+    attached = [attach(word, names, budget) for word in options.attach]
     attached += [_picture(word, names) for word in options.images]
-    chat = chats.found(options.chat) if options.chat else None
+    chat = session.chats.get_or_new(options.chat) if options.chat else None
     prompt = text if options.raw else interpolate(text, names)
-    made = CellRequest(
+    request = CellRequest(
         options=options,
         format=options.format or defaults.format,
         quiet=options.quiet or defaults.quiet,
         prompt=prompt.strip("\n"),
-        keywords=_keywords(options, names, defaults, chat, attached),
-        sent_along=tuple(one.said for one in attached),
-        chat_name=options.chat,
+        keywords={
+            **_choices(options, defaults, chat, names),
+            "images": [each.picture for each in attached if each.picture is not None],
+            "attachments": [each.part for each in attached if each.picture is None],
+            "schema": needed(options.schema, names, "--schema") if options.schema else None,
+            "tools": [_tool(name, names) for name in options.tools],
+            "max_rounds": options.rounds,
+            **defaults.params,
+            **options.params,
+        },
+        sent_along=tuple(each.label for each in attached),
         chat=chat,
-        chats=chats,
     )
-    return _asking_for_json(made) if made.format == "json" and not options.schema else made
+    return _asking_for_json(request) if request.format == "json" and not options.schema else request
 
 
-def _keywords(
-    options: Options,
-    names: Mapping[str, Any],
-    defaults: CellDefaults,
-    chat: Chat | None,
-    attached: list[Attached],
+def _choices(
+    options: Options, defaults: CellDefaults, chat: Chat | None, names: Mapping[str, Any]
 ) -> dict[str, Any]:
-    endpoint = options.endpoint or (chat.endpoint if chat else None) or defaults.endpoint
-    known_model = defaults.model if options.endpoint in (None, defaults.endpoint) else None
-    model = options.models[0] if options.models else (chat.model if chat else None) or known_model
-    known_system = (chat.system if chat else None) or defaults.system
+    """Choose what has a default: the line comes first, then the chat, then `%config HelixMagics`."""
+    settings = chat or defaults
+    # A default model belongs to the default endpoint: another one may not serve it.
+    default_model = defaults.model if options.endpoint in (None, defaults.endpoint) else None
+    model = options.models[0] if options.models else (chat.model if chat else None) or default_model
+    system = settings.system or defaults.system
     return {
         "model": aliases().get(model, model) if model else None,
-        "endpoint": endpoint,
-        "system": known_system if options.system is None else _system(options.system, names, options.raw),
-        "images": [one.picture for one in attached if one.picture is not None],
-        "attachments": [one.part for one in attached if one.picture is None],
-        "schema": needed(options.schema, names, "--schema") if options.schema else None,
-        "tools": [_tool(name, names) for name in options.tools],
-        "max_rounds": options.rounds,
+        "endpoint": options.endpoint or settings.endpoint or defaults.endpoint,
+        "system": system if options.system is None else _system(options.system, names, options.raw),
         "timeout": defaults.timeout if options.timeout is None else options.timeout,
         "stream": options.stream and defaults.stream,
-        **defaults.params,
-        **options.params,
     }
 
 
-def _system(said: str, names: Mapping[str, Any], raw: bool) -> str:
-    if not said.startswith("@"):
-        return said if raw else interpolate(said, names)
-    value = needed(said, names, "-s")
+def _system(words: str, names: Mapping[str, Any], raw: bool) -> str:
+    if not words.startswith("@"):
+        return words if raw else interpolate(words, names)
+    value = needed(words, names, "-s")
     if not isinstance(value, str):
-        raise ConfigError(f"-s {said} takes a variable that holds text, not {type(value).__name__}.")
+        raise ConfigError(f"-s {words} takes a variable that holds text, not {type(value).__name__}.")
     return value
 
 
@@ -108,11 +113,8 @@ def _tool(name: str, names: Mapping[str, Any]) -> Any:
 
 def _picture(word: str, names: Mapping[str, Any]) -> Attached:
     value = value_or_path(word, names, "-i")
-    if (
-        not isinstance(value, str | bytes | bytearray)
-        and not hasattr(value, "__fspath__")
-        and not is_picture(value)
-    ):
+    as_data = isinstance(value, str | bytes | bytearray) or hasattr(value, "__fspath__")
+    if not as_data and not is_picture(value):
         kind = type(value).__name__
         raise ConfigError(
             f"-i: {word} is a {kind}; it takes a picture: a path, URL, bytes, PIL image or figure."
@@ -120,10 +122,10 @@ def _picture(word: str, names: Mapping[str, Any]) -> Attached:
     return Attached(word, "picture", picture=value)
 
 
-def _asking_for_json(made: CellRequest) -> CellRequest:
+def _asking_for_json(request: CellRequest) -> CellRequest:
     """Ask for JSON on the wire; servers with a JSON mode want the word in a message as well."""
-    keywords = dict(made.keywords)
+    keywords = dict(request.keywords)
     keywords.setdefault("response_format", {"type": "json_object"})
-    if "json" not in f"{keywords['system'] or ''} {made.prompt}".lower():
+    if "json" not in f"{keywords['system'] or ''} {request.prompt}".lower():
         keywords["system"] = f"{keywords['system'] or ''}\n{JSON_ONLY}".strip()
-    return replace(made, keywords=keywords)
+    return replace(request, keywords=keywords)

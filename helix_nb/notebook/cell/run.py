@@ -1,8 +1,9 @@
-"""From a Question to its Reply: start it, show it, keep it in the notebook's variables."""
+"""From a cell's request to its Reply: send it, show the answer, keep it in the notebook's variables."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...chat.ask import prepare
@@ -10,70 +11,76 @@ from ...chat.request import build_request, preview
 from ...errors import HelixError, SchemaMismatch
 from ...replies import Reply
 from ...text import printable
-from ..display.live import View, watch
+from ..display.live import LiveAnswer, watch
+from ..display.output import output_for
 from ..display.render import RenderOptions, code_of
-from ..display.surface import surface
 from ..session import turn_line
 from .request import CellRequest
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+    from ...chat.pending import PendingReply
+    from ..session import NotebookSession
 
-    from ..session import RunningCell
 
+def answer(session: NotebookSession, request: CellRequest, *, show: bool) -> Reply:
+    """Ask, show the answer if it is to be shown, and keep it in the variable of `-o`.
 
-def answer(shell: InteractiveShell, cells: RunningCell, question: CellRequest, *, shown: bool) -> Reply:
-    """Ask, show the answer if it is to be shown, and put it into `-o`; HelixError when it failed."""
-    options = question.options
-    key = cells.turn_key("cell" if shown else "ask") if question.chat else None
-    extra = list(question.sent_along)
-    if question.chat is not None and question.chat_name is not None:
-        extra.append(turn_line(question.chat_name, question.chat, key))
-    origin = cells.origin(
-        "cell", log=options.log, tags={"chat": question.chat_name} if question.chat else None
-    )
-    if question.chat is None:
-        running = prepare(question.prompt, origin, **question.keywords)
-    else:
-        running = question.chat.prepare(question.prompt, key, origin, **question.keywords)
-    if question.chat is not None and question.chat_name and question.chats is not None:
-        question.chats.add(question.chat_name, question.chat)
-    view = None
-    if shown and not question.quiet:
-        view = View(
-            surface(shell, streaming=question.keywords["stream"]),
-            RenderOptions(question.format, tuple(extra)),
-        )
+    Raises:
+        HelixError: the exchange failed; the variable holds the Reply so far, if there is one.
+    """
+    options, chat = request.options, request.chat
+    key = session.cell.turn_key("cell" if show else "ask") if chat else None
+    about_chat = [turn_line(options.chat, chat, key)] if chat and options.chat else []
+    pending = _prepare(session, request, key)
+    shown = _live_answer(session, request, about_chat) if show and not request.quiet else None
     try:
-        reply = watch(running, view, lambda final: formatted(question, final))
+        reply = watch(pending, shown, partial(with_parsed_json, request))
     except HelixError as error:
-        _keep(shell, question, error.reply)
+        _assign(session, request, error.reply)
         raise
     except KeyboardInterrupt:
-        _keep(shell, question, running.reply)
+        _assign(session, request, pending.reply)
         raise
-    _remember(question)
-    _keep(shell, question, reply)
+    _remember_choices(request)
+    _assign(session, request, reply)
     if options.insert:
-        shell.set_next_input(printable(code_of(reply.text)), replace=False)  # as it was shown
+        session.shell.set_next_input(printable(code_of(reply.text)), replace=False)  # as it was shown
     return reply
 
 
-def dry_run(question: CellRequest) -> None:
+def _prepare(session: NotebookSession, request: CellRequest, key: str | None) -> PendingReply:
+    """Prepare the exchange; a new chat is kept under its name from here on, whatever comes of it."""
+    options, chat = request.options, request.chat
+    tags = {"chat": options.chat} if chat else None
+    origin = session.cell.origin("cell", log=options.log, tags=tags)
+    if chat is None or options.chat is None:
+        return prepare(request.prompt, origin, **request.keywords)
+    pending = chat.prepare(request.prompt, key, origin, **request.keywords)
+    session.chats.add(options.chat, chat)
+    return pending
+
+
+def _live_answer(session: NotebookSession, request: CellRequest, extra: list[str]) -> LiveAnswer:
+    output = output_for(session.shell, streaming=request.keywords["stream"])
+    lines = (*request.sent_along, *extra)
+    return LiveAnswer(output, RenderOptions(request.format, lines, html=output.takes_html))
+
+
+def dry_run(request: CellRequest) -> None:
     """Print what would be sent: the endpoint, and the request's JSON, without any key."""
-    for model in question.options.models or (question.keywords["model"],):
-        keywords = {**question.keywords, "model": model}
-        if question.chat is None:
-            sent = preview(build_request(question.prompt, **keywords))
+    for model in request.options.models or (request.keywords["model"],):
+        keywords = {**request.keywords, "model": model}
+        if request.chat is None:
+            wire = preview(build_request(request.prompt, **keywords))
         else:
-            sent = preview(question.chat.build_request(question.prompt, None, None, keywords))
-        where = " ".join(part for part in (sent["endpoint"], sent["url"]) if part)
-        body = json.dumps(sent["body"], indent=2, ensure_ascii=False)
+            wire = preview(request.chat.build_request(request.prompt, None, None, keywords))
+        where = " ".join(part for part in (wire["endpoint"], wire["url"]) if part)
+        body = json.dumps(wire["body"], indent=2, ensure_ascii=False)
         print(f"would be sent to {where}:\n{_visible(body)}")
 
 
 def _visible(text: str) -> str:
-    """JSON with its control characters and bidi overrides spelt out, which means the same."""
+    """Spell out the control characters and bidi overrides of a JSON text; it means the same then."""
     if printable(text) == text:
         return text
     return "".join(
@@ -81,9 +88,9 @@ def _visible(text: str) -> str:
     )
 
 
-def formatted(question: CellRequest, reply: Reply) -> Reply:
-    """The final Reply with its `parsed` value where the cell asked for JSON without a schema."""
-    if question.format != "json" or question.options.schema:
+def with_parsed_json(request: CellRequest, reply: Reply) -> Reply:
+    """Return the final Reply, its `parsed` read where the cell asked for JSON without a schema."""
+    if request.format != "json" or request.options.schema:
         return reply
     from ...schemas.json_text import read_json
 
@@ -93,19 +100,19 @@ def formatted(question: CellRequest, reply: Reply) -> Reply:
         raise SchemaMismatch(f"The answer is not what -f json needs: {problem}", reply=reply) from None
 
 
-def _keep(shell: InteractiveShell, question: CellRequest, reply: Reply | None) -> None:
-    if question.options.out and reply is not None:
-        shell.user_ns[question.options.out] = reply
+def _assign(session: NotebookSession, request: CellRequest, reply: Reply | None) -> None:
+    if request.options.out and reply is not None:
+        session.shell.user_ns[request.options.out] = reply
 
 
-def _remember(question: CellRequest) -> None:
-    """A chat keeps the model, endpoint and system prompt that its cell named."""
-    chat, options = question.chat, question.options
+def _remember_choices(request: CellRequest) -> None:
+    """Have a chat keep the model, endpoint and system prompt that its cell named."""
+    chat, options = request.chat, request.options
     if chat is None:
         return
     if options.models:
-        chat.model = question.keywords["model"]
+        chat.model = request.keywords["model"]
     if options.endpoint:
         chat.endpoint = options.endpoint
     if options.system is not None:
-        chat.system = question.keywords["system"]
+        chat.system = request.keywords["system"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
 from ..cell.arguments import split_prompt
-from ..cell.request import build_cell_request
+from ..cell.request import CellRequest, build_cell_request
 from ..cell.run import answer, dry_run
 
 if TYPE_CHECKING:
@@ -18,18 +18,15 @@ CELL_NUMBER = re.compile(r"(?:In\[)?(\d+)\]?")
 
 
 def ask(session: NotebookSession, line: str) -> Reply | None:
-    """Ask TEXT, show nothing, and return the Reply."""
+    """Ask TEXT, show nothing, and return the Reply; None after a dry run."""
     options, text = split_prompt(line, "%helix ask")
     if text is None:
-        build_cell_request(session, line, "x", "%helix ask")
+        build_cell_request(session, line, "x", "%helix ask")  # what is wrong with the options comes first
         raise ConfigError("%helix ask takes its prompt after `--`: %helix ask [OPTIONS] -- TEXT")
-    asked = build_cell_request(session, options, text.strip(), "%helix ask")
-    if len(asked.options.models) > 1:
+    request = build_cell_request(session, options, text.strip(), "%helix ask")
+    if len(request.options.models) > 1:
         raise ConfigError("%helix ask takes one model; several -m are for %%helix.")
-    if asked.options.dry_run:
-        dry_run(asked)
-        return None
-    return answer(session.shell, session.cell, asked, shown=False)
+    return _run(session, request, show=False)
 
 
 def fix(session: NotebookSession, line: str) -> None:
@@ -37,7 +34,7 @@ def fix(session: NotebookSession, line: str) -> None:
     from ..cell.error_prompts import fix_prompt
 
     options, words = split_prompt(line, "%helix fix")
-    _shown(session, options, fix_prompt(session.cell, session.names, words or ""), "%helix fix")
+    _show(session, options, fix_prompt(session.cell, session.names, words or ""), "%helix fix")
 
 
 def explain(session: NotebookSession, line: str) -> None:
@@ -50,17 +47,21 @@ def explain(session: NotebookSession, line: str) -> None:
     names = session.names
     if number := CELL_NUMBER.fullmatch(first):
         source = value_of(f"In[{number[1]}]", names)
-        _shown(session, rest, explain_cell_prompt(source, words or ""), "%helix explain")
+        _show(session, rest, explain_cell_prompt(source, words or ""), "%helix explain")
     else:
-        _shown(session, options, explain_prompt(session.cell, names, words or ""), "%helix explain")
+        _show(session, options, explain_prompt(session.cell, names, words or ""), "%helix explain")
 
 
-def _shown(session: NotebookSession, line: str, text: str, what: str) -> None:
-    """Ask as a cell does, with a text that is never interpolated."""
-    asked = build_cell_request(session, f"--raw {line}", text, what)
-    if len(asked.options.models) > 1:
-        raise ConfigError(f"{what} takes one model.")
-    if asked.options.dry_run:
-        dry_run(asked)
-    else:
-        answer(session.shell, session.cell, asked, shown=True)
+def _show(session: NotebookSession, line: str, text: str, magic: str) -> None:
+    """Ask and show the answer as a cell does, with a text that is never interpolated."""
+    request = build_cell_request(session, f"--raw {line}", text, magic)
+    if len(request.options.models) > 1:
+        raise ConfigError(f"{magic} takes one model.")
+    _run(session, request, show=True)
+
+
+def _run(session: NotebookSession, request: CellRequest, *, show: bool) -> Reply | None:
+    if request.options.dry_run:
+        dry_run(request)
+        return None
+    return answer(session, request, show=show)

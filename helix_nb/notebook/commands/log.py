@@ -14,36 +14,33 @@ if TYPE_CHECKING:
     from ..session import NotebookSession
 
 
-def log(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
-    """The last exchanges."""
+def log(_session: NotebookSession, options: argparse.Namespace, words: list[str]) -> pd.DataFrame:
+    """Return the last exchanges, as `hx.log` does."""
     if words and not words[0].isdecimal():
         raise ConfigError(f"%helix log takes a number of rows, not {words[0]!r}.")
-    last = int(words[0]) if words else None
-    from ...records.reading.frames import log as rows
+    from ...records.reading import frames
 
-    return rows(
-        found.scope or "kernel",
-        since=found.since,
-        status=found.status,
-        search=found.search,
-        model=found.model,
-        last=last,
+    return frames.log(
+        options.scope or "kernel",
+        since=options.since,
+        status=options.status,
+        search=options.search,
+        model=options.model,
+        last=int(words[0]) if words else None,
     )
 
 
-def usage(_session: NotebookSession, found: argparse.Namespace, words: list[str]) -> pd.DataFrame:
-    """Tokens and cost by a column."""
-    by = words[0] if words else "model"
-    from ...records.reading.analysis import usage as summed
-    from ...records.reading.frames import log as rows
+def usage(_session: NotebookSession, options: argparse.Namespace, words: list[str]) -> pd.DataFrame:
+    """Return tokens and cost by a column, as `hx.usage` does."""
+    from ...records.reading import analysis, frames
 
     frame = None
-    if found.scope or found.since:
-        frame = rows(found.scope or "kernel", since=found.since, text=False)
-    return summed(frame, by=by)
+    if options.scope or options.since:
+        frame = frames.log(options.scope or "kernel", since=options.since, text=False)
+    return analysis.usage(frame, by=words[0] if words else "model")
 
 
-def replay(_session: NotebookSession, _found: argparse.Namespace, words: list[str]) -> None:
+def replay(_session: NotebookSession, _options: argparse.Namespace, words: list[str]) -> None:
     """Report or switch between the network and what was recorded."""
     from ...records.logbook import logbook
 

@@ -1,8 +1,7 @@
-"""`%helix COMMAND`: the table of commands, and the way from a line to one of them."""
+"""`%helix COMMAND`: the table of commands, the way from a line to one of them, and `%helix help`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,30 +9,24 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ConfigError
 from ...text import did_you_mean
 from ..cell.arguments import parse, refuse_keys
-from ..cell.options import OPTIONS, Option
+from ..cell.options import OPTIONS, Option, options_table
 
 if TYPE_CHECKING:
     import argparse
 
     from ..session import NotebookSession
 
-Run = Callable[["NotebookSession", "argparse.Namespace", list[str]], Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: how it is written, what it does, which function runs it, and its options.
+    """A command of `%helix`."""
 
-    `where` is "module:function" in this folder, imported when the command is used. `kinds` says
-    what its words are, for completion. A `verbatim` command gets its line unparsed.
-    """
-
-    synopsis: str
+    synopsis: str  # how it is written; the first word is its name
     help: str
-    where: str
+    where: str  # "module:function" in this folder, imported when the command is used
     options: tuple[Option, ...] = ()
-    kinds: tuple[str, ...] = ()
-    verbatim: bool = False
+    kinds: tuple[str, ...] = ()  # what its words are, for completion
+    verbatim: bool = False  # its function is given the line, and not what was parsed of it
 
     @property
     def name(self) -> str:
@@ -160,12 +153,14 @@ COMMANDS = (
     Command(
         "unload [MODEL]", "Free the memory of a local model, or of all.", "endpoints:unload", (), ("model",)
     ),
-    Command("help [COMMAND]", "This list, or one command and its options.", "manual:show", (), ("command",)),
+    Command(
+        "help [COMMAND]", "This list, or one command and its options.", "table:print_help", (), ("command",)
+    ),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
-def run(session: NotebookSession, line: str) -> Any:
+def run_command(session: NotebookSession, line: str) -> Any:
     """Run one `%helix` line and return what it gives back; ConfigError for what is no command."""
     refuse_keys(line)
     name, rest = (*line.split(None, 1), "", "")[:2]
@@ -176,17 +171,48 @@ def run(session: NotebookSession, line: str) -> Any:
         raise ConfigError(f"%helix has no command {name!r}.{_guess(name, rest)}")
     if command.verbatim:
         return _function(command.where)(session, rest)
-    found, words = parse(rest, command.options, f"%helix {name}")
+    options, words = parse(rest, command.options, f"%helix {name}")
     if len(words) > len(command.kinds):
         raise ConfigError(f"Too many words; it is written %helix {command.synopsis}")
-    return _function(command.where)(session, found, words)
+    return _function(command.where)(session, options, words)
+
+
+def print_help(_session: NotebookSession, _options: argparse.Namespace, words: list[str]) -> None:
+    """Print the list of commands, or one command with its options."""
+    print(_help_page(words[0]) if words else _overview())
 
 
 def _guess(name: str, rest: str) -> str:
-    all_of_them = f"There are {', '.join(BY_NAME)}."
-    return did_you_mean(name, BY_NAME, "A prompt is asked with %helix ask -- TEXT." if rest else all_of_them)
+    how_to_ask, commands = "A prompt is asked with %helix ask -- TEXT.", f"There are {', '.join(BY_NAME)}."
+    return did_you_mean(name, BY_NAME, how_to_ask if rest else commands)
 
 
 def _function(where: str) -> Any:
     module, _, name = where.partition(":")
     return getattr(import_module(f".{module}", __package__), name)
+
+
+def _overview() -> str:
+    lines = [
+        "%%helix [MODEL] [OPTIONS]",
+        "    Ask what stands in the cell; `%helix help cell` lists the options.",
+    ]
+    lines += ["%helix", "    Where this session stands: endpoint, model, key, chats, tokens."]
+    for command in COMMANDS:
+        lines += [f"%helix {command.synopsis}", f"    {command.help}"]
+    return "\n".join(lines)
+
+
+def _help_page(name: str) -> str:
+    """Return the help of one command, or of the cell magic."""
+    if name in ("cell", "%%helix", "helix"):
+        opening = (
+            "%%helix [MODEL] [OPTIONS]\n    Ask what stands in the cell; {{expression}} puts a value in."
+        )
+        return f"{opening}\n\n{options_table(OPTIONS)}"
+    command = BY_NAME.get(name)
+    if command is None:
+        guess = did_you_mean(name, [*BY_NAME, "cell"])
+        raise ConfigError(f"%helix has no command {name!r}.{guess}")
+    opening = f"%helix {command.synopsis}\n    {command.help}"
+    return f"{opening}\n\n{options_table(command.options)}" if command.options else opening

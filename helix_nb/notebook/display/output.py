@@ -1,18 +1,30 @@
-"""One output of a cell, updated at a pace its size allows.
+"""The one output of a cell: updated while an answer streams, made once at its end, or printed.
 
-Every frame holds the whole answer, so the pace is what keeps a long one from flooding the wire:
-an interval of max(50 ms, bytes of the last frame / 40,000 s). A slow model gets a slower pace too
-(1/20 of the time it has streamed, at most 1 s), so that an answer costs about 20 times its size
-at any speed.
+Every frame of a live output holds the whole answer, so its pace keeps a long one from flooding the
+wire: see `frame_interval_s`. A slow model gets a slower pace too (1/20 of the time it has streamed,
+at most 1 s), so that an answer costs about 20 times its size at any speed.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 from uuid import uuid4
 
-from .surface import DisplayMode
+from IPython.core.displaypub import CapturingDisplayPublisher
+
+from ...replies import quiet_line_html
+from ...runtime.front_end import front_end_listens
+from ...text import printable
+from .render import Frame
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+DisplayMode = Literal["live", "final", "terminal"]
 
 SHORTEST_S = 0.05
 LONGEST_S = 1.0
@@ -20,47 +32,166 @@ BYTES_PER_S = 40_000
 FRAMES = 20
 
 
-class CellOutput:
-    """Where frames go: updates of one live output, or nothing but the last one."""
+def display_mode(shell: InteractiveShell, *, streaming: bool = True) -> DisplayMode:
+    """Return how an answer can be shown in this shell.
 
-    def __init__(self, surface: DisplayMode) -> None:
-        self.surface = surface
-        self.opened = False
-        self._display_id = uuid4().hex
-        self._due = time.monotonic()
-        self._first: float | None = None
+    "live" updates one output while it streams; "final" shows one output at the end: nobody
+    watches (nbclient, nbval, papermill, nbconvert, `%%capture`), the host is Colab, whose updates are
+    untested, `HELIX_NB_DISPLAY=final` says so, or the answer is not `streaming`; "terminal" prints
+    plain text.
+    """
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return "terminal"
+    if isinstance(shell.display_pub, CapturingDisplayPublisher):
+        return "final"
+    if "google.colab" in sys.modules or os.environ.get("HELIX_NB_DISPLAY") == "final":
+        return "final"
+    return "live" if streaming and front_end_listens(kernel) else "final"
 
-    def due(self) -> bool:
-        """Whether another frame may be shown now."""
-        return time.monotonic() >= self._due
+
+def output_for(shell: InteractiveShell, *, streaming: bool = True) -> Output:
+    """Make the output of the running cell, of the kind that its shell can show."""
+    outputs: dict[DisplayMode, Callable[[], Output]] = {
+        "live": LiveOutput,
+        "final": FinalOutput,
+        "terminal": TerminalOutput,
+    }
+    return outputs[display_mode(shell, streaming=streaming)]()
+
+
+def frame_interval_s(last_bytes: int) -> float:
+    """Return how long a frame of so many bytes stands before the next: max(50 ms, bytes / 40,000 s).
+
+    Prototyped for cells and panel alike: 2,000 tokens took 28.9 MB when each one was sent at once.
+    """
+    return max(SHORTEST_S, last_bytes / BYTES_PER_S)
+
+
+class Output(Protocol):
+    """Where the frames of an answer go."""
+
+    takes_html: bool  # else it shows the text of a frame alone
+    opened: bool  # whether something stands there that wants a last frame
 
     def pause_s(self) -> float:
-        """Seconds until another frame may be shown; 0 where one may be now."""
-        return LONGEST_S if self.surface == "final" else max(self._due - time.monotonic(), 0.0)
+        """Return the seconds until it takes another frame; 0 where it takes one now."""
 
-    def frame(self, html: str) -> None:
-        """Show a frame that is not the last one; such frames are HTML alone."""
-        self.publish({"text/html": html}, {})
-        now = time.monotonic()
-        self._first = self._first or now
-        slow_s = min((now - self._first) / FRAMES, LONGEST_S)
-        self._due = now + max(SHORTEST_S, len(html.encode()) / BYTES_PER_S, slow_s)
+    def show(self, frame: Frame) -> None:
+        """Show a frame that is not the last one."""
 
-    def rest(self, seconds: float) -> None:
-        """Show nothing for that long."""
-        self._due = time.monotonic() + seconds
+    def show_status(self, line: str) -> None:
+        """Show what is waited for, before anything has arrived."""
 
-    def last(self, html: str, text: str, metadata: dict[str, Any]) -> None:
-        """Show the last frame: HTML, plain text, and the facts."""
-        if self.surface == "terminal":
-            print(text, flush=True)
-        else:
-            self.publish({"text/html": html, "text/plain": text}, metadata)
+    def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
+        """Show the last frame, with the facts as metadata."""
 
-    def publish(self, data: dict[str, str], metadata: dict[str, Any]) -> None:
-        """Send the output, or its update."""
-        from IPython.display import publish_display_data
 
-        transient = {"display_id": self._display_id} if self.surface == "live" else None
-        publish_display_data(data, metadata, transient=transient, update=self.opened)  # type: ignore[no-untyped-call]
+class LiveOutput:
+    """One display that each frame updates."""
+
+    takes_html = True
+
+    def __init__(self) -> None:
+        self.opened = False
+        self._display_id = uuid4().hex
+        self._due_s = time.monotonic()
+        self._first_s: float | None = None  # when the first frame was shown
+
+    def pause_s(self) -> float:
+        """Return the seconds until another frame may be shown."""
+        return max(self._due_s - time.monotonic(), 0.0)
+
+    def show(self, frame: Frame) -> None:
+        """Show a frame as HTML alone, unhighlighted: the last one replaces it."""
+        self._publish({"text/html": frame.html}, {})
+        now_s = time.monotonic()
+        self._first_s = self._first_s or now_s
+        slow_s = min((now_s - self._first_s) / FRAMES, LONGEST_S)
+        self._due_s = now_s + max(frame_interval_s(len(frame.html.encode())), slow_s)
+
+    def show_status(self, line: str) -> None:
+        """Show a quiet line where the answer will stand."""
+        self._publish({"text/html": quiet_line_html(line)}, {})
+
+    def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
+        """Show the last frame, as HTML and as text."""
+        self._publish({"text/html": frame.html, "text/plain": frame.text}, {"helix_nb": facts})
+
+    def _publish(self, data: Mapping[str, str], metadata: Mapping[str, object]) -> None:
+        _publish(data, metadata, transient={"display_id": self._display_id}, update=self.opened)
         self.opened = True
+
+
+class FinalOutput:
+    """One display, made when the answer has ended."""
+
+    takes_html = True
+    opened = False
+
+    def pause_s(self) -> float:
+        """Return how long to wait before asking again: it never takes a frame."""
+        return LONGEST_S
+
+    def show(self, frame: Frame) -> None:
+        """Show nothing before the end."""
+
+    def show_status(self, line: str) -> None:
+        """Show nothing before the end."""
+
+    def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
+        """Show the answer, as HTML and as text."""
+        _publish({"text/html": frame.html, "text/plain": frame.text}, {"helix_nb": facts})
+
+
+class TerminalOutput:
+    """An answer printed as it arrives, without control characters."""
+
+    takes_html = False
+    opened = False
+
+    def __init__(self) -> None:
+        self._due_s = 0.0
+        self._exchange_id: str | None = None
+        self._printed = 0  # characters of the text of that exchange
+
+    def pause_s(self) -> float:
+        """Return the seconds until more may be printed."""
+        return max(self._due_s - time.monotonic(), 0.0)
+
+    def show(self, frame: Frame) -> None:
+        """Print what is new of the answer's text."""
+        self._print_more(frame)
+        sys.stdout.flush()
+        self._due_s = time.monotonic() + SHORTEST_S
+
+    def show_status(self, line: str) -> None:
+        """Print nothing: it could not be taken back."""
+
+    def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
+        """Print the rest of the text, and the lines about the answer."""
+        self._print_more(frame)
+        lines = "\n".join([*frame.above, *frame.below])
+        sys.stdout.write(printable("\n" * bool(self._printed) + lines) + "\n")
+        sys.stdout.flush()
+
+    def _print_more(self, frame: Frame) -> None:
+        if self._printed and frame.exchange_id != self._exchange_id:  # the answer to a tool's result
+            sys.stdout.write("\n")
+            self._printed = 0
+        self._exchange_id = frame.exchange_id
+        answer = printable(frame.answer)
+        sys.stdout.write(answer[self._printed :])
+        self._printed = max(self._printed, len(answer))
+
+
+def _publish(
+    data: Mapping[str, str],
+    metadata: Mapping[str, object],
+    *,
+    transient: dict[str, str] | None = None,
+    update: bool = False,
+) -> None:
+    from IPython.display import publish_display_data
+
+    publish_display_data(data, metadata, transient=transient, update=update)  # type: ignore[no-untyped-call]

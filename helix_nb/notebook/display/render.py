@@ -1,10 +1,10 @@
-"""One frame of an answer: what a cell's output looks like at a moment, as HTML and as text."""
+"""One frame of an answer: what a cell shows of it at a moment, as HTML and as text."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -14,63 +14,106 @@ from ...text import printable
 from .facts import quiet_line
 
 FOLDED = "font-size:90%;opacity:.75;margin-bottom:.5em"
+PRE_WRAP = "white-space:pre-wrap"
 
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """How an answer is to look: its format, and what else its quiet line says."""
+    """How an answer is to look."""
 
-    format: str = "markdown"
-    extra: tuple[str, ...] = ()
-
-
-def html(reply: Reply, look: RenderOptions, calls: Sequence[str] = (), *, last: bool) -> str:
-    """The frame as a safe HTML fragment; only the last one is highlighted and has the quiet line."""
-    parts = [*(quiet_line_html(call) for call in calls), answer_html(reply, look, last=last)]
-    if last:
-        parts += [quiet_line_html(note) for note in reply.notes]
-        parts.append(quiet_line_html(quiet_line(reply, look.extra)))
-    return "".join(parts)
+    format: str = "markdown"  # one of cell.options.FORMATS
+    extra: tuple[str, ...] = ()  # what else the quiet line says
+    html: bool = True  # whether HTML is wanted; a terminal shows the text alone
 
 
-def answer_html(reply: Reply, look: RenderOptions, *, last: bool) -> str:
-    """The answer alone, its thinking folded before it."""
-    return _thinking(reply.reasoning, bool(reply.text)) + _body(reply, look, last=last)
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What an output shows at a moment."""
+
+    html: str = ""  # a safe fragment with everything in it; "" where no HTML is wanted
+    answer: str = ""  # the answer as text; while it streams only where its format grows at the end
+    above: tuple[str, ...] = ()  # lines before it: tool calls
+    below: tuple[str, ...] = ()  # lines after it: notes and the quiet line; none while it streams
+    exchange_id: str | None = None  # another one means that the answer has begun anew
+
+    @property
+    def text(self) -> str:
+        """All of the last frame as plain text."""
+        answer = (self.answer, "") if self.answer else ()
+        return printable("\n".join([*self.above, *answer, *self.below]))
 
 
-def text(reply: Reply, look: RenderOptions, calls: Sequence[str] = ()) -> str:
-    """The last frame as plain text."""
-    body = shown_text(reply, look)
-    lines = [*calls, *([body, ""] if body else []), *reply.notes, quiet_line(reply, look.extra)]
-    return printable("\n".join(lines))
+def render(reply: Reply, options: RenderOptions, calls: Sequence[str] = (), *, final: bool) -> Frame:
+    """Render a Reply so far, or the `final` one, which is highlighted and has notes and quiet line."""
+    below = (*reply.notes, quiet_line(reply, options.extra)) if final else ()
+    html = ""
+    if options.html:
+        parts = [*map(quiet_line_html, calls), answer_html(reply, options, final=final)]
+        html = "".join([*parts, *map(quiet_line_html, below)])
+    answer = answer_text(reply, options) if final or options.format in ("markdown", "text") else ""
+    return Frame(html, answer, tuple(calls), below, reply.exchange_id)
 
 
-def shown_text(reply: Reply, look: RenderOptions) -> str:
-    """The answer as its format shows it in text."""
-    if look.format == "code":
-        return code_of(reply.text)
-    if look.format == "json":
-        return _json(reply)
-    return reply.text.strip("\n")
+def answer_html(reply: Reply, options: RenderOptions, *, final: bool) -> str:
+    """Render the answer alone, its thinking folded before it."""
+    body = _HTML[options.format](reply, final) if reply.text else ""
+    return _thinking(reply.reasoning, answered=bool(reply.text)) + body
+
+
+def answer_text(reply: Reply, options: RenderOptions) -> str:
+    """Return the answer alone, as its format shows it in text."""
+    return _TEXT[options.format](reply)
 
 
 def code_of(answer: str) -> str:
-    """The code blocks of an answer, or all of it when it has none."""
+    """Return the code blocks of an answer, or all of it where it has none."""
     blocks = [code.rstrip("\n") for _, code in fences(answer) if code.strip()]
     return "\n\n".join(blocks) if blocks else answer.strip("\n")
 
 
-def _body(reply: Reply, look: RenderOptions, *, last: bool) -> str:
-    if not reply.text:
-        return ""
-    if look.format == "text":
-        return f'<pre style="white-space:pre-wrap">{escape(printable(reply.text))}</pre>'
-    if look.format == "code":
-        language = next((language for language, _ in fences(reply.text)), "") or "python"
-        return to_html(_fenced(code_of(reply.text), language), highlight=last)
-    if look.format == "json":
-        return to_html(_fenced(_json(reply) if last else reply.text, "json"), highlight=last)
-    return to_html(reply.text, highlight=last)
+def _markdown_html(reply: Reply, final: bool) -> str:
+    return to_html(reply.text, highlight=final)
+
+
+def _text_html(reply: Reply, final: bool) -> str:
+    return f'<pre style="{PRE_WRAP}">{escape(printable(reply.text))}</pre>'
+
+
+def _code_html(reply: Reply, final: bool) -> str:
+    language = next((language for language, _ in fences(reply.text)), "") or "python"
+    return to_html(_fenced(code_of(reply.text), language), highlight=final)
+
+
+def _json_html(reply: Reply, final: bool) -> str:
+    return to_html(_fenced(_json_text(reply) if final else reply.text, "json"), highlight=final)
+
+
+def _plain_text(reply: Reply) -> str:
+    return reply.text.strip("\n")
+
+
+def _json_text(reply: Reply) -> str:
+    """Indent the parsed value; an answer that was not parsed, or whose value is no JSON, stays as it is."""
+    if reply.parsed is not None:
+        try:
+            return json.dumps(_json_data(reply.parsed), indent=2, ensure_ascii=False)
+        except (TypeError, ValueError):
+            pass
+    return _plain_text(reply)
+
+
+_HTML: dict[str, Callable[[Reply, bool], str]] = {
+    "markdown": _markdown_html,
+    "text": _text_html,
+    "code": _code_html,
+    "json": _json_html,
+}
+_TEXT: dict[str, Callable[[Reply], str]] = {
+    "markdown": _plain_text,
+    "text": _plain_text,
+    "code": lambda reply: code_of(reply.text),
+    "json": _json_text,
+}
 
 
 def _fenced(code: str, language: str) -> str:
@@ -78,17 +121,8 @@ def _fenced(code: str, language: str) -> str:
     return f"{ticks}{language}\n{code}\n{ticks}"
 
 
-def _json(reply: Reply) -> str:
-    if reply.parsed is None:
-        return reply.text.strip("\n")
-    try:
-        return json.dumps(plain_data(reply.parsed), indent=2, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return reply.text.strip("\n")
-
-
-def plain_data(value: object) -> object:
-    """A validated object as JSON data."""
+def _json_data(value: object) -> object:
+    """Return a validated object (pydantic model, dataclass) as JSON data."""
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json")
@@ -97,12 +131,12 @@ def plain_data(value: object) -> object:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
-def _thinking(reasoning: str, answered: bool) -> str:
+def _thinking(reasoning: str, *, answered: bool) -> str:
     if not reasoning:
         return ""
     opened = "" if answered else " open"
-    said = escape(printable(reasoning.strip()))
+    thoughts = escape(printable(reasoning.strip()))
     return (
         f'<details{opened} style="{FOLDED}"><summary>thinking</summary>'
-        f'<div style="white-space:pre-wrap">{said}</div></details>'
+        f'<div style="{PRE_WRAP}">{thoughts}</div></details>'
     )

@@ -18,8 +18,8 @@ from ...redaction import redact
 from ...replies import Reply
 from ...runtime.loop import call_soon
 from ...text import printable
+from ..display.facts import totals_of
 from . import settings, tools, waiting
-from .facts import totals_of
 from .files import File, images_of, prompt_with
 from .items import Item, in_order
 from .pace import Pace

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from ...chat.pending import PendingReply
 from ...chat.turns import Turn
-from ...messages import Message
 from ...redaction import redact
 from ...replies import Reply
 from ...text import printable
-from .facts import facts_of, strip_of
+from ..display.facts import call_line, facts_of, strip_of
+from ..display.transcript import TranscriptTurn, calls_in, reply_of
 from .files import File, prompt_of
 from .protocol import AnswerView, ToolUse, TurnView
 from .stream import Rendering
@@ -40,13 +40,12 @@ class Item:
     rendering: Rendering = field(default_factory=Rendering)
     ended: bool = False  # the views have been told the end of the stream
     waits_for: str = ""  # what a local model does before it can answer
-    transcribed: tuple[str, str] | None = None  # the answer's text, and its HTML in the transcript
 
     @classmethod
     def of_turn(cls, turn: Turn) -> Item:
         """A turn that something else than this panel added to the Chat."""
         prompt, files = prompt_of(turn.messages[0])
-        return cls(prompt, files, turn.reply or reply_of(turn), turn=turn)
+        return cls(prompt, files, reply_of(turn), turn=turn)
 
     @classmethod
     def of_running(cls, running: PendingReply) -> Item:
@@ -105,15 +104,20 @@ class Item:
         ]
         if uses or self.pending:
             return uses
-        asked = [call for message in self._messages() for call in message.tool_calls] or self.reply.tool_calls
-        results = {m.tool_call_id: printable(m.text) for m in self._messages() if m.role == "tool"}
+        calls = calls_in(self.turn.messages) if self.turn is not None else []
         return [
-            {"name": printable(c.name), "arguments": printable(c.arguments), "result": results.get(c.id)}
-            for c in asked
+            {
+                "name": printable(call.name),
+                "arguments": printable(call.arguments),
+                "result": None if result is None else printable(result),
+            }
+            for call, result in calls or [(call, None) for call in self.reply.tool_calls]
         ]
 
-    def _messages(self) -> Sequence[Message]:
-        return self.turn.messages if self.turn is not None else ()
+    def transcript_turn(self) -> TranscriptTurn:
+        """Return the turn as it is to be read when its answer has ended."""
+        calls = [call_line(use["name"], use["arguments"], use["result"]) for use in self._tools()]
+        return TranscriptTurn(self.prompt, self.reply, tuple(file.label for file in self.files), tuple(calls))
 
 
 def in_order(items: Sequence[Item], turns: Sequence[Turn]) -> list[Item]:
@@ -136,12 +140,6 @@ def _ended(running: PendingReply) -> Reply:
             return reply
         said = redact(printable(str(error)))
         return reply.having(status="error", error=said, error_type=type(error).__name__)
-
-
-def reply_of(turn: Turn) -> Reply:
-    """What is known of an answer when only its messages are."""
-    text = next((m.text for m in reversed(turn.messages) if m.role == "assistant"), "")
-    return Reply(text=text, status="ok", exchange_id=turn.exchange_id)
 
 
 def _thought(reply: Reply, *, pending: bool) -> str:

@@ -8,20 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-
-class Fact(TypedDict):
-    """A fact about an answer: what is shown ("-" when unknown), and the tooltip."""
-
-    v: str
-    tip: str
-
-
-class Strip(TypedDict):
-    """The line under an answer that did not end well, or has something to say."""
-
-    level: Literal["error", "warn", "quiet"]
-    text: str
-    retry: bool
+from ..display.facts import Fact, Strip
 
 
 class ToolUse(TypedDict):

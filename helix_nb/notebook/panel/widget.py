@@ -25,7 +25,7 @@ from .actions import Actions
 from .conversation import Conversation
 from .files import File
 from .protocol import ViewMessage
-from .transcript import PAGES, Transcript, markdown_of
+from .transcript import PAGES, TranscriptPages, markdown_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ class ChatPanel(anywidget.AnyWidget):
         self._chat = chat or Chat(model, endpoint=endpoint, system=system, **params)
         self._conversation = Conversation(self._chat, self._emit, self._changed, height)
         self._wishes = Actions(self._conversation)
-        self._transcript = Transcript()
+        self._transcript = TranscriptPages()
         self._displayed = self._writing = self._stale = self._was_busy = False
         self._teller: threading.Thread | None = None
         self.on_msg(self._receive)
@@ -168,7 +168,7 @@ class ChatPanel(anywidget.AnyWidget):
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        from ..display.surface import surface
+        from ..display.output import display_mode
 
         show: Callable[..., Any] = display
         bundle: Any = self._repr_mimebundle_()
@@ -176,7 +176,7 @@ class ChatPanel(anywidget.AnyWidget):
         data = bundle[0] | {"text/plain": "A conversation in a chat panel:"}
         show(data, metadata=bundle[1], raw=True)
         shell = get_ipython()
-        pages = PAGES if shell is not None and surface(shell) == "live" else 1
+        pages = PAGES if shell is not None and display_mode(shell) == "live" else 1
         self._transcript.show(list(self._conversation.items), pages)
         self._displayed = True
         call_soon(self._changed)  # an answer may have ended meanwhile
