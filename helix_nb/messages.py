@@ -180,7 +180,7 @@ class Request:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Reply", "Usage"):  # pickles of 0.1.0 look for them here
+    if name in ("Reply", "Usage"):  # because pickles of 0.1.0 look for them here
         from . import replies
 
         return getattr(replies, name)

@@ -79,7 +79,7 @@ def test_a_slow_reader_leaves_the_rest_on_the_socket() -> None:
             response = await carrier.send("POST", url, {}, b"{}", first_byte_s=10)
             whole = await response.read(10)
             await _turns()
-            listening = response._transport.is_reading()
+            listening = response._socket.is_reading()
             answer.go.set()
             while whole.count(b"half ") < 2:
                 whole += await response.read(10)

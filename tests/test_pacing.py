@@ -19,7 +19,7 @@ from helix_nb.errors import ServerError
 from helix_nb.exchange.flow import exchange
 from helix_nb.exchange.gate import gate_for
 from helix_nb.exchange.rate_limits import AdaptiveLimit
-from helix_nb.exchange.retries import BATCH
+from helix_nb.exchange.retries import BATCH_POLICY
 from helix_nb.messages import Message, Request
 from helix_nb.records.storage.log import current_log
 from helix_nb.replies import Delta
@@ -163,8 +163,8 @@ class Busy:
 def test_an_outage_costs_no_row_however_few_are_in_flight() -> None:
     """What a server that admits nothing says counts against no row, whatever `retries` is."""
     connection = hx.connect("http://127.0.0.1:9", name="s", retries=0)
-    adapt("s", AdaptiveLimit(probes_per_s=(100.0, 50.0), unsaid_pause_s=0.02))
-    policy = replace(BATCH, backoff_s=0.01)
+    adapt("s", AdaptiveLimit(probes_per_s=(100.0, 50.0), default_pause_s=0.02))
+    policy = replace(BATCH_POLICY, backoff_s=0.01)
     request = Request((Message("user", "x"),), "m", retry_policy=policy)
     reply = run_sync(exchange(request, cast(Endpoint, Busy(connection, 40)), current_log()))
     assert (reply.status, reply.attempts) == ("ok", 41)

@@ -1,13 +1,13 @@
-"""A person's ask: checked, sent on the background loop, waited for; and Chats, which remember.
+"""Asks: checked, sent on the background loop, and waited for; and Chats, which remember.
 
-Inside, imports run chat, ask > streams > pending > request; resume > turns.
+Inside, imports run resume > chat > ask > streams > pending > request, tools, turns, signature.
 """
 
 from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Chat":  # pickles of 0.1.0 look for it here
+    if name == "Chat":  # because pickles of 0.1.0 look for it here
         from .chat import Chat
 
         return Chat

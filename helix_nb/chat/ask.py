@@ -1,7 +1,7 @@
-"""`ask`, `aask`, `stream`, `astream`: one question, waited for in four ways.
+"""`ask`, `aask`, `stream`, `astream`: four ways to wait for one answer.
 
-All of them build a request (request.py), start it on the background loop (pending.py) and wait
-for it in their own way; the flow itself is exchange/flow.py.
+Each builds a request (request.py), starts it on the background loop (pending.py) and waits for it in
+its own way; the flow itself is exchange/flow.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _last: Reply | None = None
 
 
 def last_reply() -> Reply | None:
-    """Return the last Reply of this process, finished or not; `hx.last`."""
+    """Return the last Reply of this process, finished or not; this is `hx.last`."""
     return _last
 
 
@@ -100,12 +100,12 @@ def astream(prompt: Prompt, **options: Any) -> AsyncStream:
 
 
 def prepare(prompt: Prompt, origin: Origin | None = None, /, **options: Any) -> PendingReply:
-    """Check an ask and return it ready to `begin()`; nothing is sent before."""
-    prepared = build_request(prompt, **options).logged_as(origin).announced()
+    """Check an ask and return it ready to `begin()`; nothing is sent before that."""
+    prepared = build_request(prompt, **options).with_origin(origin).with_first_answer_note()
     return PendingReply(prepared, set_last_reply)
 
 
 def set_last_reply(_result: RoundsResult | None, reply: Reply) -> None:
-    """Keep the Reply that `hx.last` gives."""
+    """Keep a Reply as `hx.last`."""
     global _last
     _last = reply

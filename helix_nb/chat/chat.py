@@ -1,4 +1,4 @@
-"""`Chat`, which remembers: a conversation whose exchanges are single asks (ask.py), one at a time."""
+"""`Chat`: a conversation that remembers, whose exchanges are single asks (ask.py), one at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .pending import PendingReply
 from .request import PreparedRequest, build_request, system_message
 from .signature import same_parameters_as_method
 from .streams import AsyncStream, Stream
-from .turns import Turn, digest_of, held_by_log
+from .turns import Turn, digest_turns, logged_prefix_length
 
 if TYPE_CHECKING:
     from ..exchange.rounds import RoundsResult
@@ -55,7 +55,7 @@ class Chat:
 
     @property
     def pending(self) -> PendingReply | None:
-        """The exchange under way, or the last one."""
+        """The exchange under way, or the last one; None before the first."""
         return self._pending
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -109,74 +109,73 @@ class Chat:
         with self._lock:
             if self.busy:
                 raise ChatBusy("This chat is still answering; wait for it, stop it, or fork() the chat.")
-            prepared = self.build_request(prompt, key, origin, options).announced()
-            prompted = prepared.request.messages[-1]
-            upon = digest_of(self.turns[: self._index(key)])
+            prepared = self.build_request(prompt, key, origin, options).with_first_answer_note()
+            question = prepared.request.messages[-1]
+            past_digest = digest_turns(self.turns[: self._index(key)])
 
             def finish(result: RoundsResult | None, reply: Reply) -> None:
                 set_last_reply(result, reply)
                 if result is not None:
-                    messages = (prompted, *result.messages)
-                    logged_upon = None if result.repaired else upon
-                    self._join(Turn(messages, reply.exchange_id, key, reply, logged_upon))
+                    messages, digest = (question, *result.messages), None if result.repaired else past_digest
+                    self._join(Turn(messages, reply.exchange_id, key, reply, digest))
 
             pending = self._pending = PendingReply(prepared, finish)
-        self._tell()
+        self._notify()
         return pending
 
     def holds(self, key: str | None) -> bool:
-        """Whether a turn of that key (a cell's id) is part of the conversation."""
+        """Return whether a turn of that key (a cell's id) is part of the conversation."""
         return key is not None and any(turn.key == key for turn in self.turns)
 
     def undo(self) -> str | None:
         """Forget the last turn and return its prompt's text; None when there is none."""
         self._require_idle()
-        turn = self._cut(-1).pop() if self.turns else None
+        turn = self._remove_from(-1).pop() if self.turns else None
         return turn.messages[0].text if turn else None
 
     def rewind(self, count: int) -> None:
-        """Keep the first `count` turns, forget the rest."""
-        self._cut(count)
+        """Keep the first `count` turns, and forget the others."""
+        self._remove_from(count)
 
     def remove(self, index: int) -> None:
         """Forget one turn."""
         self._require_idle()
         del self.turns[index]
-        self._tell()
+        self._notify()
 
     def reset(self) -> None:
         """Forget everything but the settings, and start a new thread."""
-        self._cut(0)
+        self._remove_from(0)
         self.thread_id = new_id()
-        self._tell()
+        self._notify()
 
     def replace_turns(self, turns: Iterable[Turn], thread_id: str) -> None:
-        """Remember these turns, as the conversation of that thread, instead of its own."""
-        self._cut(0)
+        """Remember the turns of another thread instead of those so far."""
+        self._remove_from(0)
         self.turns.extend(turns)
         self.thread_id = thread_id
-        self._tell()
+        self._notify()
 
     def fork(self) -> Self:
-        """Return a Chat with the same past and settings, and a future of its own."""
-        other = type(self)(self.model, endpoint=self.endpoint, system=self.system, **self.params)
-        other.turns = list(self.turns)
-        return other
+        """Return a Chat with the same past and settings that goes on in a thread of its own."""
+        fork = type(self)(self.model, endpoint=self.endpoint, system=self.system, **self.params)
+        fork.turns = list(self.turns)
+        return fork
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a pickle or a copy takes along: settings, thread and turns, not what is under way."""
-        kept = ("model", "endpoint", "system", "params", "thread_id")
-        return {name: getattr(self, name) for name in kept} | {"turns": list(self.turns)}
+        """Return the state for a pickle or a copy: settings, thread and turns, no exchange under way."""
+        names = ("model", "endpoint", "system", "params", "thread_id")
+        return {name: getattr(self, name) for name in names} | {"turns": list(self.turns)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]
         self.__dict__.update(state)
 
-    def _cut(self, count: int) -> list[Turn]:
+    def _remove_from(self, index: int) -> list[Turn]:
         self._require_idle()
-        removed = self.turns[count:]
-        del self.turns[count:]
-        self._tell()
+        removed = self.turns[index:]
+        del self.turns[index:]
+        self._notify()
         return removed
 
     def _require_idle(self) -> None:
@@ -189,18 +188,18 @@ class Chat:
         """Build the next request: the conversation up to the turn of that key, and the prompt."""
         if not isinstance(prompt, str):
             raise ConfigError("A chat takes its prompts as text; it keeps the list of messages itself.")
-        before = self.turns[: self._index(key)]
-        past = [message for turn in before for message in turn.messages]
+        past = self.turns[: self._index(key)]
+        history = [message for turn in past for message in turn.messages]
         settings: dict[str, Any] = {"model": self.model, "endpoint": self.endpoint, "system": self.system}
         settings |= self.params | {name: value for name, value in options.items() if value is not None}
-        in_log = before[: held_by_log(before)]
+        logged = past[: logged_prefix_length(past)]
         origin = replace(
             origin or _chat_origin(),
             thread_id=self.thread_id,
-            parent_id=in_log[-1].exchange_id if in_log else None,
-            new_from=len(system_message(settings["system"])) + sum(len(turn.messages) for turn in in_log),
+            parent_id=logged[-1].exchange_id if logged else None,
+            new_from=len(system_message(settings["system"])) + sum(len(turn.messages) for turn in logged),
         )
-        return build_request(prompt, **settings).continuing(past).logged_as(origin)
+        return build_request(prompt, **settings).with_history(history).with_origin(origin)
 
     def _index(self, key: str | None) -> int:
         keys: Sequence[str | None] = [turn.key for turn in self.turns]
@@ -209,9 +208,9 @@ class Chat:
     def _join(self, turn: Turn) -> None:
         index = self._index(turn.key)
         self.turns[index : index + 1] = [turn]
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for watcher in tuple(self._watchers):
             watcher()
 

@@ -1,4 +1,4 @@
-"""An answer under way on the background loop: its Reply so far, its pieces, and the way to stop it."""
+"""`PendingReply`: an answer under way on the background loop, to wait for, to read in pieces, or to stop."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import inspect
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 from ..errors import HelixError, show_as_stopped
 from ..exchange.reply_builder import ReplyBuilder
-from ..exchange.rounds import MAX_ROUNDS, RoundsResult, rounds
+from ..exchange.rounds import MAX_ROUNDS, RoundsResult, run_rounds
 from ..replies import Delta, Reply, ToolCall
 from ..runtime.interrupts import call_on_interrupt, interruptible
 from ..runtime.loop import WAKE_S, Task, resolve_soon
@@ -23,34 +24,34 @@ Throttle = Callable[[], asyncio.Future[None] | None]
 
 
 class PendingReply:
-    """A Reply that is not there yet: `result()` waits for it, `cancel()` stops it, `done` says whether.
+    """A Reply that is not there yet: `result()` waits for it, `cancel()` stops it, `done` says whether it is.
 
     Tools that the model calls run on the thread that waits, never on the background loop.
 
     Args:
-        prepared: what to send, and where.
-        on_finish: called on the background loop when it is over, with the messages that the exchange
-            adds to a conversation (None where it failed) and the final Reply.
+        prepared: the request, and its endpoint.
+        on_finish: called on the background loop at the end, with the RoundsResult (None where the
+            call failed) and the final Reply.
     """
 
     def __init__(self, prepared: PreparedRequest, on_finish: OnFinish | None = None) -> None:
         self.prepared = prepared
-        self.tool_calls: list[tuple[ToolCall, str]] = []  # those that ran, with their results
+        self.tool_calls: list[tuple[ToolCall, str]] = []  # that ran, with their results
         self._on_finish = on_finish
         self._builder: ReplyBuilder | None = None  # of the exchange under way
-        self._reply: Reply | None = None  # once it is over
+        self._reply: Reply | None = None  # the final one
         self._pieces: deque[str] = deque()  # of the answer, not taken yet
-        self._handed_out = 0  # characters of the answer that became pieces
-        self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()  # tools that wait to be called
+        self._pieces_length = 0  # characters of the answer that became pieces
+        self._calls: deque[tuple[ToolCall, asyncio.Future[str]]] = deque()  # that wait to be served
         self._changed = threading.Condition()
-        self._version = self._seen = 0
-        self._event = threading.Event()  # it is over, or a tool waits to be called
+        self._version = self._seen_version = 0  # changes so far, and those that `wait_for_change` returned
+        self._event = threading.Event()  # it is over, or a call waits to be served
         self._callbacks: list[Callable[[], None]] = []
         self._throttle: Throttle | None = None
         self._task = Task(self._run, self._notify)
 
     def begin(self) -> Self:
-        """Send it, once; apart from making it, so that an interrupt in between can still stop it."""
+        """Send the request, once; not in `__init__`, so that an interrupt in between can still stop it."""
         self._task.begin()
         return self
 
@@ -68,7 +69,7 @@ class PendingReply:
         return self._task.done
 
     def result(self) -> Reply:
-        """Wait for the final Reply; Ctrl-C stops the exchange, keeps its row, and goes on as it is."""
+        """Wait for the final Reply; Ctrl-C stops the exchange, keeps its row, and is raised again."""
         try:
             self.begin()
             while not self.done:
@@ -81,7 +82,7 @@ class PendingReply:
         return self.final_reply()
 
     async def aresult(self) -> Reply:
-        """Await the final Reply from the caller's own loop, which it wakes every 50 ms."""
+        """Await the final Reply on the caller's own loop, which this wakes every 50 ms."""
         try:
             self.begin()
             while not self.done:
@@ -94,49 +95,49 @@ class PendingReply:
         return self.final_reply()
 
     def cancel(self, *, wait: bool = True) -> Reply:
-        """Stop it: the socket closes, the row says `interrupted`, the text so far stays."""
+        """Stop the exchange: its socket closes, its row says `interrupted`, the text so far stays."""
         if not self.done:
             self._task.cancel(wait=wait)
         return self.reply
 
     def final_reply(self) -> Reply:
-        """Return the Reply of something done (also when it was stopped), or raise what it failed with."""
+        """Return the final Reply once `done`, also where it was stopped, or raise the error."""
         error = self._task.error()
         if error is not None and not self._task.future.cancelled():
             raise error
         return self.reply
 
     def wait_for_change(self, timeout_s: float) -> bool:
-        """Wait, on any thread, until something new arrived or it is done; return whether either did."""
+        """Wait on any thread until something new arrives or it is done; return whether either happened."""
         with self._changed:
-            if self._version == self._seen and not self.done and timeout_s > 0:
+            if self._version == self._seen_version and not self.done and timeout_s > 0:
                 with interruptible():
                     self._changed.wait(timeout_s)
-            new = self._version != self._seen or self.done
-            self._seen = self._version
-            return new
+            is_new = self._version != self._seen_version or self.done
+            self._seen_version = self._version
+            return is_new
 
     async def await_change(self) -> bool:
         """Await a change for up to 50 ms on the caller's loop; return whether there was one."""
         if self.wait_for_change(0):
             return True
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
-            resolve_soon(woken)
+            resolve_soon(changed)
 
         self._callbacks.append(wake)
         try:
             if not self.wait_for_change(0):
                 with call_on_interrupt(lambda: self.cancel(wait=False)):
-                    await asyncio.wait({woken}, timeout=WAKE_S)  # wait_for can swallow a cancel (Python 3.11)
+                    await asyncio.wait({changed}, timeout=WAKE_S)  # wait_for can swallow a cancel (3.11)
         finally:
             self._callbacks.remove(wake)
         return self.wait_for_change(0)
 
     @interruptible()
     def wait_for_event(self, timeout_s: float) -> None:
-        """Wait, on any thread, until it is done or a tool waits to be called; text wakes nobody."""
+        """Wait on any thread until it is done or a call waits to be served; text ends no wait."""
         self._event.clear()
         if not (self.done or self._calls):
             self._event.wait(timeout_s)
@@ -168,16 +169,15 @@ class PendingReply:
 
     @interruptible()
     def serve_calls(self) -> None:
-        """Call the tools that the model asked for, on this thread."""
+        """Call the tools that the model asked for, on this thread; HelixError for an async one."""
         while self._calls:
             call, answer = self._calls.popleft()
             result = call_tool(self.prepared.tools, call)
             if inspect.isawaitable(result):
                 if inspect.iscoroutine(result):
                     result.close()
-                raise HelixError(
-                    f"The tool {call.name} is async; await hx.aask(...) to use it.", reply=self.reply
-                )
+                message = f"The tool {call.name} is async; await hx.aask(...) to use it."
+                raise HelixError(message, reply=self.reply)
             self._answer(call, answer, result)
 
     async def serve_calls_async(self) -> None:
@@ -193,15 +193,15 @@ class PendingReply:
         resolve_soon(answer, text)
 
     async def _run(self) -> None:
-        """Run the exchanges on the background loop."""
+        """Run the exchanges, on the background loop."""
         prepared, result = self.prepared, None
         try:
-            result = await rounds(
+            result = await run_rounds(
                 prepared.request,
                 prepared.connection,
                 self,
                 schema=prepared.schema,
-                call=self._queue_call if prepared.tools else None,
+                call_tool=self._queue_call if prepared.tools else None,
                 max_rounds=prepared.max_rounds or MAX_ROUNDS,
             )
             self._reply = result.reply
@@ -213,30 +213,30 @@ class PendingReply:
 
     def exchange_started(self, builder: ReplyBuilder) -> None:
         """Watch another exchange: the first, that of a tool round, or a repair."""
-        self._builder, self._handed_out = builder, 0
+        self._builder, self._pieces_length = builder, 0
         self._notify()
 
     def delta_arrived(self, delta: Delta) -> asyncio.Future[None] | None:
-        """Hand out the text of a delta; what is returned is awaited before the next one."""
+        """Hand out the text of a delta; the future of the throttle is awaited before the next one."""
         if delta.text and self.prepared.schema is None:
             self._pieces.append(delta.text)
-            self._handed_out += len(delta.text)
+            self._pieces_length += len(delta.text)
         self._notify()
         return None if self._throttle is None else self._throttle()
 
     def _finish(self, result: RoundsResult | None) -> None:
         reply = self._reply or self.reply
-        replayed = reply.replay_of is not None and reply.endpoint != self.prepared.connection.name
-        if self.prepared.notes and not replayed:  # they tell of an endpoint that was not asked, then
-            reply = reply.having(notes=(*self.prepared.notes, *reply.notes))
+        is_from_elsewhere = reply.replay_of is not None and reply.endpoint != self.prepared.connection.name
+        if self.prepared.notes and not is_from_elsewhere:  # because the notes are about this endpoint
+            reply = replace(reply, notes=(*self.prepared.notes, *reply.notes))
         self._reply = reply
-        if rest := reply.text[self._handed_out :]:
+        if rest := reply.text[self._pieces_length :]:
             self._pieces.append(rest)
         if self._on_finish is not None:
             self._on_finish(result, reply)
 
     async def _queue_call(self, call: ToolCall) -> str:
-        """Have whoever waits call a tool, and return its result."""
+        """Have the waiting thread call a tool, and return its result."""
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._calls.append((call, answer))
         self._notify()

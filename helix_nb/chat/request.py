@@ -1,4 +1,4 @@
-"""From what a person writes to a Request: the arguments of `ask`, checked before anything is sent."""
+"""Builds the Request of an ask from its arguments, each checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -23,38 +23,39 @@ if TYPE_CHECKING:
     from ..schemas import Schema, Tool
 
 Prompt = str | Sequence[Mapping[str, Any] | Message]
+ContentPart = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """One question, ready to send: the request, where to, and what is to be done with the answer."""
+    """A request that is ready to send, its endpoint, and what its answer needs."""
 
     request: Request
     connection: Connection
-    schema: Schema | None = None
-    tools: Mapping[str, Tool] = field(default_factory=dict)
+    schema: Schema | None = None  # that the answer must follow
+    tools: Mapping[str, Tool] = field(default_factory=dict)  # functions that may be called, by name
     endpoint_named: bool = False  # by the caller
     notes: tuple[str, ...] = ()  # sentences for the Reply
     max_rounds: int | None = None
 
-    def continuing(self, history: Sequence[Message]) -> PreparedRequest:
+    def with_history(self, history: Sequence[Message]) -> PreparedRequest:
         """Return a copy that comes after these messages of a conversation."""
         messages = self.request.messages
         start = sum(message.role == "system" for message in messages[:1])
         past = (redact_message(message) for message in history)
-        return self._with(messages=(*messages[:start], *past, *messages[start:]))
+        messages = (*messages[:start], *past, *messages[start:])
+        return replace(self, request=replace(self.request, messages=messages))
 
-    def logged_as(self, origin: Origin | None) -> PreparedRequest:
-        """Return a copy whose row in the log says that it comes from there; None changes nothing."""
-        return self if origin is None else self._with(origin=_with_thread(origin))
+    def with_origin(self, origin: Origin | None) -> PreparedRequest:
+        """Return a copy whose row in the log holds this origin; None changes nothing."""
+        if origin is None:
+            return self
+        return replace(self, request=replace(self.request, origin=_with_thread(origin)))
 
-    def announced(self) -> PreparedRequest:
-        """Return a copy whose answer says, once, where answers come from when nothing is configured."""
+    def with_first_answer_note(self) -> PreparedRequest:
+        """Return a copy whose answer says, once in a process, that nothing is configured."""
         note = first_answer_note(self.connection, named=self.endpoint_named)
         return replace(self, notes=(note,)) if note else self
-
-    def _with(self, **changes: Any) -> PreparedRequest:
-        return replace(self, request=replace(self.request, **changes))
 
 
 def build_request(
@@ -82,26 +83,25 @@ def build_request(
     """
     refuse_key_names(params)
     connection = resolve(endpoint)
-    messages = _messages(prompt, system, _parts(images), _texts(attachments))
-    functions, wire_tools = _tools(tools)
+    messages = _build_messages(prompt, system, _image_parts(images), _text_parts(attachments))
+    functions, wire_tools = _read_tools(tools)
     if wire_tools:
         params["tools"] = wire_tools
     request = Request(
         messages=tuple(redact_message(message) for message in messages),
-        model=_model(model, connection),
-        params=_params(params),
-        schema=None,
-        stream=_stream(stream),
-        timeout_s=_timeout(timeout),
+        model=_resolve_model(model, connection),
+        params=_redact_params(params),
+        stream=_check_stream(stream),
+        timeout_s=_check_timeout(timeout),
         origin=_with_thread(current_origin()),
     )
     return PreparedRequest(
         request,
         connection,
-        _schema(schema),
+        _read_schema(schema),
         functions,
-        endpoint is not None,
-        max_rounds=_max_rounds(max_rounds),
+        endpoint_named=endpoint is not None,
+        max_rounds=_check_max_rounds(max_rounds),
     )
 
 
@@ -112,27 +112,23 @@ def preview(prepared: PreparedRequest) -> dict[str, Any]:
 
     connection = prepared.connection
 
-    async def wire() -> dict[str, Any]:
+    async def build_body() -> dict[str, Any]:
         schema = None if prepared.schema is None else prepared.schema.json_schema
         return endpoint_for(connection).wire(replace(prepared.request, schema=schema))
 
-    remote = connection.kind == "remote"
-    url = chat_url(connection.base_url, connection.app_id) if remote else None
-    return {"endpoint": connection.name, "url": url, "body": run_sync(wire())}
+    url = chat_url(connection.base_url, connection.app_id) if connection.kind == "remote" else None
+    return {"endpoint": connection.name, "url": url, "body": run_sync(build_body())}
 
 
 def _with_thread(origin: Origin) -> Origin:
     return origin if origin.thread_id is not None else replace(origin, thread_id=new_id())
 
 
-def _messages(
-    prompt: Prompt,
-    system: str | None,
-    images: Sequence[Mapping[str, Any]],
-    texts: Sequence[Mapping[str, Any]],
+def _build_messages(
+    prompt: Prompt, system: str | None, images: Sequence[ContentPart], texts: Sequence[ContentPart]
 ) -> tuple[Message, ...]:
     if not isinstance(prompt, str):
-        return _listed(prompt, system, (*texts, *images))
+        return _read_messages(prompt, system, (*texts, *images))
     if not prompt.strip() and not texts and not images:
         raise ConfigError("The prompt is empty; nothing was sent.")
     question = ({"type": "text", "text": prompt},) if prompt.strip() else ()
@@ -140,7 +136,7 @@ def _messages(
     return (*system_message(system), Message("user", content))
 
 
-def _listed(prompt: Any, system: str | None, parts: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+def _read_messages(prompt: Any, system: str | None, parts: Sequence[ContentPart]) -> tuple[Message, ...]:
     if not isinstance(prompt, Sequence) or isinstance(prompt, bytes):
         raise ConfigError(f"A prompt is text or a list of messages, not {type(prompt).__name__}.")
     if system is not None:
@@ -154,20 +150,18 @@ def _listed(prompt: Any, system: str | None, parts: Sequence[Mapping[str, Any]])
 
 
 def asks_something(messages: Iterable[Message]) -> bool:
-    """Whether any of these messages holds more than blank text; a system message alone asks nothing."""
-    return any(message.role != "system" and not _blank(message) for message in messages)
+    """Return whether any message but the system's holds more than blank text."""
+    return any(message.role != "system" and not _is_blank(message) for message in messages)
 
 
-def _blank(message: Message) -> bool:
-    if isinstance(message.content, str) or message.content is None:
-        return not (message.tool_calls or (message.content or "").strip())
-    texts = [part.get("text") for part in message.content if part.get("type") == "text"]
-    only_text = len(texts) == len(message.content)
-    return only_text and not message.tool_calls and not any(str(text or "").strip() for text in texts)
+def _is_blank(message: Message) -> bool:
+    parts = message.content if isinstance(message.content, tuple) else ()
+    has_other_parts = any(part.get("type") != "text" for part in parts)
+    return not (has_other_parts or message.tool_calls or message.text.strip())
 
 
 def system_message(system: str | None) -> tuple[Message, ...]:
-    """The system message that this text makes, or none."""
+    """Return the system message that a text makes, or none for a blank one."""
     if system is None:
         return ()
     if not isinstance(system, str):
@@ -175,8 +169,8 @@ def system_message(system: str | None) -> tuple[Message, ...]:
     return (Message("system", redact(system)),) if system.strip() else ()
 
 
-def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
-    images = _several(images)
+def _image_parts(images: Iterable[Any]) -> tuple[ContentPart, ...]:
+    images = _as_tuple(images)
     if not images:
         return ()
     from ..prompts.images import image_part
@@ -184,22 +178,22 @@ def _parts(images: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(image_part(image) for image in images)
 
 
-def _texts(attachments: Iterable[str]) -> tuple[Mapping[str, Any], ...]:
-    texts = _several(attachments)
+def _text_parts(attachments: Iterable[str]) -> tuple[ContentPart, ...]:
+    texts = _as_tuple(attachments)
     if not all(isinstance(text, str) for text in texts):
         raise ConfigError("attachments= takes texts; str(value) makes one of anything.")
     return tuple({"type": "text", "text": text} for text in texts)
 
 
-def _several(given: Any) -> tuple[Any, ...]:
-    """One or more of something; a text, bytes or an image stand for themselves, None for nothing."""
-    if given is None:
+def _as_tuple(argument: Any) -> tuple[Any, ...]:
+    """Return the items of an argument; a text, bytes or an image is a single item, None is no item."""
+    if argument is None:
         return ()
-    single = isinstance(given, str | bytes | bytearray | memoryview | Mapping)
-    return (given,) if single or not isinstance(given, Iterable) else tuple(given)
+    is_single = isinstance(argument, str | bytes | bytearray | memoryview | Mapping)
+    return (argument,) if is_single or not isinstance(argument, Iterable) else tuple(argument)
 
 
-def _schema(spec: Any) -> Schema | None:
+def _read_schema(spec: Any) -> Schema | None:
     if spec is None:
         return None
     from ..schemas import Schema
@@ -207,55 +201,55 @@ def _schema(spec: Any) -> Schema | None:
     return Schema.of(spec)
 
 
-def _tools(tools: Iterable[Any]) -> tuple[dict[str, Tool], list[Any]]:
-    """Python functions become Tools that may be called; mappings go to the endpoint as they are."""
-    functions: dict[str, Tool] = {}
-    tools = _several(tools)
-    if tools:
-        from ..schemas import Tool
-    wire: list[Any] = []
-    for tool in tools:
-        if isinstance(tool, Mapping):
-            wire.append(dict(tool))
-        elif callable(tool):
-            made = Tool.of(tool)
-            functions[made.name] = made
-            described = {"name": made.name, "description": made.description, "parameters": made.parameters}
-            wire.append({"type": "function", "function": described})
+def _read_tools(arguments: Iterable[Any]) -> tuple[dict[str, Tool], list[dict[str, Any]]]:
+    """Return the Tools that Python functions make, and all tools for the wire; mappings go as they are."""
+    tools: dict[str, Tool] = {}
+    wire: list[dict[str, Any]] = []
+    for argument in _as_tuple(arguments):
+        if isinstance(argument, Mapping):
+            wire.append(dict(argument))
+        elif callable(argument):
+            from ..schemas import Tool
+
+            tool = Tool.of(argument)
+            tools[tool.name] = tool
+            function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+            wire.append({"type": "function", "function": function})
         else:
-            raise ConfigError(f"A tool is a function or a tool description, not {type(tool).__name__}.")
-    return functions, wire
+            raise ConfigError(f"A tool is a function or a tool description, not {type(argument).__name__}.")
+    return tools, wire
 
 
-def _model(model: str | None, connection: Connection) -> str | None:
+def _resolve_model(model: str | None, connection: Connection) -> str | None:
     if model is not None and (not isinstance(model, str) or not model.strip()):
         raise ConfigError(f"model= takes the name of a model, not {model!r}.")
     model = model or configured_model(connection)
     return aliases().get(model, model) if model else None
 
 
-def _params(params: Mapping[str, Any]) -> dict[str, Any]:
+def _redact_params(params: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {name: redact_strings(value) for name, value in params.items() if value is not None}
     except RecursionError:
         raise ConfigError("A parameter contains itself; nothing was sent.") from None
 
 
-def _stream(stream: Any) -> bool:
-    """True or False, numpy's too; a text such as "no" would count as true."""
+def _check_stream(stream: Any) -> bool:
+    """Return True or False, also of numpy's; refuse any other, because a text such as "no" is true."""
     kind = type(stream)
     if kind is bool or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")):
         return bool(stream)
     raise ConfigError(f"stream= is True or False, not {stream!r}.")
 
 
-def _max_rounds(count: int | None) -> int | None:
-    if count is not None and (isinstance(count, bool) or not isinstance(count, Integral) or count < 1):
-        raise ConfigError(f"max_rounds= is a whole number from 1 up, not {count!r}.")
-    return count
+def _check_max_rounds(max_rounds: int | None) -> int | None:
+    is_count = isinstance(max_rounds, Integral) and not isinstance(max_rounds, bool)
+    if max_rounds is not None and not (is_count and max_rounds >= 1):
+        raise ConfigError(f"max_rounds= is a whole number from 1 up, not {max_rounds!r}.")
+    return max_rounds
 
 
-def _timeout(timeout: float | None) -> float | None:
+def _check_timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout > 0:

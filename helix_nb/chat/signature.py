@@ -1,4 +1,4 @@
-"""One signature for everything that takes the options of an ask, spelled in `request.build_request`."""
+"""Decorators that give functions the signature of another, such as that of `request.build_request`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def same_parameters_after_two(
 
 
 def _show_parameters(function: Callable[..., Any], source: Callable[..., Any]) -> None:
-    """Show help and Tab the parameters of `source`, and those that the function alone has."""
+    """Set the signature that help and Tab show: the parameters of `source`, and the function's own."""
     signature, shared = inspect.signature(function), inspect.signature(source).parameters
     own = [
         parameter

@@ -1,6 +1,6 @@
-"""The two ways to read an answer piece by piece: `with hx.stream(...)` and `async with hx.astream(...)`.
+"""Streams of the pieces of an answer: `with hx.stream(...)` and `async with hx.astream(...)`.
 
-Both are in lockstep with the exchange: it reads on only when the reader asks for more.
+Both keep the exchange in lockstep: it reads on only when the reader asks for more.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class _Lockstep:
 
     def __init__(self, pending: PendingReply) -> None:
         self._pending = pending
-        self._wanted: asyncio.Future[None] | None = None
-        pending.throttle_with(self._until_wanted)
+        self._demand: asyncio.Future[None] | None = None
+        pending.throttle_with(self._await_demand)
 
-    def _until_wanted(self) -> asyncio.Future[None] | None:
-        self._wanted = asyncio.get_running_loop().create_future()  # first: a reader may ask meanwhile
-        return self._wanted if self._pending.has_pieces else None
+    def _await_demand(self) -> asyncio.Future[None] | None:
+        self._demand = asyncio.get_running_loop().create_future()  # first, because a reader may ask meanwhile
+        return self._demand if self._pending.has_pieces else None
 
     def request_more(self) -> None:
-        """Let the exchange read on: the pieces so far are used up."""
-        if self._wanted is not None:
-            resolve_soon(self._wanted)
+        """Let the exchange read on, because the pieces so far are used up."""
+        if self._demand is not None:
+            resolve_soon(self._demand)
 
 
-class _Reading:
-    """What both kinds of stream share: the pending reply, its start, and its end."""
+class _BaseStream:
+    """The part of a stream that does not wait: its pending reply, and how that starts and ends."""
 
-    def __init__(self, make: Callable[[], PendingReply]) -> None:
-        self._make = make
+    def __init__(self, prepare: Callable[[], PendingReply]) -> None:
+        self._prepare = prepare
         self._pending: PendingReply | None = None
 
     @property
@@ -48,18 +48,18 @@ class _Reading:
         """The Reply so far; final after the last piece."""
         return self._pending.reply if self._pending is not None else Reply()
 
-    def _prepare(self) -> PendingReply:
-        if self._pending is not None:  # a stream is one exchange: entering it again would pay for another
+    def _begin(self) -> PendingReply:
+        if self._pending is not None:  # because entering it again would pay for another exchange
             raise ConfigError("This stream was entered before; call hx.stream(...) again for another answer.")
-        self._pending = pending = self._make()
+        self._pending = pending = self._prepare()
         self._lockstep = _Lockstep(pending)
-        forgotten = weakref.finalize(self, pending.cancel, wait=False)  # nobody can read it on
-        forgotten.atexit = False  # what runs then is stopped with the loop
+        finalizer = weakref.finalize(self, pending.cancel, wait=False)  # no reader is left then
+        finalizer.atexit = False  # because the loop stops every exchange at exit
         return pending
 
     @contextmanager
     def _first_piece(self, pending: PendingReply) -> Iterator[None]:
-        """Send the request, and raise what fails before any text; what leaves here stops the exchange."""
+        """Send the request, and raise an error before any text; any in the block stops the exchange."""
         try:
             pending.begin()
             yield
@@ -77,11 +77,11 @@ class _Reading:
             show_as_stopped(error)
 
 
-class Stream(_Reading):
+class Stream(_BaseStream):
     """`with hx.stream(prompt) as s: for piece in s: ...`; `s.reply` is the Reply so far."""
 
     def __enter__(self) -> Self:
-        pending = self._prepare()
+        pending = self._begin()
         with self._first_piece(pending):
             while not (pending.done or pending.has_pieces):
                 pending.wait_for_change(0.1)
@@ -109,11 +109,11 @@ class Stream(_Reading):
         self._leave(error)
 
 
-class AsyncStream(_Reading):
+class AsyncStream(_BaseStream):
     """`async with hx.astream(prompt) as s: async for piece in s: ...`"""
 
     async def __aenter__(self) -> Self:
-        pending = self._prepare()
+        pending = self._begin()
         with self._first_piece(pending):
             while not (pending.done or pending.has_pieces):
                 await pending.await_change()

@@ -1,4 +1,4 @@
-"""Calling the functions that a user named, as a model asks; nothing else ever runs."""
+"""Calls the functions that a user passed as tools, as a model asks; nothing else ever runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def call_tool(tools: Mapping[str, Tool], call: ToolCall) -> Any:
-    """Call the function that a model asks for and return its result, or a sentence about what failed.
+    """Call the function that a model asks for and return its result, which may be awaitable.
 
-    A failure is the model's to read: it may do better. The result may be awaitable.
+    Where that fails, the result is a sentence for the model, which may do better at the next call.
     """
     tool = tools.get(call.name)
     if tool is None:
@@ -26,12 +26,12 @@ def call_tool(tools: Mapping[str, Tool], call: ToolCall) -> Any:
         return tool.function(**tool.validate(call.arguments))
     except ValueError as problem:
         return f"The call did not work: {problem}"
-    except Exception as problem:  # noqa: BLE001 - the model is told, and may do better
+    except Exception as problem:  # noqa: BLE001 - the model reads it
         return f"The tool failed: {describe_exception(problem)}"
 
 
 def result_text(result: Any) -> str:
-    """Return the result of a tool as text for the model, without any known key."""
+    """Return the result of a tool as text for the model, redacted."""
     try:
         return redact(result if isinstance(result, str) else _json_or_repr(result))
     except Exception as problem:  # noqa: BLE001 - the object's own __str__ or __repr__ failed

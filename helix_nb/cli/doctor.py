@@ -1,4 +1,4 @@
-"""What `python -m helix_nb doctor` finds: configured, reachable, installed. Never a key."""
+"""`python -m helix_nb doctor`: what is configured, reachable and installed. Never a key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..errors import ConfigError, HelixError
 from ..redaction import redact
 from ..text import printable
 
-# What is worth knowing the version of, and the extra that installs it.
+# The packages that doctor names, each with the extra that installs it.
 PACKAGES = {
     "ipython": "",
     "ipywidgets": "",
@@ -33,18 +33,20 @@ PACKAGES = {
     "pyarrow": "parquet",
     "mlx-lm": "local",
 }
+BUILT_IN = {"demo": "embedded: canned text, not a model", "local": "models on this machine (MLX)"}
+MODELS_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; `ok` is False where something needs the user."""
+    """One line of the report."""
 
     line: str
-    ok: bool = True
+    ok: bool = True  # False where something needs the user
 
 
 def findings(*, offline: bool = False) -> Iterator[Finding]:
-    """Look at this installation; unless `offline`, ask each endpoint but the local one for its models."""
+    """Look at this installation; unless `offline`, ask every endpoint but the local one for its models."""
     yield Finding(f"helix_nb {__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield Finding(f"  {sys.executable}")
     yield Finding("\nEndpoints")
@@ -54,68 +56,69 @@ def findings(*, offline: bool = False) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding(f"* {_sentence(error)}", ok=False)
     for connection in endpoints().values():
-        yield from _endpoint(connection, current=connection.name == current, offline=offline)
+        yield from _endpoint_findings(connection, current=connection.name == current, offline=offline)
     yield Finding("\nLog")
-    yield _log()
+    yield _log_finding()
     yield Finding("\nInstalled")
     for package, extra in PACKAGES.items():
-        yield Finding(f"  {package:<13} {_installed(package, extra)}")
+        yield Finding(f"  {package:<13} {_version(package, extra)}")
 
 
-def _endpoint(connection: Connection, *, current: bool, offline: bool) -> Iterator[Finding]:
+def _endpoint_findings(connection: Connection, *, current: bool, offline: bool) -> Iterator[Finding]:
     key = f"key from {connection.key_source}" if connection.has_key else "no key"
-    where = {"demo": "embedded: canned text, not a model", "local": "models on this machine (MLX)"}
-    model = f", model {known_default_model(connection)}" if known_default_model(connection) else ""
-    about = where.get(connection.kind, f"{connection.base_url}, {key}{model}")
-    yield Finding(redact(f"{'*' if current else ' '} {connection.name}: {about}"))
+    model = known_default_model(connection)
+    about = ", ".join([connection.base_url, key, *([f"model {model}"] if model else [])])
+    yield Finding(
+        redact(f"{'*' if current else ' '} {connection.name}: {BUILT_IN.get(connection.kind, about)}")
+    )
     if connection.kind == "local":
         from ..endpoints.local.support import unsupported_reason
 
         yield Finding(f"    {unsupported_reason() or 'MLX is installed and runs here'}")
     elif not offline:
-        yield _reached(connection, current)
+        yield _models_finding(connection, current)
 
 
-def _reached(connection: Connection, current: bool) -> Finding:
+def _models_finding(connection: Connection, current: bool) -> Finding:
+    """Ask an endpoint for its models, to see whether it answers."""
     from ..records.models import models
 
     try:
-        found = list(models(connection)["id"])
+        names = [str(name) for name in models(connection)["id"]]
     except HelixError as error:
-        # An agent key may not list models, and that it is told so shows that it is known.
-        known = "agent key" in str(error)
-        return Finding(f"    {_sentence(error)}", ok=known or not current)
-    shown = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
-    return Finding(f"    answers; {len(found)} models: {printable(redact(shown))}")
+        # An agent key may not list models; a server that says so knows the key.
+        ok = not current or "agent key" in str(error)
+        return Finding(f"    {_sentence(error)}", ok=ok)
+    listed = ", ".join(names[:MODELS_NAMED]) + (", ..." if len(names) > MODELS_NAMED else "")
+    return Finding(f"    answers; {len(names)} models: {printable(redact(listed))}")
 
 
 def _sentence(error: HelixError) -> str:
-    from ..text import printable
-
     return printable(redact(str(error)))
 
 
-def _log() -> Finding:
+def _log_finding() -> Finding:
     from ..records.storage.location import log_location
     from ..records.storage.log_file import obstacle
 
-    place = log_location()
-    if not place.enabled:
+    location = log_location()
+    if not location.enabled:
         return Finding("  off: nothing is recorded (HELIX_NB_LOG=off)")
-    if place.path is None:
+    path = location.path
+    if path is None:
         return Finding("  in memory: it ends with its kernel (HELIX_NB_LOG=:memory:)")
-    if reason := _unwritable(place.path):
-        return Finding(f"  {place.path}: {reason}; set HELIX_NB_LOG to a file that can be written", ok=False)
+    if reason := _unwritable_reason(path):
+        return Finding(f"  {path}: {reason}; set HELIX_NB_LOG to a file that can be written", ok=False)
     size = "not there yet"
-    if place.path.exists():
-        size = f"{place.path.stat().st_size / 1e6:.1f} MB"
-        if not place.per_kernel and (sentence := obstacle(place.path)):
+    if path.exists():
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        if not location.per_kernel and (sentence := obstacle(path)):
             return Finding(f"  {sentence}", ok=False)
-    alone = "; a network file system, so each kernel has a file of its own" if place.per_kernel else ""
-    return Finding(f"  {place.path} ({size}){alone}")
+    network = "; a network file system, so each kernel has a file of its own" if location.per_kernel else ""
+    return Finding(f"  {path} ({size}){network}")
 
 
-def _unwritable(path: Path) -> str | None:
+def _unwritable_reason(path: Path) -> str | None:
     if not path.is_absolute():
         return "there is no such folder"
     try:
@@ -129,7 +132,7 @@ def _unwritable(path: Path) -> str | None:
     return None if os.access(existing, os.W_OK) else f"{existing} cannot be written"
 
 
-def _installed(package: str, extra: str) -> str:
+def _version(package: str, extra: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:

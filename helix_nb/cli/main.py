@@ -18,20 +18,21 @@ from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import ConfigError, HelixError
-from ..replies import Reply
+from ..redaction import redact
+from ..text import printable
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
 SYSTEM, PROMPT = "You are a helpful assistant.", "What is the capital of France?"
-SHOWN = ["endpoint", "model", "status", "prompt_tokens", "completion_tokens", "total_tokens", "duration_ms"]
+COLUMNS = ["endpoint", "model", "status", "prompt_tokens", "completion_tokens", "total_tokens", "duration_ms"]
 
 
 @dataclass(frozen=True)
 class Subcommand:
-    """One subcommand: its help line, its arguments, and what it does (returns the exit code)."""
+    """One word after `python -m helix_nb`."""
 
     help: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]  # returns the exit code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,21 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command].run(options)
     except HelixError as error:
-        from ..redaction import redact
-        from ..text import printable
-
-        print(f"helix_nb: {printable(redact(str(error)))}", file=sys.stderr)
+        _note(redact(str(error)))
         return 1
     except KeyboardInterrupt:
-        print("helix_nb: stopped", file=sys.stderr)
+        _note("stopped")
         return 130
     except OSError as error:
         if error.filename is not None:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # then whoever read the output has left, as `| head` does
-            print(f"helix_nb: The output cannot be written: {error.strerror or error}.", file=sys.stderr)
-        return 1
+        return _give_up_output(error)
+
+
+def _note(sentence: str) -> None:
+    """Print a line beside the answer, to standard error."""
+    print(f"helix_nb: {printable(sentence)}", file=sys.stderr)
+
+
+def _give_up_output(error: OSError) -> int:
+    """Say that standard output cannot be written, as on a full disk; a reader that has left, as `| head`
+    does, is told nothing."""
+    # because at exit the interpreter writes what is left, and would fail again with a traceback
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        _note(f"The output cannot be written: {error.strerror or error}.")
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"helix_nb {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        command.arguments(commands.add_parser(name, help=command.help, description=command.help))
+        command.add_arguments(commands.add_parser(name, help=command.help, description=command.help))
     return parser
 
 
@@ -78,22 +88,25 @@ def _ask_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _ask(options: argparse.Namespace) -> int:
-    prompt = _standard_input() if options.prompt == "-" else options.prompt
-    chosen = {"model": options.model, "endpoint": options.endpoint, "system": options.system}
-    _say(prompt, stream=not options.no_stream, **chosen)
+    _print_answer(
+        _read_prompt() if options.prompt == "-" else options.prompt,
+        model=options.model,
+        endpoint=options.endpoint,
+        system=options.system,
+        stream=not options.no_stream,
+    )
     return 0
 
 
-def _standard_input() -> str:
+def _read_prompt() -> str:
     if sys.stdin is None:
         raise ConfigError("There is no standard input to read the prompt from.")
     return sys.stdin.read()
 
 
-def _say(prompt: str, **options: Any) -> Reply:
-    """Stream an answer to standard output; notes and a cut are told on standard error."""
+def _print_answer(prompt: str, **options: Any) -> None:
+    """Stream an answer to standard output; notes, and that it was cut, go to standard error."""
     from ..chat.ask import stream
-    from ..text import printable
 
     with stream(prompt, **options) as answer:
         try:
@@ -102,10 +115,10 @@ def _say(prompt: str, **options: Any) -> Reply:
         finally:
             print(flush=True)
     reply = answer.reply
-    notes = [*reply.notes, *(["The answer was cut: " + str(reply.finish_reason)] if reply.cut else [])]
-    for note in notes:
-        print(f"helix_nb: {printable(note)}", file=sys.stderr)
-    return reply
+    for note in reply.notes:
+        _note(note)
+    if reply.cut:
+        _note(f"The answer was cut: {reply.finish_reason}")
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,17 +129,17 @@ def _demo(options: argparse.Namespace) -> int:
     from ..records.reading.frames import log
 
     print(f"> {PROMPT}", flush=True)
-    _say(PROMPT, system=SYSTEM)
-    row = log(last=1)[SHOWN]
+    _print_answer(PROMPT, system=SYSTEM)
+    row = log(last=1)[COLUMNS]
     if row.empty:
         print("\nThe log is off (HELIX_NB_LOG=off); else the exchange would be a row of pandas, hx.log().")
     else:
         print("\nThe exchange is a row of pandas, hx.log():\n")
         print(row.round(1).to_string(index=False), flush=True)
-    return 0 if options.no_lab else _lab()
+    return 0 if options.no_lab else _open_lab()
 
 
-def _lab() -> int:
+def _open_lab() -> int:
     from importlib.util import find_spec
 
     if not QUICKSTART.is_file():
@@ -141,10 +154,10 @@ def _lab() -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # a container; JupyterLab refuses root otherwise
         command.append("--allow-root")
     print("\nOpening JupyterLab on notebooks/quickstart.ipynb; Ctrl-C ends it.", flush=True)
-    return _become(command)
+    return _replace_process(command)
 
 
-def _become(command: list[str]) -> NoReturn:
+def _replace_process(command: list[str]) -> NoReturn:
     """Hand this process over, so that Ctrl-C and the terminal are JupyterLab's alone."""
     os.execv(command[0], command)  # noqa: S606 - our own interpreter, no shell
 
@@ -193,11 +206,11 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def _tiny_arguments(parser: argparse.ArgumentParser) -> None:
+def _tiny_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", help="a new or empty folder")
 
 
-def _tiny(options: argparse.Namespace) -> int:
+def _tiny_model(options: argparse.Namespace) -> int:
     from ..endpoints.local.tiny_model import build
 
     print(build(options.directory))
@@ -210,5 +223,7 @@ COMMANDS = {
     "ask": Subcommand("stream one answer to standard output", _ask_arguments, _ask),
     "serve": Subcommand("run the demo endpoint and print its URL", _serve_arguments, _serve),
     "doctor": Subcommand("what is configured, reachable and installed", _doctor_arguments, _doctor),
-    "tiny-model": Subcommand("build a tiny local model with random weights", _tiny_arguments, _tiny),
+    "tiny-model": Subcommand(
+        "build a tiny local model with random weights", _tiny_model_arguments, _tiny_model
+    ),
 }

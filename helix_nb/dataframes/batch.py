@@ -140,7 +140,7 @@ class Batch:
         """
         plan, reason = run.plan, run.stop_reason
         texts = run.texts.to_series()
-        columns = result_columns(plan, run.results, texts, into=self.into, schema=plan.schema, stopped=reason)
+        columns = result_columns(plan, run.results, texts, into=self.into, stopped=reason)
         result = plan.frame.copy(deep=False)
         for name, column in columns.items():  # `assign` could not take a column called "self"
             result[name] = column

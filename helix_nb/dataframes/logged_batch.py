@@ -8,14 +8,15 @@ from ..errors import ConfigError
 from ..records.storage.batches import BatchRow, batch_rows
 from ..records.storage.log import current_log
 from .batch import check_name
-from .results import DTYPES
+from .results import FIELDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = {
     "row_key": "str",
-    **{f"answer{suffix}": dtype for suffix, dtype in DTYPES.items()},
+    "answer": "str",
+    **{f"answer_{field}": dtype for field, dtype in FIELDS.items()},
     "exchange_id": "str",
 }
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 Listener = Callable[[int, "RowResult"], None]  # called with a slot and its result
 
-DTYPES = {
-    "": "str",
-    "_status": "str",
-    "_error": "str",
-    "_finish_reason": "str",
-    "_prompt_tokens": "Int64",
-    "_completion_tokens": "Int64",
+# Fields of a RowResult that are columns behind `into`, with the dtypes of these.
+FIELDS = {
+    "status": "str",
+    "error": "str",
+    "finish_reason": "str",
+    "prompt_tokens": "Int64",
+    "completion_tokens": "Int64",
 }
 
 
@@ -128,56 +128,36 @@ def column_names(into: str, schema: Schema | None) -> list[str]:
     Raises:
         ConfigError: a field of the schema would take the place of a column of the batch itself.
     """
-    fields = list(schema.columns()) if schema is not None else []
+    own = [f"{into}_{field}" for field in FIELDS]
+    fields = [] if schema is None else list(schema.columns())
     for name in fields:
-        if name in (f"{into}{suffix}" for suffix in DTYPES if suffix):
+        if name in own:
             raise ConfigError(f"The schema's field {name!r} is a column of the batch: choose another into=.")
-    return list(dict.fromkeys([*(f"{into}{suffix}" for suffix in DTYPES), *fields]))
+    return list(dict.fromkeys([into, *own, *fields]))
 
 
 def result_columns(
-    plan: Plan,
-    results: BatchResults,
-    texts: pd.Series,
-    *,
-    into: str,
-    schema: Schema | None,
-    stopped: str | None,
+    plan: Plan, results: BatchResults, texts: pd.Series, *, into: str, stopped: str | None
 ) -> dict[str, pd.Series]:
     """Return the columns of a finished batch by name, on its frame's own index.
 
-    Args:
-        plan: the rows of the batch.
-        results: what became of its requests.
-        texts: the answers, by position.
-        into: the prefix of the columns.
-        schema: the fields that make further columns.
-        stopped: why the batch stopped early, if it did.
+    `texts` are the answers by position; `stopped` says why the batch ended early, if it did.
     """
     unsent = RowResult("skipped", error=f"Not asked: {stopped}" if stopped else None)
     rows = [
         _without_request(plan.problems[position]) if slot == NOT_ASKED else results[slot] or unsent
         for position, slot in enumerate(plan.slot_of)
     ]
-    index = plan.frame.index
+    index, schema = plan.frame.index, plan.schema
     columns = {into: texts.set_axis(index)}
-    for suffix, get in _GETTERS.items():
-        columns[f"{into}{suffix}"] = _series([get(row) for row in rows], index, DTYPES[suffix])
+    for field, dtype in FIELDS.items():
+        columns[f"{into}_{field}"] = _series([getattr(row, field) for row in rows], index, dtype)
     if schema is not None:
         objects = [None if row.parsed is None else schema.to_plain(row.parsed) for row in rows]
         for name, dtype in schema.columns().items():
             cells = [None if fields is None else fields[name] for fields in objects]
             columns[name] = _series(cells, index, dtype, schema.choices(name))
     return columns
-
-
-_GETTERS: dict[str, Callable[[RowResult], Any]] = {
-    "_status": lambda row: row.status,
-    "_error": lambda row: row.error,
-    "_finish_reason": lambda row: row.finish_reason,
-    "_prompt_tokens": lambda row: row.prompt_tokens,
-    "_completion_tokens": lambda row: row.completion_tokens,
-}
 
 
 def _without_request(problem: str) -> RowResult:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from ..config.connection import Connection
 from ..errors import AuthError, ConnectionFailed, HelixError, NotAllowed, QuotaExceeded, RateLimited
 from ..exchange.gate import Gate, gate_for
-from ..exchange.retries import BATCH, OVERLOADED
-from ..exchange.rounds import rounds
+from ..exchange.retries import BATCH_POLICY, OVERLOAD_STATUSES
+from ..exchange.rounds import run_rounds
 from ..messages import Request
 from ..replies import Reply
 from .batch_log import BatchLog, Claim
@@ -32,15 +32,7 @@ _frozen = False
 
 
 class Runner:
-    """One batch under way: `reuse()`, then `send()`; `results` has what came of it.
-
-    Args:
-        plan: the rows and their requests.
-        connection: the endpoint to ask.
-        batch_log: what the log has of the batch, and takes.
-        limits: what may be used.
-        progress: shows how far it is.
-    """
+    """One batch under way: `reuse()`, then `send()`; `results` has what came of it."""
 
     def __init__(
         self, plan: Plan, connection: Connection, batch_log: BatchLog, limits: Limits, progress: Progress
@@ -155,7 +147,7 @@ class Runner:
         row_key = self.plan.row_key(self.plan.first_positions[slot])
         request = replace(request, origin=replace(request.origin, row_key=row_key))
         try:
-            ended = await rounds(
+            ended = await run_rounds(
                 request, self.connection, schema=self.plan.schema, on_mismatch=self._count_mismatch
             )
             result = RowResult.of_reply(ended.reply)
@@ -183,7 +175,7 @@ class Runner:
         """Stop the batch where going on would only repeat the same failure."""
         self._unreachable = self._unreachable + 1 if _finds_nobody(error) else 0
         wait_s = (error.retry_after_s or 0.0) if isinstance(error, RateLimited) else 0.0
-        if wait_s > BATCH.patience_s:
+        if wait_s > BATCH_POLICY.patience_s:
             self._stop(f"the server asks to wait {wait_s:.0f} seconds; run it again then")
         if isinstance(error, STOPPING) or self._unreachable >= MOST_UNREACHABLE:
             self._stop(str(error) if isinstance(error, HelixError) else f"{type(error).__name__}: {error}")
@@ -204,7 +196,7 @@ def _finds_nobody(error: Exception) -> bool:
     """Return whether an error would meet every row: no server, one that is overloaded, a bug."""
     if not isinstance(error, HelixError):
         return True
-    return isinstance(error, ConnectionFailed) or error.status_code in OVERLOADED
+    return isinstance(error, ConnectionFailed) or error.status_code in OVERLOAD_STATUSES
 
 
 @contextmanager

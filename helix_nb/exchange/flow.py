@@ -1,6 +1,6 @@
 """The one flow. A cell, a panel, a row of a frame and `ask` are four views of it.
 
-Log the request as `pending`, stream deltas to whoever watches, and in `finally` finish that row,
+Log the request as `pending`, stream deltas to the watcher, and in `finally` finish that row,
 whatever happened; then return the Reply or raise.
 """
 
@@ -22,14 +22,14 @@ from .reply_builder import ReplyBuilder
 
 
 class Watcher(Protocol):
-    """Whoever watches exchanges while they go on; called on the background loop."""
+    """Watches exchanges while they go on; its methods are called on the background loop."""
 
     def exchange_started(self, builder: ReplyBuilder) -> None:
-        """Watch an exchange from now on: its Reply grows in `builder`."""
+        """Watch another exchange; its Reply grows in `builder`."""
         ...
 
     def delta_arrived(self, delta: Delta) -> Awaitable[None] | None:
-        """Take in what one delta adds. What is returned is awaited: it slows the server, never the loop."""
+        """Take in one delta; the next is read when the result is done, which slows only the server."""
         ...
 
 
@@ -46,9 +46,9 @@ async def exchange(request: Request, endpoint: Endpoint, log: Log, watcher: Watc
             async with aclosing(gate.deltas(endpoint, request, builder, clock)) as deltas:
                 async for delta in deltas:
                     shown = builder.add(delta)
-                    if watcher is not None and (read := watcher.delta_arrived(shown)) is not None:
-                        await read
-                    if builder.due():
+                    if watcher is not None and (pause := watcher.delta_arrived(shown)) is not None:
+                        await pause
+                    if builder.is_save_due():
                         log.update(builder.reply())
         if not builder.finished:
             raise TruncatedReply("The answer ended before it was finished; what arrived is kept.")
@@ -57,7 +57,7 @@ async def exchange(request: Request, endpoint: Endpoint, log: Log, watcher: Watc
         builder.close("interrupted")
         raise
     except TimeoutError:
-        if builder.finished:  # only its token counts were still to come
+        if builder.finished:  # only the token counts were still to come
             return builder.close("ok")
         error = request.timeout_error()
         builder.close("error", error)

@@ -1,4 +1,4 @@
-"""How fast requests may go: what the user allows per minute, and what a server turns out to bear."""
+"""Rate limits: those that the user sets per minute, and those that a server shows by refusing."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 CHARACTERS_PER_TOKEN = 4
-STEP_S = 0.25  # how long a wait holds before it is judged anew
-LATE_S = 0.02  # what timers may be late by and catch up
+STEP_S = 0.25  # the longest sleep of a wait, because the rate may change meanwhile
+LATE_S = 0.02  # how late a timer may fire without the rate losing time
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
@@ -25,9 +25,9 @@ class AdaptiveLimit:
     Args:
         clock: seconds that only grow.
         sleep: waits for so many seconds of that clock.
-        give_up_s: a server that admits nothing for that long is not expected back.
+        give_up_s: how long a server may admit nothing before it is not expected back.
         probes_per_s: requests a second that ask whether such a server is back, at first and at least.
-        unsaid_pause_s: the pause that a refusal without Retry-After counts as.
+        default_pause_s: the pause after a refusal without Retry-After.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class AdaptiveLimit:
         *,
         give_up_s: float = 60.0,
         probes_per_s: tuple[float, float] = (4.0, 1.0),
-        unsaid_pause_s: float = 1.0,
+        default_pause_s: float = 1.0,
     ) -> None:
         self._window = CongestionWindow()
-        self._rate = LearnedRate(clock, probes_per_s, unsaid_pause_s)
+        self._rate = LearnedRate(clock, probes_per_s, default_pause_s)
         self._clock, self._sleep, self._give_up_s = clock, sleep, give_up_s
-        self._last_start_at = 0.0
-        self._line = asyncio.Lock()
+        self._last_start_s = 0.0
+        self._turns = asyncio.Lock()
 
     @property
     def limit(self) -> float:
@@ -52,13 +52,13 @@ class AdaptiveLimit:
 
     @property
     def unreachable(self) -> bool:
-        """Whether the server admits nothing at all, whoever asks."""
+        """Whether the server admits no request at all."""
         return self._rate.probing
 
     @property
     def given_up(self) -> bool:
         """Whether the server has admitted nothing for so long that waiting is no use."""
-        return self.unreachable and self._clock() - self._rate.unreachable_since > self._give_up_s
+        return self.unreachable and self._clock() - self._rate.unreachable_since_s > self._give_up_s
 
     def request_started(self) -> None:
         """Note that a request goes out."""
@@ -73,26 +73,26 @@ class AdaptiveLimit:
         """Note that an answer is whole, and how many requests were in flight then."""
         self._window.answer_ended(in_flight)
 
-    def request_refused(self, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
+    def request_refused(self, started_s: float, retry_after_s: float | None, in_flight: int) -> None:
         """Note a refusal; requests that were already out at the one before decrease nothing more."""
         admitted = self._rate.admitted > 0
-        if self._rate.request_refused(started_at, retry_after_s, in_flight):
+        if self._rate.request_refused(started_s, retry_after_s, in_flight):
             self._window.decrease(was_admitting=admitted)
 
     async def wait_for_turn(self) -> None:
         """Wait until the learnt rate lets one more request go."""
         if self._rate.per_s() is None:
             return
-        asked_at = self._clock()
-        async with self._line:
+        asked_s = self._clock()
+        async with self._turns:
             while True:
-                now, per_s = self._clock(), self._rate.per_s()
+                now_s, per_s = self._clock(), self._rate.per_s()
                 gap_s = 1.0 / per_s if per_s else 0.0
-                start = max(self._last_start_at + gap_s, self._rate.cycle_started_at or 0.0, asked_at)
-                if start <= now:
+                start_s = max(self._last_start_s + gap_s, self._rate.cycle_started_s or 0.0, asked_s)
+                if start_s <= now_s:
                     break
-                await self._sleep(min(start - now, STEP_S))
-            self._last_start_at = max(start, now - LATE_S)
+                await self._sleep(min(start_s - now_s, STEP_S))
+            self._last_start_s = max(start_s, now_s - LATE_S)
 
 
 class CongestionWindow:
@@ -105,9 +105,7 @@ class CongestionWindow:
     QUEUEING = 2.0  # this many times the best latency means that requests queue at the server
     CONGESTED = 4.0  # this many times: the limit shrinks
     NOISE_S = 0.01  # latencies below this differ by noise
-    DRIFT = (
-        1.02  # the best latency of a round is forgotten so fast: one lucky round holds nothing back for ever
-    )
+    DRIFT = 1.02  # growth of the best latency a round, so that one lucky round does not count for ever
 
     def __init__(self) -> None:
         self.limit = self.INITIAL
@@ -117,7 +115,7 @@ class CongestionWindow:
         self._latencies_s: list[float] = []
 
     def answer_began(self, latency_s: float) -> None:
-        """Judge the latency anew every `limit` answers."""
+        """Note the latency of an answer, and judge the mean every `limit` answers."""
         self._latencies_s.append(latency_s)
         if len(self._latencies_s) < self.limit:
             return
@@ -132,7 +130,7 @@ class CongestionWindow:
             self.limit = max(self.INITIAL, self.limit * 0.75)
 
     def answer_ended(self, in_flight: int) -> None:
-        """Grow, unless requests queue already; a limit that was not nearly reached says nothing."""
+        """Let the limit grow, unless requests queue already, or it was not nearly reached."""
         if not self.queueing and in_flight >= self.limit / 2:
             growth = self.SLOW_START if self.limit < self._slow_start_until else 1.0 / self.limit
             self.limit = min(self.LARGEST, self.limit + growth)
@@ -158,21 +156,21 @@ class LearnedRate:
     SLOWEST_PER_S = 0.2
     GROWTH = 1.05  # what the rate grows by in the time of one pause without a refusal
     ACCELERATION = 5.0  # after so many pauses it has grown twice as often, and then ever faster
-    MOST_GROWTHS = 300.0
+    MAX_GROWTHS = 300.0
 
-    def __init__(self, clock: Clock, probes_per_s: tuple[float, float], unsaid_pause_s: float) -> None:
-        self._clock, self._unsaid_pause_s = clock, unsaid_pause_s
+    def __init__(self, clock: Clock, probes_per_s: tuple[float, float], default_pause_s: float) -> None:
+        self._clock, self._default_pause_s = clock, default_pause_s
         self._first_probes_per_s, self._fewest_probes_per_s = probes_per_s
         self.admitted = 0  # requests in this cycle
-        self.cycle_started_at: float | None = None
-        self.unreachable_since = 0.0
+        self.cycle_started_s: float | None = None
+        self.unreachable_since_s = 0.0
         self._wave = self._wave_size = 0  # refusals since the first one, and how many were in flight then
         self._admitted_per_s: float | None = None  # in the last cycle: the rate, if a wave follows
-        self._paused_until = -1.0
-        self._pause_s = unsaid_pause_s
+        self._paused_until_s = -1.0
+        self._pause_s = default_pause_s
         self._per_s: float | None = None
         self._probes_per_s: float | None = None  # while nothing is admitted; half of it after each wave
-        self._calm_until = 0.0  # when the last answer came that did not queue
+        self._calm_until_s = 0.0  # when the last answer came that did not queue
 
     @property
     def probing(self) -> bool:
@@ -180,22 +178,22 @@ class LearnedRate:
         return self._probes_per_s is not None
 
     def request_started(self) -> None:
-        """Begin the first cycle."""
-        if self.cycle_started_at is None:
-            self.cycle_started_at = self._clock()
+        """Begin the first cycle, with the first request."""
+        if self.cycle_started_s is None:
+            self.cycle_started_s = self._clock()
 
     def request_admitted(self, *, queueing: bool) -> None:
         """Count an answer of this cycle."""
         self.admitted += 1
         self._probes_per_s = None
         if not queueing:
-            self._calm_until = self._clock()
+            self._calm_until_s = self._clock()
 
-    def request_refused(self, started_at: float, retry_after_s: float | None, in_flight: int) -> bool:
+    def request_refused(self, started_s: float, retry_after_s: float | None, in_flight: int) -> bool:
         """Count a refusal and return whether it is the first of its wave."""
-        first = started_at >= self._paused_until
+        first = started_s >= self._paused_until_s
         if first:
-            self._begin_wave(started_at, retry_after_s, in_flight)
+            self._begin_wave(started_s, retry_after_s, in_flight)
         else:
             self._wave += 1
         if self._wave >= max(2.0, self._wave_size / 2) and self._admitted_per_s is not None:
@@ -204,75 +202,75 @@ class LearnedRate:
 
     def per_s(self) -> float | None:
         """Return how many requests may start in a second from now; None is any number."""
-        if self._per_s is None or self.cycle_started_at is None:
+        if self._per_s is None or self.cycle_started_s is None:
             return self._probes_per_s
-        pauses = max(self._calm_until - self.cycle_started_at, 0.0) / self._pause_s
-        growths = min(pauses * (1.0 + (pauses / self.ACCELERATION) ** 2), self.MOST_GROWTHS)
+        pauses = max(self._calm_until_s - self.cycle_started_s, 0.0) / self._pause_s
+        growths = min(pauses * (1.0 + (pauses / self.ACCELERATION) ** 2), self.MAX_GROWTHS)
         return float(min(self._per_s * self.GROWTH**growths, self._probes_per_s or float("inf")))
 
-    def _begin_wave(self, started_at: float, retry_after_s: float | None, in_flight: int) -> None:
-        now = self._clock()
-        self._pause_s = max(self._unsaid_pause_s if retry_after_s is None else retry_after_s, 0.1)
+    def _begin_wave(self, started_s: float, retry_after_s: float | None, in_flight: int) -> None:
+        now_s = self._clock()
+        self._pause_s = max(self._default_pause_s if retry_after_s is None else retry_after_s, 0.1)
         if self.admitted:
-            self._measure(max(now - (self.cycle_started_at or started_at), 0.0))
+            self._measure(max(now_s - (self.cycle_started_s or started_s), 0.0))
         else:
-            self._probe(now)
+            self._probe(now_s)
         self._wave, self._wave_size = 1, in_flight
-        self._paused_until = self.cycle_started_at = now + self._pause_s
+        self._paused_until_s = self.cycle_started_s = now_s + self._pause_s
         self.admitted = 0
 
     def _measure(self, taken_s: float) -> None:
-        """Note the rate admitted until now; a known rate only rises by it, unless a wave follows."""
-        burst = self._per_s is None
-        over_s = taken_s + self._pause_s if burst else max(taken_s, 0.1)
+        """Note the rate admitted until now; unless a wave follows, a rate learnt before only rises by it."""
+        is_burst = self._per_s is None
+        over_s = taken_s + self._pause_s if is_burst else max(taken_s, 0.1)
         self._admitted_per_s = self.CAUTION * self.admitted / over_s
         if self._per_s is not None and taken_s >= self._pause_s:
             self._per_s = max(self._per_s, self._admitted_per_s)
 
-    def _probe(self, now: float) -> None:
+    def _probe(self, now_s: float) -> None:
         self._admitted_per_s = None
         if self._probes_per_s is None:
-            self.unreachable_since, self._probes_per_s = now, 2 * self._first_probes_per_s
+            self.unreachable_since_s, self._probes_per_s = now_s, 2 * self._first_probes_per_s
         self._probes_per_s = max(self._probes_per_s / 2, self._fewest_probes_per_s)
 
 
-@dataclass
+@dataclass(eq=False)
 class PerMinuteLimit:
-    """What the user allows per minute: requests, tokens, or both; None is no limit."""
+    """A limit that the user sets, on requests or tokens or both; None is no limit."""
 
-    rpm: float | None = None
-    tpm: float | None = None
-    _next_start: float = 0.0
-    _balance: float = 0.0  # tokens of a bucket that fills by tpm
-    _filled_at: float = field(default_factory=time.monotonic)
+    rpm: float | None = None  # requests a minute
+    tpm: float | None = None  # tokens a minute
+    _next_start_s: float = 0.0
+    _balance: float = 0.0  # of a bucket of tokens that fills by `tpm`
+    _filled_s: float = field(default_factory=time.monotonic)
     _mean_tokens: float | None = None
 
     def wait_s(self) -> float:
-        """Take the next place in line; seconds until it comes."""
-        now = time.monotonic()
+        """Take the next place in line, and return the seconds until it comes."""
+        now_s = time.monotonic()
         wait_s = 0.0
         if self.rpm:
-            start = max(self._next_start, now)
-            self._next_start = start + 60.0 / self.rpm
-            wait_s = start - now
-        return max(wait_s, self._until_filled_s(now))
+            start_s = max(self._next_start_s, now_s)
+            self._next_start_s = start_s + 60.0 / self.rpm
+            wait_s = start_s - now_s
+        return max(wait_s, self._until_filled_s(now_s))
 
-    def _until_filled_s(self, now: float) -> float:
+    def _until_filled_s(self, now_s: float) -> float:
         if not self.tpm:
             return 0.0
         per_s = self.tpm / 60.0
-        self._balance = min(self._balance + (now - self._filled_at) * per_s, per_s)
-        self._filled_at = now
+        self._balance = min(self._balance + (now_s - self._filled_s) * per_s, per_s)
+        self._filled_s = now_s
         return max(-self._balance / per_s, 0.0)
 
     def reserve(self, characters: int) -> float:
-        """Book the tokens that a request will probably use, before `wait_s`; returns how many."""
+        """Reserve the tokens that a request will probably use, before `wait_s`, and return how many."""
         expected = self._mean_tokens or 2.0 * characters / CHARACTERS_PER_TOKEN
         self._balance -= expected
         return expected
 
     def settle(self, reserved: float, used: float | None) -> None:
-        """Correct a booking by what was used; None is unknown and stays as booked."""
+        """Replace a reservation by the tokens used; where they are unknown (None) it stays."""
         if used is None:
             return
         self._balance += reserved - used

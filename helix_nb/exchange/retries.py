@@ -1,4 +1,4 @@
-"""When a request is tried again while nothing of its answer has arrived, and how long it waits first."""
+"""Decides how often a request is tried while nothing of its answer has arrived, and how long it waits."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import random
 from ..errors import HelixError, RateLimited
 from ..messages import RetryPolicy
 
-BACKOFF_MOST_S = 20.0
-BACKOFFS_MOST = 4  # so often an overload doubles the wait: the adaptive limit knows sooner that it is over
-OVERLOADED = (503, 529)  # statuses that say so
+MAX_BACKOFF_S = 20.0
+MAX_OVERLOAD_BACKOFFS = (
+    4  # overloads that double the wait: the adaptive limit learns sooner that they are over
+)
+OVERLOAD_STATUSES = (503, 529)
 
-BATCH = RetryPolicy(
+BATCH_POLICY = RetryPolicy(
     patience_s=3600.0, refusals=100, overloads=8, adaptive=True, timeout_scope="in_flight", reload=False
 )
 
 
 def is_refusal(error: HelixError) -> bool:
-    """Whether a server says that it has too many requests now (429, 503, 529)."""
-    return isinstance(error, RateLimited) or error.status_code in OVERLOADED
+    """Return whether a server says that it has too many requests now (429, 503, 529)."""
+    return isinstance(error, RateLimited) or error.status_code in OVERLOAD_STATUSES
 
 
 class Attempts:
@@ -34,7 +36,7 @@ class Attempts:
         self._failures = self._refusals = self._overloads = self._overloads_alone = 0
 
     def count(self, error: HelixError, *, server_unreachable: bool) -> None:
-        """Count one failed try; `server_unreachable` when the server admits nobody at all now."""
+        """Count one failed try; `server_unreachable` says that the server admits no request at all now."""
         if self._policy.refusals and isinstance(error, RateLimited):
             self._refusals += 1
         elif self._policy.overloads and is_refusal(error):
@@ -59,8 +61,8 @@ class Attempts:
 
     def delay_s(self, error: HelixError) -> float:
         """Return the seconds to wait after `error`: what the server asks for, else exponential backoff."""
-        if error.retry_after_s:  # 0, or a time that is past, says nothing of how long
-            return 0.0  # the gate is paused for that long
-        tries = self._failures + self._refusals + min(self._overloads, BACKOFFS_MOST)
-        most_s = min(self._policy.backoff_s * 2 ** (tries - 1), BACKOFF_MOST_S)
-        return random.uniform(most_s / 2, most_s)  # noqa: S311 - jitter, not a secret
+        if error.retry_after_s:  # but for 0, which a server also sends for a time that is past
+            return 0.0  # because the gate is paused for that long
+        tries = self._failures + self._refusals + min(self._overloads, MAX_OVERLOAD_BACKOFFS)
+        longest_s = min(self._policy.backoff_s * 2 ** (tries - 1), MAX_BACKOFF_S)
+        return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - jitter, not a secret

@@ -1,1 +1,4 @@
-"""What goes into a prompt besides its text: `{{ }}` placeholders, and images."""
+"""The parts of a prompt besides its text: `{{ }}` placeholders, and images.
+
+Inside, neither file imports the other.
+"""

@@ -27,13 +27,8 @@ def write_part(
 ) -> None:
     """Write a part whole or not at all; only an index that just counts rows is left to the reader.
 
-    Args:
-        table: the source's rows as they were stored.
-        result: the frame that a batch made of them.
-        added: the columns of `result` that are the batch's own.
-        schema: the fields among these columns.
-        path: the file to write.
-        offset: the position of the first row in the source.
+    `table` has the source's rows as they were stored, `result` the frame that the batch made of them,
+    `added` its new columns; `offset` is the position of the first row in the source.
 
     Raises:
         ConfigError: it cannot be written there.

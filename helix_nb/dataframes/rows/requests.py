@@ -14,7 +14,7 @@ from ...config.connection import Connection
 from ...config.session import aliases
 from ...endpoints.registry import endpoint_for
 from ...errors import ConfigError, HelixError
-from ...exchange.retries import BATCH
+from ...exchange.retries import BATCH_POLICY
 from ...messages import Message, Request
 from ...origin import Origin
 from .template import Template, UnusableRow, columns_by_name, compile_template
@@ -114,7 +114,7 @@ class BatchSpec:
             raise ConfigError(
                 "Rows call no functions; tools= takes descriptions of tools, to send as they are."
             )
-        base = replace(prepared.request, origin=origin, retry_policy=BATCH)
+        base = replace(prepared.request, origin=origin, retry_policy=BATCH_POLICY)
         endpoint_for(connection).wire(base)  # so that what no request can hold is refused before the first
         return base if self.schema is None else replace(base, schema=self.schema.json_schema)
 

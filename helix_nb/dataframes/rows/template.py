@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from ...errors import ConfigError, describe_exception
@@ -23,6 +24,7 @@ COLUMNS_LISTED = 20  # in the sentence about a wrong name
 CONVERSIONS: dict[str, Callable[[Any], str]] = {"r": repr, "s": str, "a": ascii}
 
 RowValues = Mapping[str, Any]  # the used values of one row by name: the column's label as text, or "index"
+LookUp = Callable[[RowValues], Any]  # the value of an expression in a row
 IsMissing = Callable[[Any], bool]
 
 
@@ -32,10 +34,10 @@ class UnusableRow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A checked placeholder: the value to look up and the way to write it."""
+    """A compiled placeholder: the value to look up and the way to write it."""
 
     raw: str  # as written, with its braces
-    node: ast.expr
+    look_up: LookUp
     conversion: str  # a key of CONVERSIONS, or empty
     spec: str  # as for `format`
     names: tuple[str, ...]  # of the columns that the expression uses
@@ -45,7 +47,7 @@ class Field:
         if any(is_missing(row[name]) for name in self.names):
             return None
         try:
-            value = evaluate(self.node, row)
+            value = self.look_up(row)
             if is_missing(value):
                 return None
             if callable(value):
@@ -110,24 +112,6 @@ def _group(columns: Sequence[Hashable], name_of: Callable[[Hashable], str]) -> d
     return groups
 
 
-def evaluate(node: ast.AST | None, row: RowValues) -> Any:
-    """Return the value of a checked expression in this row."""
-    match node:
-        case ast.Name(id=name):
-            value = row[name]
-        case ast.Attribute(value=owner, attr=name):
-            value = getattr(evaluate(owner, row), name)
-        case ast.Subscript(value=owner, slice=key):
-            value = evaluate(owner, row)[evaluate(key, row)]
-        case ast.Slice(lower=lower, upper=upper, step=step):
-            value = slice(evaluate(lower, row), evaluate(upper, row), evaluate(step, row))
-        case ast.UnaryOp(operand=operand):
-            value = -evaluate(operand, row)
-        case _:
-            value = node.value if isinstance(node, ast.Constant) else None
-    return value
-
-
 @dataclass(frozen=True, slots=True)
 class _Compiler:
     """The columns that the placeholders of one template may name."""
@@ -138,45 +122,48 @@ class _Compiler:
     def field(self, placeholder: Placeholder) -> Field:
         for name, spec in _possible_names(placeholder.source):
             if name in self.by_name:
-                return Field(placeholder.raw, ast.Name(id=name), "", spec, (name,))
+                return Field(placeholder.raw, itemgetter(name), "", spec, (name,))
         expression, conversion, spec = placeholder.expression, placeholder.conversion, placeholder.spec
         if expression in self.by_name:  # before a conversion
-            return Field(placeholder.raw, ast.Name(id=expression), conversion, spec, (expression,))
+            return Field(placeholder.raw, itemgetter(expression), conversion, spec, (expression,))
         try:
             node = ast.parse(expression, mode="eval").body
         except (SyntaxError, ValueError, RecursionError):
             raise self._unknown_column(placeholder.raw, placeholder.source) from None
-        self._check(node, placeholder.raw)
+        look_up = self._compile(node, placeholder.raw)
         names = tuple(part.id for part in ast.walk(node) if isinstance(part, ast.Name))
         if not names:
             raise self._unknown_column(placeholder.raw, placeholder.source)
-        return Field(placeholder.raw, node, conversion, spec, names)
+        return Field(placeholder.raw, look_up, conversion, spec, names)
 
-    def _check(self, node: ast.AST, raw: str) -> None:
-        """Refuse all expressions but those that `evaluate` knows."""
+    def _compile(self, node: ast.AST | None, raw: str) -> LookUp:
+        """Return the function that finds the value of an expression in a row; refuse what is not ALLOWED."""
         match node:
             case ast.Name(id=name):
                 if name not in self.by_name and name != INDEX:
                     raise self._unknown_column(raw, name)
+                return itemgetter(name)
             case ast.Attribute(value=owner, attr=name):
                 if name.startswith("_"):
                     raise ConfigError(f"{raw}: attributes that start with an underscore are out of reach.")
-                self._check(owner, raw)
+                owner_of = self._compile(owner, raw)
+                return lambda row: getattr(owner_of(row), name)
             case ast.Subscript(value=owner, slice=key):
-                self._check(owner, raw)
-                self._check(key, raw)
+                owner_of, key_of = self._compile(owner, raw), self._compile(key, raw)
+                return lambda row: owner_of(row)[key_of(row)]
             case ast.Slice(lower=lower, upper=upper, step=step):
-                for bound in (lower, upper, step):
-                    if bound is not None:
-                        self._check(bound, raw)
+                bounds = [self._compile(bound, raw) for bound in (lower, upper, step)]
+                return lambda row: slice(*(bound(row) for bound in bounds))
+            case None:  # a bound that a slice leaves out
+                return lambda row: None
             case (
                 ast.Constant(value=int() | str())
                 | ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int()))
             ):
-                pass
-            case _:
-                what = "makes no calls; it" if isinstance(node, ast.Call) else "only"
-                raise ConfigError(f"{raw}: a template {what} takes {ALLOWED}. Compute a column first.")
+                value = ast.literal_eval(node)
+                return lambda row: value
+        what = "makes no calls; it" if isinstance(node, ast.Call) else "only"
+        raise ConfigError(f"{raw}: a template {what} takes {ALLOWED}. Compute a column first.")
 
     def _unknown_column(self, raw: str, name: str) -> ConfigError:
         if sum(str(label).strip() == name for label in self.columns) > 1:

@@ -1,33 +1,35 @@
-"""What carries bytes: one HTTP request out, a response whose body is read piece by piece.
+"""The seam of transports: one HTTP request out, a response whose body is read piece by piece.
 
-Two libraries can do it. aiohttp carries a request for a quarter of the CPU and is there wherever
-its wheel is; httpx speaks to every kind of proxy and carries the rest. What goes wrong reads the
-same either way.
+Two libraries stand behind it. aiohttp carries a request for a quarter of the CPU and is there
+wherever its wheel is; httpx speaks to every kind of proxy and carries the rest. What goes wrong
+reads the same either way: each has one table from its exceptions to the errors below.
 """
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from ...config.connection import Connection
-from ...errors import ConfigError, ConnectionFailed, StreamFailed, TimedOut
+from ...errors import ConfigError, ConnectionFailed, HelixError, StreamFailed, TimedOut
 from ...redaction import redact
 
 KEEP_IDLE_S = 30.0  # most servers hang up on an idle connection after 5 to 75 seconds
+BAD_HEADER = "a header, perhaps the key, holds characters that HTTP cannot carry"
+MOST_QUOTED = 160  # characters of what a library says
+_SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # where in OpenSSL's wrapper; nobody can act on it
+
+Meanings = tuple[tuple[Any, Callable[[Connection, Any], HelixError]], ...]  # exception types, and the error
 
 
 class Response(Protocol):
-    """A response whose headers have arrived. Read it to its end, then `aclose` it, or just `aclose` it.
-
-    `cut` is true once the connection broke before the end of the body.
-    """
+    """A response whose headers have arrived. Read it to its end, then `aclose` it, or just `aclose` it."""
 
     status: int
     headers: Mapping[str, str]
-    cut: bool
+    cut: bool  # the connection broke before the end of the body
 
     async def read(self, timeout_s: float | None) -> bytes:
         """Return the next bytes of the body, b"" at its end or where the connection broke (`cut`).
@@ -65,60 +67,61 @@ class Transport(Protocol):
         ...
 
 
-_SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # where in OpenSSL's wrapper; nobody can act on it
-MOST_SAID = 160  # characters of what a library says
+def explain(connection: Connection, error: BaseException, meanings: Meanings) -> HelixError | None:
+    """Return the error that a library's exception means, by the first row that fits; None for others."""
+    return next((make(connection, error) for types, make in meanings if isinstance(error, types)), None)
 
 
 def silence_error(connection: Connection, setting: str, seconds: float) -> TimedOut:
-    """The error for a server that is connected and sends nothing."""
+    """Return the error for a server that is connected and sends nothing."""
     return TimedOut(f"{connection.name} sent nothing for {seconds:g} seconds ({setting}).")
 
 
 def connect_timeout_error(connection: Connection) -> TimedOut:
-    """The error for a server that takes no connection in time."""
+    """Return the error for a server that takes no connection in time."""
     waits = f"{connection.connect_timeout_s:g} seconds (connect_timeout_s)"
-    return TimedOut(f"{_where(connection)} took no connection for {waits}.", retryable=True)
+    return TimedOut(f"{_server(connection)} took no connection for {waits}.", retryable=True)
 
 
 def unreachable_error(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
-    """The error for a server that cannot be connected to."""
-    said = _plainly(reason)
-    refused = "certificate" in said
-    untrusted = refused and not any(word in said for word in ("expired", "not valid for", "not yet valid"))
-    trust = " Name its authority with verify='ca.pem'." if untrusted else ""
+    """Return the error for a server that cannot be connected to."""
+    quotation = _quote(reason)
+    refused = "certificate" in quotation
+    out_of_time = any(words in quotation for words in ("expired", "not valid for", "not yet valid"))
+    trust = " Name its authority with verify='ca.pem'." if refused and not out_of_time else ""
     return ConnectionFailed(
-        f"{_where(connection)} cannot be reached{said}. Is it running, is the URL right?{trust}",
+        f"{_server(connection)} cannot be reached{quotation}. Is it running, is the URL right?{trust}",
         retryable=not refused,
     )
 
 
 def hang_up_error(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
-    """The error for a connection that broke before an answer."""
-    return ConnectionFailed(f"{_where(connection)} hung up before answering{_plainly(reason)}.")
+    """Return the error for a connection that broke before an answer."""
+    return ConnectionFailed(f"{_server(connection)} hung up before answering{_quote(reason)}.")
 
 
 def not_http_error(connection: Connection, reason: BaseException | str) -> ConnectionFailed:
-    """The error for whatever answers without speaking HTTP."""
-    return ConnectionFailed(
-        f"{_where(connection)} does not answer in HTTP that can be read{_plainly(reason)}.", retryable=False
-    )
+    """Return the error for a server that answers without speaking HTTP."""
+    sentence = f"{_server(connection)} does not answer in HTTP that can be read{_quote(reason)}."
+    return ConnectionFailed(sentence, retryable=False)
 
 
 def unsendable_error(connection: Connection, reason: BaseException | str) -> ConfigError:
-    """The error for a request that HTTP cannot carry."""
-    return ConfigError(f"The request to {_where(connection)} cannot be sent{_plainly(reason)}.")
+    """Return the error for a request that HTTP cannot carry."""
+    return ConfigError(f"The request to {_server(connection)} cannot be sent{_quote(reason)}.")
 
 
 def undecodable_error(reason: BaseException | str) -> StreamFailed:
-    """The error for bytes that are not in the encoding they claim, or in one nobody here can read."""
-    return StreamFailed(f"The server's answer cannot be decompressed{_plainly(reason)}.")
-
-
-BAD_HEADER = "a header, perhaps the key, holds characters that HTTP cannot carry"
+    """Return the error for bytes that are not in the encoding they claim, or in an unknown one."""
+    return StreamFailed(f"The server's answer cannot be decompressed{_quote(reason)}.")
 
 
 def ssl_context(connection: Connection) -> ssl.SSLContext:
-    """The certificates a connection trusts; making a context takes longer than a request."""
+    """Return the certificates that a connection trusts; making a context takes longer than a request.
+
+    Raises:
+        ConfigError: the file named by `verify` cannot be loaded.
+    """
     verify = connection.verify
     if verify is False or not connection.base_url.startswith("https://"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -137,12 +140,12 @@ def ssl_context(connection: Connection) -> ssl.SSLContext:
     return context
 
 
-def _where(connection: Connection) -> str:
+def _server(connection: Connection) -> str:
     return f"{connection.name} ({connection.base_url})"
 
 
-def _plainly(reason: BaseException | str) -> str:
-    """`: what an operating system or library said`, without its number; empty where it said nothing."""
-    said = _SOURCE.sub("", " ".join(redact(str(reason)).split()))
-    words = (said.partition("] ")[2] or said)[:MOST_SAID].rstrip("^. ")  # ^ points at a byte above it
+def _quote(reason: BaseException | str) -> str:
+    """Return `: what a system or library said`, without its number; empty where it said nothing."""
+    text = _SOURCE.sub("", " ".join(redact(str(reason)).split()))
+    words = (text.partition("] ")[2] or text)[:MOST_QUOTED].rstrip("^. ")  # ^ points at a byte above it
     return f": {words}" if words else ""

@@ -1,8 +1,8 @@
-"""httpx carries: through proxies of every kind, and where there is no wheel of aiohttp.
+"""Requests over httpx: through proxies of every kind, and where there is no wheel of aiohttp.
 
-Its pool of connections is scanned on every request, which costs quadratically many steps, so there
-is none: each request in flight has a client with a single connection, and clients are kept for the
-next request.
+httpx's pool of connections is scanned on every request, which costs quadratically many steps, so
+there is none: each request in flight has a client with a single connection, and clients are kept
+for the next request.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from ...config.connection import Connection
-from ...errors import ConfigError
+from ...errors import ConfigError, HelixError
 from ...redaction import redact
-from . import base
 from .base import (
+    BAD_HEADER,
     KEEP_IDLE_S,
+    Meanings,
     connect_timeout_error,
+    explain,
     hang_up_error,
     not_http_error,
     silence_error,
@@ -35,30 +37,31 @@ from .base import (
 
 KEEP_MOST = 256
 THROUGH_PROXY = ", through the proxy that the environment names"
-LOOK_UP_EVERY = 64  # reads after which everybody else has a turn
+YIELD_EVERY = 64  # reads after which the loop does other things
 _LOGGERS = "httpx httpcore.connection httpcore.http11 httpcore.http2 httpcore.proxy httpcore.socks"
-_UNUSABLE = (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError)
 
 
 class HttpxResponse:
-    """See `carrier.Response`."""
+    """A `Response` of httpx's; its client is kept for the next request once the body is read."""
 
-    def __init__(self, response: httpx.Response, client: httpx.AsyncClient, carrier: HttpxTransport) -> None:
+    def __init__(
+        self, response: httpx.Response, client: httpx.AsyncClient, transport: HttpxTransport
+    ) -> None:
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.cut = False
-        self._response, self._client, self._carrier = response, client, carrier
+        self._response, self._client, self._transport = response, client, transport
         self._chunks: AsyncIterator[bytes] = response.aiter_bytes()
-        self._state = "open"
+        self._state: Literal["open", "whole", "broken", "closed"] = "open"
         self._reads = 0
         self._pid = os.getpid()
 
     async def read(self, timeout_s: float | None) -> bytes:
-        """See `carrier.Response.read`."""
+        """Return the next bytes of the body, b"" at its end or where the connection broke (`cut`)."""
         if self._state != "open":
             return b""
         self._reads += 1
-        if self._reads % LOOK_UP_EVERY == 0:  # a flood is read without waiting for anything
+        if self._reads % YIELD_EVERY == 0:  # a flood is read without waiting for anything
             await asyncio.sleep(0)
         self._state = "broken"
         try:
@@ -73,47 +76,56 @@ class HttpxResponse:
         return chunk
 
     async def aclose(self) -> None:
-        """See `carrier.Response.aclose`."""
+        """Give the connection back if the body was read to its end; else close its socket at once."""
         state, self._state = self._state, "closed"
         if self._pid != os.getpid():  # a forked child lets go of its parent's answer, and cannot wait
             return
-        if state == "closed" or (state == "whole" and self._carrier.keep(self._client)):
+        if state == "closed" or (state == "whole" and self._transport.keep(self._client)):
             return
-        await asyncio.shield(asyncio.ensure_future(_closed(self._client, self._response)))
+        await asyncio.shield(asyncio.ensure_future(_close(self._client, self._response)))
 
 
 class HttpxTransport:
-    """See `carrier.Carrier`. `proxied` heeds the proxies that the environment names."""
+    """The `Transport` over httpx; `proxied` heeds the proxies that the environment names."""
 
     def __init__(self, connection: Connection, *, proxied: bool) -> None:
         self._connection = connection
         self._proxied = proxied
         self._context: ssl.SSLContext | None = None
-        self._free: list[tuple[float, httpx.AsyncClient]] = []
+        self._free: list[tuple[float, httpx.AsyncClient]] = []  # since when, by time.monotonic()
         self._closed = False
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, *, first_byte_s: float
     ) -> HttpxResponse:
-        """See `carrier.Carrier.send`."""
+        """Send a request and return the response when its headers are there, as `Transport.send` says."""
         # One dict is handed through to httpcore, which reads it again before the body.
         timeout = {"connect": self._connection.connect_timeout_s, "write": first_byte_s, "read": first_byte_s}
         client, used = await self._take()
         while True:
-            opened = _Opened(first_byte_s)
+            attempt = _Attempt(first_byte_s)
             try:
-                extensions = {"timeout": timeout, "trace": opened.note}
+                extensions = {"timeout": timeout, "trace": attempt.trace}
                 request = httpx.Request(method, url, headers=headers, content=body, extensions=extensions)
-                async with opened.patience:
+                async with attempt.first_byte_clock:
                     response = await client.send(request, stream=True, follow_redirects=False)
-            except BaseException as error:  # noqa: BLE001 - a cancelled one must close its socket too
-                await asyncio.shield(asyncio.ensure_future(_closed(client, opened)))
-                if used and _silently_gone(error):
-                    client, used = self._client(), False
+            except BaseException as error:  # a cancelled one must close its socket too
+                await asyncio.shield(asyncio.ensure_future(_close(client, attempt)))
+                if used and _broke_silently(error):
+                    client, used = self._new_client(), False
                     continue
-                raise _explained(self._connection, error, first_byte_s, proxied=self._proxied) from None
+                if (meaning := explain(self._connection, error, self._meanings(first_byte_s))) is not None:
+                    raise meaning from None
+                raise
             timeout.pop("read")
             return HttpxResponse(response, client, self)
+
+    async def aclose(self) -> None:
+        """Close idle connections, every other one once its answer ends, and keep none from now on."""
+        self._closed = True
+        free, self._free = self._free, []
+        for _, client in free:
+            await _close(client)
 
     def keep(self, client: httpx.AsyncClient) -> bool:
         """Keep a client whose response was read to its end for the next request, if there will be one."""
@@ -121,21 +133,14 @@ class HttpxTransport:
             self._free.append((time.monotonic(), client))
         return not self._closed
 
-    async def aclose(self) -> None:
-        """See `carrier.Carrier.aclose`."""
-        self._closed = True
-        free, self._free = self._free, []
-        for _, client in free:
-            await _closed(client)
-
     async def _take(self) -> tuple[httpx.AsyncClient, bool]:
-        """A client, and whether its connection was used before; old ones are closed on the way."""
+        """Return a client, and whether its connection was used before; close those that are too old."""
         now = time.monotonic()
         while self._free and (len(self._free) > KEEP_MOST or now - self._free[0][0] > KEEP_IDLE_S):
-            await _closed(self._free.pop(0)[1])
-        return (self._free.pop()[1], True) if self._free else (self._client(), False)
+            await _close(self._free.pop(0)[1])
+        return (self._free.pop()[1], True) if self._free else (self._new_client(), False)
 
-    def _client(self) -> httpx.AsyncClient:
+    def _new_client(self) -> httpx.AsyncClient:
         self._context = self._context or ssl_context(self._connection)
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_IDLE_S)
         try:
@@ -145,56 +150,64 @@ class HttpxTransport:
                 f"The proxy set in the environment cannot be used: {redact(str(error))}"
             ) from None
 
+    def _meanings(self, first_byte_s: float) -> Meanings:
+        by_way_of = THROUGH_PROXY if self._proxied else ""
+        return (
+            (httpx.ConnectTimeout, lambda connection, _: connect_timeout_error(connection)),
+            (
+                (httpx.TimeoutException, TimeoutError),
+                lambda connection, _: silence_error(connection, "first_byte_timeout_s", first_byte_s),
+            ),
+            (
+                (httpx.ProxyError, httpx.ConnectError),
+                lambda connection, error: unreachable_error(connection, f"{error}{by_way_of}"),
+            ),
+            (
+                (httpx.LocalProtocolError, UnicodeError),
+                lambda connection, _: unsendable_error(connection, BAD_HEADER),
+            ),
+            ((httpx.UnsupportedProtocol, httpx.InvalidURL), unsendable_error),
+            (httpx.RemoteProtocolError, _remote_protocol_error),
+            ((httpx.HTTPError, OSError), hang_up_error),
+        )
 
-def _silently_gone(error: BaseException) -> bool:
+
+def _broke_silently(error: BaseException) -> bool:
     """Whether a connection broke and no answer had begun, which httpcore says in words only."""
     silent_end = isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error)
     return silent_end or isinstance(error, httpx.NetworkError)
 
 
-def _explained(
-    connection: Connection, error: BaseException, first_byte_s: float, *, proxied: bool
-) -> BaseException:
-    """The HelixError that says what an exception of httpx means; others stay what they are."""
-    if isinstance(error, httpx.ConnectTimeout):
-        return connect_timeout_error(connection)
-    if isinstance(error, httpx.TimeoutException | TimeoutError):
-        return silence_error(connection, "first_byte_timeout_s", first_byte_s)
-    if isinstance(error, httpx.ProxyError | httpx.ConnectError):
-        return unreachable_error(connection, f"{error}{THROUGH_PROXY}" if proxied else error)
-    if isinstance(error, _UNUSABLE):
-        header = isinstance(error, httpx.LocalProtocolError | UnicodeError)
-        return unsendable_error(connection, base.BAD_HEADER if header else error)
-    if not isinstance(error, httpx.HTTPError | OSError):
-        return error
-    unreadable = isinstance(error, httpx.RemoteProtocolError) and not _silently_gone(error)
-    return (not_http_error if unreadable else hang_up_error)(connection, error)
+def _remote_protocol_error(connection: Connection, error: httpx.RemoteProtocolError) -> HelixError:
+    return (hang_up_error if _broke_silently(error) else not_http_error)(connection, error)
 
 
-class _Opened:
-    """The socket of a new connection, which httpcore forgets where a handshake on it is cancelled.
+class _Attempt:
+    """One try at sending a request over httpx: the clock for its first byte, and its new connection.
 
-    `patience` is the clock for the first byte; httpcore's own starts anew with each byte of the headers.
+    httpcore's own clock starts anew with each byte of the headers, and httpcore forgets the socket of
+    a connection where a handshake on it is cancelled.
     """
 
     def __init__(self, first_byte_s: float) -> None:
-        self.patience = asyncio.timeout(None)
+        self.first_byte_clock = asyncio.timeout(None)
         self._first_byte_s = first_byte_s
         self._stream: Any = None
 
-    async def note(self, event: str, info: dict[str, Any]) -> None:
-        """See the extension `trace` of httpcore."""
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Take what httpcore's extension `trace` reports."""
         if event == "connection.connect_tcp.complete":
             self._stream = info.get("return_value")
         elif event.endswith("send_request_headers.started"):
-            self.patience.reschedule(asyncio.get_running_loop().time() + self._first_byte_s)
+            self.first_byte_clock.reschedule(asyncio.get_running_loop().time() + self._first_byte_s)
 
     async def aclose(self) -> None:
+        """Close the socket, if this attempt made one."""
         if self._stream is not None:
             await self._stream.aclose()
 
 
-async def _closed(client: httpx.AsyncClient, response: httpx.Response | _Opened | None = None) -> None:
+async def _close(client: httpx.AsyncClient, response: httpx.Response | _Attempt | None = None) -> None:
     """Close whatever is open; a broken connection may refuse even that."""
     for closing in (response, client):
         try:
@@ -204,11 +217,11 @@ async def _closed(client: httpx.AsyncClient, response: httpx.Response | _Opened 
             continue
 
 
-def _masked(record: logging.LogRecord) -> bool:
-    """The libraries log what a server answers: a key that it repeats in a header or its status line too."""
+def _mask(record: logging.LogRecord) -> bool:
+    """Redact a log record: the libraries log what a server answers, a key that it repeats too."""
     record.msg, record.args = redact(record.getMessage()), None
     return True
 
 
 for _name in _LOGGERS.split():  # a logger's filter does not see what its children log
-    logging.getLogger(_name).addFilter(_masked)
+    logging.getLogger(_name).addFilter(_mask)
