@@ -50,8 +50,8 @@ def exchange(number: int) -> tuple[Request, Reply, Reply]:
         exchange_id=f"{number:032x}", endpoint="helix", base_url="https://x/v1", started_at=datetime.now(UTC)
     )
     usage = Usage(180, 260, 440, source="server")
-    done = begun.having(
-        text="It jumps. " * 120, status="ok", model="qwen3:8b", usage=usage, duration_ms=900.0
+    done = replace(
+        begun, text="It jumps. " * 120, status="ok", model="qwen3:8b", usage=usage, duration_ms=900.0
     )
     return asked, begun, done
 

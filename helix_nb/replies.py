@@ -7,7 +7,7 @@ None always means "unknown".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from html import escape
 from typing import Any, Literal, NamedTuple
@@ -146,10 +146,6 @@ class Reply:
         return self.finish_reason in ("length", "content_filter")
 
     __setstate__ = restore_fields
-
-    def having(self, **changes: Any) -> Reply:
-        """A copy with some fields changed."""
-        return replace(self, **changes)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return mime_bundle(self)

@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def ended(reply: Reply, text: str = "hi", **facts: Any) -> Reply:
     usage = Usage(10, 5, 15, source="server")
     final = {"text": text, "status": "ok", "finish_reason": "stop", "model": "m", "usage": usage}
     times = {"ended_at": datetime.now(UTC), "duration_ms": 12.5, "attempts": 1, "http_status": 200}
-    return reply.having(**(final | times | facts))
+    return replace(reply, **(final | times | facts))
 
 
 def demo(_salt: bytes) -> str:

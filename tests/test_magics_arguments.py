@@ -263,9 +263,9 @@ def test_the_quiet_line_tells_what_is_known() -> None:
     """Unknown tokens are called unknown, cuts are named, and times never stand there."""
     reply = Reply(endpoint="lab", model="m", status="ok", duration_ms=12345.0)
     assert quiet_line(reply) == "lab · m · tokens unknown"
-    cut = reply.having(finish_reason="length", usage=Usage(1200, 3, 1203), cost=0.00123, currency="USD")
+    cut = replace(reply, finish_reason="length", usage=Usage(1200, 3, 1203), cost=0.00123, currency="USD")
     assert quiet_line(cut) == "lab · m · 1,200 tokens in, 3 out · $0.0012 · cut at max_tokens"
-    assert quiet_line(reply.having(status="interrupted"), ["df (frame)"]).endswith(
+    assert quiet_line(replace(reply, status="interrupted"), ["df (frame)"]).endswith(
         "· interrupted · df (frame)"
     )
 

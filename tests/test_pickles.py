@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def test_a_reply_with_its_usage() -> None:
     assert type(reply) is hx.Reply and str(reply) == "The capital of France is Paris."
     assert isinstance(repr(reply), str) and reply.usage.source == "server"
     assert all(hasattr(reply, name) for name in hx.Reply.__dataclass_fields__)
-    assert reply.having(status="error").status == "error"
+    assert replace(reply, status="error").status == "error"
     assert stored("usage") == reply.usage
 
 

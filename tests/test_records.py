@@ -7,6 +7,7 @@ import json
 import sqlite3
 import stat
 import warnings
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def test_partial_text_is_kept_while_a_stream_runs() -> None:
     """`keep` brings text and facts into the pending row."""
     log, asked, reply = current_log(), request(), begun()
     run_sync(log.begin(asked, reply, demo))
-    log.update(reply.having(text="half an ans", model="m2"))
+    log.update(replace(reply, text="half an ans", model="m2"))
     row = frames.log().iloc[0]
     assert (row["status"], row["response"], row["model"]) == ("pending", "half an ans", "m2")
 

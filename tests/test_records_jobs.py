@@ -94,7 +94,7 @@ def test_an_exchange_is_found_by_its_request_once_there_is_something_to_find() -
 
     run_sync(log.begin(asked, reply, demo))
     assert log.read(hashes) == [(None, "")]
-    log.update(reply.having(text="Be"))
+    log.update(replace(reply, text="Be"))
     assert log.read(hashes) == [tuple(asked.digests("demo", ""))]
     log.finish(asked, ended(reply, "Because."))
     assert log.read(hashes) == [tuple(asked.digests("demo", ""))]
@@ -108,7 +108,7 @@ def test_a_row_of_a_batch_points_to_its_exchange_from_the_first_text_on() -> Non
     run_sync(log.begin(asked, reply, demo))
     waiting = hx.batch("b").loc[0]
     assert waiting["answer_status"] == "pending" and pd.isna(waiting["exchange_id"])
-    log.update(reply.having(text="Be"))
+    log.update(replace(reply, text="Be"))
     begins = hx.batch("b").loc[0]
     assert (begins["answer"], begins["exchange_id"]) == ("Be", reply.exchange_id)
 

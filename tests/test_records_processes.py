@@ -92,11 +92,12 @@ def test_a_stream_whose_process_died_is_lost_with_its_partial_text(
     path = tmp_path / "log.db"
     monkeypatch.setenv("HELIX_NB_LOG", str(path))
     code = """
+from dataclasses import replace
 from records_fixtures import begun, demo, request
 async def main():
     reply = begun()
     await log.begin(request("long story"), reply, demo)
-    log.update(reply.having(text="Once upon"))
+    log.update(replace(reply, text="Once upon"))
     await log.aflush()
     print("streaming", flush=True)
     time.sleep(600)

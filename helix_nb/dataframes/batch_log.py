@@ -7,7 +7,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..records.storage.batches import Link
 from ..records.storage.content import content_policy
@@ -142,7 +142,7 @@ class BatchLog:
                 parsed = None if schema is None else schema.validate(reply.text)
             except ValueError:
                 continue
-            return RowResult.of_reply(reply.having(parsed=parsed), reused=True)
+            return RowResult.of_reply(replace(reply, parsed=parsed), reused=True)
         return None
 
     def _count(self, slot: int, result: RowResult) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,7 @@ def with_parsed_json(request: CellRequest, reply: Reply) -> Reply:
     from ...schemas.json_text import read_json
 
     try:
-        return reply.having(parsed=read_json(reply.text, arrays=True))
+        return replace(reply, parsed=read_json(reply.text, arrays=True))
     except ValueError as problem:
         raise SchemaMismatch(f"The answer is not what -f json needs: {problem}", reply=reply) from None
 

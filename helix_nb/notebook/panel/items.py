@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...chat.pending import PendingReply
 from ...chat.turns import Turn
@@ -139,7 +139,7 @@ def _ended(running: PendingReply) -> Reply:
         if reply.status not in ("ok", "pending"):
             return reply
         said = redact(printable(str(error)))
-        return reply.having(status="error", error=said, error_type=type(error).__name__)
+        return replace(reply, status="error", error=said, error_type=type(error).__name__)
 
 
 def _thought(reply: Reply, *, pending: bool) -> str:
