@@ -14,32 +14,25 @@ T = TypeVar("T")
 
 def same_parameters(source: Callable[P, Any]) -> Callable[[Callable[..., R]], Callable[P, R]]:
     """Give a function the parameters of `source`, for type checkers, help and Tab."""
-
-    def decorate(function: Callable[..., R]) -> Callable[P, R]:
-        _show_parameters(function, source)
-        return function
-
-    return decorate
+    return _decorator(source)
 
 
 def same_parameters_as_method(
     source: Callable[P, Any],
 ) -> Callable[[Callable[Concatenate[S, ...], R]], Callable[Concatenate[S, P], R]]:
     """Give a method the parameters of `source` after its `self`."""
-
-    def decorate(method: Callable[Concatenate[S, ...], R]) -> Callable[Concatenate[S, P], R]:
-        _show_parameters(method, source)
-        return method
-
-    return decorate
+    return _decorator(source)
 
 
 def same_parameters_after_two(
     source: Callable[P, Any],
 ) -> Callable[[Callable[Concatenate[S, T, ...], R]], Callable[Concatenate[S, T, P], R]]:
     """Give a function the parameters of `source` after its own first two."""
+    return _decorator(source)
 
-    def decorate(function: Callable[Concatenate[S, T, ...], R]) -> Callable[Concatenate[S, T, P], R]:
+
+def _decorator(source: Callable[..., Any]) -> Callable[[Any], Any]:
+    def decorate(function: Any) -> Any:
         _show_parameters(function, source)
         return function
 

@@ -27,11 +27,11 @@ class Connection:
     idle_timeout_s: float = 120.0  # between two bytes
     retries: int = 3  # tries after the first, before any of an answer has arrived
     # Headers that may be shown; those that hold a key are among the secret ones.
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     verify: bool | str = True  # or the path of a file with certificates
     key_hint: str | None = None  # where the key comes from, in words
     _key: Secret = field(default_factory=Secret, repr=False)
-    _secret_headers: Mapping[str, Secret] = field(default_factory=dict, repr=False, hash=False)
+    _secret_headers: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     carrier: str | None = None  # "aiohttp" or "httpx", the library that sends; None: whichever suits
     rpm: float | None = None  # requests a minute
     tpm: float | None = None  # tokens a minute
@@ -40,6 +40,9 @@ class Connection:
     idle_unload_s: float | None = None  # until a local model without a request gives its memory back
     cache_bytes: float | None = None  # for prompts that a local model uses again
     memory_bytes: float | None = None  # that a local model may need without a warning
+
+    def __hash__(self) -> int:  # of few fields, because each exchange looks up its endpoint and its gate
+        return hash((self.name, self.base_url, self._key))
 
     def __repr__(self) -> str:
         shown = ((part.name, getattr(self, part.name)) for part in fields(self) if part.repr)

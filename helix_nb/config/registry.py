@@ -124,7 +124,7 @@ def use(model: str | None = None, endpoint: str | None = None) -> Defaults:
 
 
 def resolve(endpoint: str | Connection | None) -> Connection:
-    """Return the endpoint of that name; None is the current one."""
+    """Return the endpoint of a name or at a URL; None is the current one. ConfigError where there is none."""
     register_keys()
     if isinstance(endpoint, Connection):
         return endpoint
