@@ -31,7 +31,6 @@ from helix_nb.records.storage.content import ContentPolicy
 from helix_nb.records.storage.location import LogLocation
 from helix_nb.records.storage.log import Log
 from helix_nb.records.storage.log_file import open_log
-from helix_nb.records.storage.schema import EXCHANGE_FIELDS
 from helix_nb.replies import Reply, Usage
 
 INSERTS = 2048
@@ -136,10 +135,10 @@ def fill(path: Path, count: int) -> None:
     connection = store.connection
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    names = ", ".join(EXCHANGE_FIELDS)
-    marks = ", ".join(f":{name}" for name in EXCHANGE_FIELDS)
+    fields = [column for _, column, *_ in connection.execute("PRAGMA table_info(exchanges)")][1:]
+    names, marks = ", ".join(fields), ", ".join(f":{name}" for name in fields)
     connection.executemany(
-        f"INSERT INTO exchanges ({names}) VALUES ({marks})", exchanges(count, store.process)
+        f"INSERT INTO exchanges ({names}) VALUES ({marks})", exchanges(count, store.process, fields)
     )
     connection.execute(
         "INSERT INTO payloads (number, identity, prompt, response) "
@@ -151,12 +150,12 @@ def fill(path: Path, count: int) -> None:
     connection.close()
 
 
-def exchanges(count: int, process: int) -> Iterator[dict[str, Any]]:
+def exchanges(count: int, process: int, fields: list[str]) -> Iterator[dict[str, Any]]:
     """Rows of 90 days: five models, a few failures, some unknown usage, some prices."""
     chance = random.Random(1)
     start = 1_780_000_000_000_000
     for number in range(count):
-        row: dict[str, Any] = dict.fromkeys(EXCHANGE_FIELDS)
+        row: dict[str, Any] = dict.fromkeys(fields)
         model, known = chance.choice(MODELS), chance.random() < 0.9
         prompt, completion = chance.randrange(20, 2000), chance.randrange(5, 800)
         duration_ms = chance.lognormvariate(7.5, 0.7)

@@ -1,4 +1,4 @@
-"""`hx.logbook`: what can be done with the log as a whole."""
+"""`hx.logbook`: replay, export, delete and price what the log holds."""
 
 from __future__ import annotations
 

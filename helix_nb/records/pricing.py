@@ -1,4 +1,4 @@
-"""What an exchange cost: the user's price, else the published one, else what the server says.
+"""The cost of an exchange: by the user's price, else the published price, else as the server says.
 
 Prices go by the endpoint's URL and the model together. A bare model name says nothing: a
 self-hosted `deepseek-r1` costs what your machine costs, not what somebody's API does.
@@ -25,7 +25,7 @@ _PRICED = {"cost": "Float64", "currency": "category", "cost_source": "category"}
 
 
 class Cost(NamedTuple):
-    """What an exchange cost; each None where nobody can say."""
+    """The cost of an exchange; None is unknown."""
 
     amount: float | None = None
     currency: str | None = None
@@ -111,7 +111,7 @@ def cost_of(
     server_cost: float | None = None,
     server_currency: str | None = None,
 ) -> Cost:
-    """Return what an exchange cost.
+    """Return the cost of an exchange.
 
     Unknown token counts are never priced; a replayed answer keeps the cost it was recorded with.
     """

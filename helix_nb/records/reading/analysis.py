@@ -45,7 +45,7 @@ def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -
     Returns:
         A DataFrame indexed by `by`, with `n` and how many were `ok`, `truncated`, `interrupted`,
         `error` and `lost`; `prompt_tokens`, `completion_tokens`, `cached_tokens` and
-        `reasoning_tokens` (Int64); `unknown_usage`, the rows whose tokens are not wholly known; `cost`
+        `reasoning_tokens` (Int64); `unknown_usage`, the rows without complete token counts; `cost`
         (Float64) with its `currency`; and `unpriced`, the rows without a price. Sums cover what
         is known and are NA, never 0, where nothing is. Costs in several currencies are never
         added: then `currency` joins the index. A row that is in the frame twice counts once.
@@ -153,7 +153,7 @@ def latency(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any)
 
 
 def tokens_per_s(rows: pd.DataFrame) -> pd.Series:
-    """Return the rate of each answer once it had begun; without a stream, over its whole time."""
+    """Return the completion tokens per second of each answer, after its first token where it was streamed."""
     streamed = rows["time_to_first_token_ms"].notna()
     waited_ms = rows["time_to_first_token_ms"].fillna(0)
     tokens = rows["completion_tokens"].astype("Float64") - streamed.astype("Float64")

@@ -43,7 +43,7 @@ def new_figure(size: tuple[float, float]) -> Figure:
     return figure
 
 
-def style_axis(axis: Axes) -> None:
+def set_style(axis: Axes) -> None:
     """Remove what only decorates, and colour the rest for white and black grounds."""
     axis.patch.set_alpha(0)
     axis.spines[["top", "right"]].set_visible(False)
@@ -58,7 +58,7 @@ def set_title(axis: Axes, title: str) -> None:
     axis.set_title(title, color=GREY, loc="left", fontsize=11, fontweight="bold", pad=22)
 
 
-def show_sentence(axis: Axes, sentence: str) -> None:
+def show_note(axis: Axes, sentence: str) -> None:
     """Show a sentence where there is nothing to draw."""
     axis.set_axis_off()
     axis.text(0.5, 0.5, sentence, ha="center", va="center", color=GREY, transform=axis.transAxes)

@@ -32,7 +32,7 @@ def filter_of(
     search: str | None = None,
     tags: str | Mapping[str, Any] | Sequence[str] | None = None,
 ) -> Filter:
-    """Return the condition that the keywords of `hx.log` mean; ConfigError names one that means nothing."""
+    """Return the condition for keywords of `hx.log`; ConfigError names a keyword that makes no sense."""
     conditions = [_of_scope(scope)]
     if since is not None:
         conditions.append(Filter("e.started_at >= ?", [since_us(since)]))
@@ -55,7 +55,7 @@ def filter_of(
 
 
 def filter_from(keywords: Mapping[str, Any]) -> Filter:
-    """Return `filter_of` keywords that somebody passed on; ConfigError names one that there is not."""
+    """Return `filter_of` some keywords; ConfigError names a keyword that does not exist."""
     known = list(signature(filter_of).parameters)
     for name in keywords:
         if name not in known:
@@ -78,7 +78,7 @@ def _of_scope(scope: str) -> Filter:
 
 
 def _of_models(models: Sequence[str]) -> Filter:
-    """Return the condition that one of these models was asked for or answered; none is no model."""
+    """Return the condition that one of these models was requested or answered; no models match no row."""
     globs = [_glob(model) for model in models]
     each = "(e.model GLOB ? OR e.model_requested GLOB ?)"
     return Filter(f"({' OR '.join(['0', *[each] * len(globs)])})", [glob for glob in globs for _ in range(2)])

@@ -15,21 +15,13 @@ from ..storage.log import Log, current_log
 from ..storage.schema import COLUMNS, TEXT_COLUMNS
 from .filters import filter_of
 from .query import Filter, select_columns
-from .threads import HasThread, transcript_rows
+from .threads import HasThread, TranscriptRow, transcript_rows
 
 if TYPE_CHECKING:
     from ...replies import Reply
 
 BLOCK_ROWS = 1000
-TRANSCRIPT_COLUMNS = {
-    "thread_id": "str",
-    "exchange_id": "str",
-    "role": "category",
-    "content": "str",
-    "status": "category",
-    "model": "category",
-    "at": "datetime64[us, UTC]",
-}
+TRANSCRIPT_DTYPES = ("str", "str", "category", "str", "category", "category", "datetime64[us, UTC]")
 Rows = Sequence[Sequence[Any]]
 
 
@@ -167,4 +159,4 @@ def transcript(thread: str | Reply | HasThread) -> pd.DataFrame:
     rows = max(parts, key=len, default=[])
     if not rows:
         raise ConfigError(f"The log has no thread {name!r}; `hx.log(scope='all').thread_id` lists them.")
-    return build_frame(rows, TRANSCRIPT_COLUMNS)
+    return build_frame(rows, dict(zip(TranscriptRow._fields, TRANSCRIPT_DTYPES, strict=True)))

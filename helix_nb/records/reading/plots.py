@@ -12,16 +12,7 @@ from ...text import count_of
 from ..storage.log import current_log
 from ..storage.schema import STATUSES
 from .analysis import usage
-from .figure import (
-    GREY,
-    new_figure,
-    set_legend,
-    set_remarks,
-    set_time_axis,
-    set_title,
-    show_sentence,
-    style_axis,
-)
+from .figure import GREY, new_figure, set_legend, set_remarks, set_style, set_time_axis, set_title, show_note
 from .filters import filter_from
 from .frames import frame_of
 from .sums import TOKENS, refuse_filters, unknown_usage, with_keys
@@ -86,9 +77,9 @@ def _draw(frame: pd.DataFrame, kind: str | None) -> Figure:
     axes = figure.subplots(2, 2).flat if kind is None else [figure.subplots()]
     frame = frame.assign(model=_model_names(frame))
     for axis, draw in zip(axes, plots.values(), strict=True):
-        style_axis(axis)
+        set_style(axis)
         if frame.empty:
-            show_sentence(axis, "no exchanges yet")
+            show_note(axis, "no exchanges yet")
         else:
             draw(axis, frame)
     return figure
@@ -112,7 +103,7 @@ def _draw_tokens(axis: Axes, frame: pd.DataFrame) -> None:
     set_title(axis, "Tokens over time")
     known = frame[frame["prompt_tokens"].notna() & frame["started_at"].notna()]
     if known.empty:
-        show_sentence(axis, "no usage reported")
+        show_note(axis, "no usage reported")
         return
     width = _bucket_width(known["started_at"])
     starts = known["started_at"].dt.tz_convert(None).dt.floor(width)
@@ -139,7 +130,7 @@ def _draw_latency(axis: Axes, frame: pd.DataFrame) -> None:
     done = frame[(frame["status"] == "ok") & (frame["usage_source"] != "replay").fillna(True)]
     set_title(axis, "Answers within a time")
     if done.empty:
-        show_sentence(axis, "no finished answers")
+        show_note(axis, "no finished answers")
         return
     for colour, (model, rows) in zip(COLOURS, done.groupby("model"), strict=False):
         _draw_ecdf(axis, rows["duration_ms"], color=colour, label=str(model))
@@ -167,7 +158,7 @@ def _draw_cost(axis: Axes, frame: pd.DataFrame) -> None:
     set_title(axis, "Cost by model")
     priced = frame[frame["cost"].notna() & frame["currency"].notna()]
     if priced.empty:
-        show_sentence(axis, "no prices known\n(hx.logbook.prices sets them)")
+        show_note(axis, "no prices known\n(hx.logbook.prices sets them)")
         return
     sums = usage(priced, by=["model", "currency"]).reset_index().sort_values("cost")
     currencies = sums["currency"].unique()

@@ -12,7 +12,7 @@ from ..storage.content import storable
 from ..storage.processes import is_alive
 from ..storage.schema import TEXT_COLUMNS
 
-# A pending row whose process is gone is lost; that is found out on reading, never written.
+# A pending row whose process is gone is lost; readers work that out, it is never written.
 STATUS = "CASE WHEN e.status = 'pending' AND e.process IN (SELECT id FROM lost) THEN 'lost' ELSE e.status END"
 
 # Half of a row's token counts is not all of them; a replayed answer used none.

@@ -1,4 +1,4 @@
-"""What rows of the log are grouped by, and their sums by SQL, over a log that need not fit into memory."""
+"""Groups of rows of the log, and their sums by SQL, over a log that need not fit into memory."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def sum_by(log: Log, condition: Filter, keys: Sequence[str]) -> pd.DataFrame | N
 
 
 def group_keys(by: Any) -> list[str]:
-    """Return what `by=` names, each once; ConfigError names what rows cannot be grouped by."""
+    """Return the keys that `by=` names, each once; ConfigError names a key that rows cannot be grouped by."""
     keys = [] if by is None else [by] if isinstance(by, str) or not isinstance(by, Iterable) else list(by)
     for key in keys:
         if key in NUMBERS:
@@ -131,7 +131,7 @@ def _with_moments(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def unknown_usage(rows: pd.DataFrame) -> pd.Series:
-    """Return which rows have tokens that are not wholly known; in SQL it is UNKNOWN_USAGE."""
+    """Return a mask of the rows without complete token counts; in SQL it is UNKNOWN_USAGE."""
     replayed = (rows["usage_source"] == "replay").fillna(False)
     unknown: pd.Series = rows[["prompt_tokens", "completion_tokens"]].isna().any(axis=1) & ~replayed
     return unknown

@@ -44,7 +44,7 @@ class ThreadExchange:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A conversation as its newest finished exchange saw it, and what that one was sent with."""
+    """A conversation up to its newest finished exchange, with the settings of that exchange."""
 
     thread_id: str
     system: str | None
@@ -124,7 +124,7 @@ def _newest_of(condition: Filter) -> Thread | None:
 
 
 def _newest_in_file(connection: sqlite3.Connection, condition: Filter) -> tuple[int, Thread] | None:
-    """Return the thread that ends in the newest exchange of a condition, and when that one began."""
+    """Return the thread that ends in the newest exchange of a condition, and when that exchange began."""
     ending = "ORDER BY e.started_at DESC, e.number DESC LIMIT 1"
     newest = select(connection, "e.id, e.started_at", condition, ending).fetchone()
     if newest is None:

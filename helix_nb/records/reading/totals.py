@@ -1,4 +1,4 @@
-"""How much this process has asked so far, in one query and without pandas: for `%helix`."""
+"""The sums of this process so far, in one query and without pandas: for `%helix`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Totals:
     """The exchanges of this process, summed up."""
 
     exchanges: int = 0
-    tokens: int | None = 0  # the sum of those that are known; None: none is
-    unknown: int = 0  # exchanges whose tokens are not wholly known
+    tokens: int | None = 0  # the sum of the known counts; None: no count is known
+    unknown: int = 0  # exchanges without complete token counts
 
 
 def totals() -> Totals:

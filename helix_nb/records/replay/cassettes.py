@@ -16,7 +16,7 @@ from ..reading.query import Filter, select
 from ..reading.threads import history
 from ..storage.log import Log
 from ..storage.rows import reply_of
-from ..storage.schema import COLUMNS, EXCHANGE_FIELDS
+from ..storage.schema import COLUMNS
 
 NEAREST_OF = 200  # how many recorded requests a miss is compared with
 _TIMES = ("started_at", "first_token_at", "ended_at")
@@ -74,7 +74,7 @@ class Recordings(Protocol):
 
 
 def _of_newest_kernel(recordings: list[Recording]) -> list[Recording]:
-    """Return, of a request's recordings, oldest first, those of the newest kernel that made any."""
+    """Return the recordings of the newest kernel among some that come oldest first."""
     return [each for each in recordings if each.kernel_id == recordings[-1].kernel_id]
 
 
@@ -121,22 +121,22 @@ class Cassette:
 
     def find(self, request_hash: str, _identity: str | None, statuses: tuple[str, ...]) -> list[Recording]:
         recordings = [each for each in self._by_hash.get(request_hash, []) if each.reply.status in statuses]
-        asked = [each for each in recordings if each.reply.usage.source != "replay"]
-        return _of_newest_kernel(asked or recordings)
+        originals = [each for each in recordings if each.reply.usage.source != "replay"]
+        return _of_newest_kernel(originals or recordings)
 
     def newest(self) -> list[Recording]:
         return self._all[: -NEAREST_OF - 1 : -1]
 
 
+_FULL_ROW = """
+e.*, w.prompt, w.messages, w.response, w.reasoning, w.tool_calls, w.notes, w.response_schema,
+t.text AS system, p.kernel_id, lower(hex(w.request_hash)) AS request_hash
+"""
+
+
 def full_rows(connection: sqlite3.Connection, condition: Filter, ending: str) -> Iterator[dict[str, Any]]:
     """Yield exchanges with all that is stored of them, and their `request` as JSON data."""
-    expressions = [
-        *(f"e.{name}" for name in EXCHANGE_FIELDS if name != "process"),
-        *("w.prompt", "w.messages", "w.response", "w.reasoning", "w.tool_calls", "w.notes"),
-        *("w.response_schema", "t.text AS system", "p.kernel_id"),
-        "lower(hex(w.request_hash)) AS request_hash",
-    ]
-    cursor = select(connection, ", ".join(expressions), condition, ending, with_text=True)
+    cursor = select(connection, _FULL_ROW, condition, ending, with_text=True)
     names = [column[0] for column in cursor.description]
     for values in cursor:
         row = dict(zip(names, values, strict=True))
@@ -150,7 +150,7 @@ def full_rows(connection: sqlite3.Connection, condition: Filter, ending: str) ->
 
 
 def _recording_of(row: Mapping[str, Any]) -> Recording:
-    """Return a Recording from one of `full_rows` or of a cassette."""
+    """Return the Recording in a row of `full_rows` or of a cassette."""
     return Recording(reply_of(row), row["request"], row["kernel_id"])
 
 
@@ -159,7 +159,7 @@ _LINE_FIELDS = (*_OPTIONAL_FIELDS, "request_hash", "request")
 
 
 def cassette_line(row: Mapping[str, Any]) -> str:
-    """Return one of `full_rows` as a line of a cassette."""
+    """Return a row of `full_rows` as a line of a cassette."""
     return json.dumps(
         {name: row[name] for name in _LINE_FIELDS if row.get(name) is not None}, ensure_ascii=False
     )
@@ -187,6 +187,6 @@ def _read_cassette(path: Path) -> Iterator[tuple[str, Recording]]:
 
 
 def _is_recorded(row: Mapping[str, Any]) -> bool:
-    """Return of a cassette's row what `LogRecordings` asks of one in the log."""
+    """Return whether a cassette's row is an answer, by the rule that `LogRecordings` has in SQL."""
     stored = row["response"] is not None and row["error_type"] != "ReplayMiss"
     return stored and row["status"] in ("ok", "truncated", "error")

@@ -1,4 +1,4 @@
-"""What tells two requests apart, in words: for a replay that found no answer."""
+"""The differences between two requests, in words: for a replay without an answer."""
 
 from __future__ import annotations
 

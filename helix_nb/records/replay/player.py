@@ -81,7 +81,7 @@ class Player:
         return candidates[turn % len(candidates)]
 
     def _other_models(self, request: Request, connection: Connection, log: Log) -> Sequence[str | None]:
-        """Return the models for which this may have been asked where it was recorded."""
+        """Return the other models under which this request may have been recorded."""
         if connection.kind == "demo":  # nothing is configured here, but something was: no model was named
             return (None,)
         if request.model is not None:
@@ -92,7 +92,7 @@ class Player:
         return self._models
 
     def miss(self, request: Request, log: Log) -> ReplayMiss:
-        """Return the error that says what was asked and what came nearest among what was recorded."""
+        """Return the error for a request without a recording; it compares the nearest recorded request."""
         where = f"{self._path}" if self._path else "the log"
         asked = request.to_json()
         recorded = [recording.request for recording in self._recordings(log).newest()]

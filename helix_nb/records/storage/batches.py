@@ -25,7 +25,7 @@ class Link(NamedTuple):
 
 
 class BatchRow(NamedTuple):
-    """A row of a batch, with the exchange that answers it as far as there is one."""
+    """A row of a batch and the facts of its exchange, which are None where there is no exchange yet."""
 
     position: int
     row_key: str
@@ -148,7 +148,7 @@ _OWN_CLAIMS = "SELECT identity FROM claims WHERE batch_id = ? AND process = ? AN
 
 
 def claim(file: LogFile, batch_id: str, identities: Collection[str]) -> set[str]:
-    """Claim what no living process holds, and return what this one holds now.
+    """Claim the requests that no living process holds, and return those that this process holds now.
 
     Runs in a transaction that holds the write lock, so two kernels never both get a request.
     """

@@ -21,7 +21,7 @@ Change = Callable[[sqlite3.Connection], int]  # returns how many exchanges it de
 def delete(log: Log, condition: Condition, batch: str | None = None) -> int:
     """Delete the exchanges of a condition in every file of the log, and return how many there were.
 
-    `batch` is one that goes whole: the links of rows that were never asked hold their labels.
+    `batch` names a batch to delete completely: the links of rows that were never asked hold labels too.
     """
 
     def change(connection: sqlite3.Connection) -> int:

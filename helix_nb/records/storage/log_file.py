@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..._version import __version__
 from . import schema
@@ -72,7 +73,8 @@ def open_log(location: LogLocation) -> LogFile:
 
 def open_in_memory() -> LogFile:
     """Open a log that lasts as long as this process."""
-    return _prepare(_connect(":memory:"), None, shared=False)
+    with _connected(":memory:") as connection:
+        return _prepare(connection, None, shared=False)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
@@ -113,7 +115,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _open_shared(path: Path) -> LogFile | None:
     """Open a file that kernels share by SQLite's WAL; None where the file system refuses it."""
     _create(path)
-    with _closed_on_failure(_connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+    with _connected(path, timeout=BUSY_TIMEOUT_S) as connection:
         _check_is_log(connection, path)
         _make_private(path)
         if _switch_to_wal(connection) != "wal":
@@ -129,20 +131,17 @@ def _open_per_kernel(shared_path: Path) -> LogFile:
     """Open this kernel's own file beside the shared path."""
     path = per_kernel_path(shared_path, this_process().kernel_id)
     _create(path)
-    with _closed_on_failure(_connect(f"{path.as_uri()}?vfs={NO_LOCKS}", uri=True)) as connection:
+    with _connected(f"{path.as_uri()}?vfs={NO_LOCKS}", uri=True) as connection:
         _check_is_log(connection, path)
         _make_private(path)
         connection.execute("PRAGMA journal_mode = TRUNCATE")
         return _prepare(connection, path, shared=False)
 
 
-def _connect(database: Path | str, *, timeout: float = 5.0, uri: bool = False) -> sqlite3.Connection:
-    """Connect for the writer, which begins transactions itself and is not the only thread."""
-    return sqlite3.connect(database, timeout=timeout, uri=uri, isolation_level=None, check_same_thread=False)
-
-
 @contextmanager
-def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def _connected(database: Path | str, **options: Any) -> Iterator[sqlite3.Connection]:
+    """Connect for the writer, which begins transactions itself; close again where the block fails."""
+    connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False, **options)
     try:
         yield connection
     except BaseException:
@@ -151,7 +150,7 @@ def _closed_on_failure(connection: sqlite3.Connection) -> Iterator[sqlite3.Conne
 
 
 def _create(path: Path) -> None:
-    """Make the file before SQLite does: prompts are nobody else's to read."""
+    """Create the file before SQLite does, for its owner alone: prompts are private."""
     if not path.is_absolute():
         raise LogProblem(f"{path} is in no folder that there is: set HELIX_NB_LOG to an absolute path.")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # another kernel may be making it now
@@ -161,7 +160,7 @@ def _create(path: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
-    """Hide a log that somebody made readable, with a plain `touch` say; its companions too."""
+    """Make a readable log (made with a plain `touch`, say) and its companions private again."""
     for each in _with_companions(path):
         if hasattr(os, "getuid") and each.exists() and each.stat().st_uid == os.getuid():
             each.chmod(0o600)

@@ -35,7 +35,7 @@ def _own_process(pid: int) -> Process:
 
 
 def is_alive(host: str, pid: int, started_ms: int) -> bool:
-    """Return whether a process may still be running; on another host nobody can tell, so it may."""
+    """Return whether a process may still be running; one on another host cannot be checked, so it may."""
     mine = this_process()
     if host != mine.host:
         return True

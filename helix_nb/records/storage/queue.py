@@ -28,7 +28,7 @@ class Promise(Protocol):
 
 
 class FailureCallback:
-    """The promise of a write that nobody waits for: a result is dropped, a failure goes to a function."""
+    """The promise of a write without a waiter: a result is dropped, a failure goes to a function."""
 
     def __init__(self, callback: Callable[[BaseException], None]) -> None:
         self._callback = callback
@@ -45,13 +45,13 @@ class Write:
     """Something to do with the open log."""
 
     run: Callable[[LogFile], Any]
-    urgent: bool  # somebody waits for it
+    urgent: bool  # a thread or a loop waits for its result
     promise: Promise
     result: Any = None
     failure: BaseException | None = None
 
     def settle(self) -> None:
-        """Give the result or the failure to the promise, unless whoever waited has stopped waiting."""
+        """Give the result or the failure to the promise, unless its waiter has left."""
         if isinstance(self.promise, asyncio.Future) and self.promise.done():
             return
         if self.failure is None:
@@ -76,7 +76,7 @@ def settle(writes: Sequence[Write]) -> None:
         else:
             write.settle()
     for loop, its_writes in on_loops.items():
-        with suppress(RuntimeError):  # a loop that is closed: nobody waits there
+        with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(_settle_each, its_writes)
 
 

@@ -14,61 +14,29 @@ if TYPE_CHECKING:
 
 # The frame's columns in their order, with their pandas dtypes.
 COLUMNS: dict[str, str] = {
-    "id": "str",
-    "thread_id": "str",
-    "parent_id": "str",
-    "status": "category",
-    "source": "category",
-    "endpoint": "category",
+    **dict.fromkeys(("id", "thread_id", "parent_id"), "str"),
+    **dict.fromkeys(("status", "source", "endpoint"), "category"),
     "base_url": "str",
-    "model_requested": "category",
-    "model": "category",
-    "started_at": "datetime64[us, UTC]",
-    "first_token_at": "datetime64[us, UTC]",
-    "ended_at": "datetime64[us, UTC]",
-    "time_to_first_token_ms": "Float64",
-    "duration_ms": "Float64",
-    "prompt_tokens": "Int64",
-    "completion_tokens": "Int64",
-    "total_tokens": "Int64",
-    "cached_tokens": "Int64",
-    "reasoning_tokens": "Int64",
-    "usage_source": "category",
-    "finish_reason": "category",
+    **dict.fromkeys(("model_requested", "model"), "category"),
+    **dict.fromkeys(("started_at", "first_token_at", "ended_at"), "datetime64[us, UTC]"),
+    **dict.fromkeys(("time_to_first_token_ms", "duration_ms"), "Float64"),
+    **dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), "Int64"),
+    **dict.fromkeys(("cached_tokens", "reasoning_tokens"), "Int64"),
+    **dict.fromkeys(("usage_source", "finish_reason"), "category"),
     "cost": "Float64",
-    "currency": "category",
-    "cost_source": "category",
+    **dict.fromkeys(("currency", "cost_source"), "category"),
     "stream": "boolean",
-    "attempts": "Int64",
-    "http_status": "Int64",
+    **dict.fromkeys(("attempts", "http_status"), "Int64"),
     "error_type": "category",
-    "error": "str",
-    "response_id": "str",
-    "batch_id": "str",
-    "row_key": "str",
-    "notebook": "str",
-    "cell_id": "str",
-    "kernel_id": "str",
-    "tags": "str",
-    "params": "str",
-    "system": "str",
-    "prompt": "str",
-    "response": "str",
-    "reasoning": "str",
+    **dict.fromkeys(("error", "response_id", "batch_id", "row_key"), "str"),
+    **dict.fromkeys(("notebook", "cell_id", "kernel_id"), "str"),
+    **dict.fromkeys(("tags", "params"), "str"),
+    **dict.fromkeys(("system", "prompt", "response", "reasoning"), "str"),
 }
 TEXT_COLUMNS = ("system", "prompt", "response", "reasoning")
 STATUSES = ("pending", "ok", "truncated", "interrupted", "error", "lost")
 
-# What the row of an exchange holds; times are microseconds since 1970 UTC.
-EXCHANGE_FIELDS = (
-    *("id", "process", "thread_id", "parent_id", "status", "source", "endpoint", "base_url"),
-    *("model_requested", "model", "started_at", "first_token_at", "ended_at"),
-    *("time_to_first_token_ms", "duration_ms", "prompt_tokens", "completion_tokens", "total_tokens"),
-    *("cached_tokens", "reasoning_tokens", "usage_source", "finish_reason", "cost", "currency"),
-    *("cost_source", "stream", "attempts", "http_status", "error_type", "error", "response_id"),
-    *("batch_id", "row_key", "notebook", "cell_id", "tags", "params"),
-)
-
+# Times in these tables are microseconds since 1970 UTC.
 _CORE = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE processes (

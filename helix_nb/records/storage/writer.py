@@ -25,7 +25,7 @@ from .queue import FailureCallback, Write, WriteQueue, settle, write_and_future
 
 FORK_WAIT_S = 5.0
 EXIT_WAIT_S = 5.0
-# What is wrong with one write alone: the file takes the next one.
+# These are failures of one write alone: the file takes the next write.
 _NOT_THE_FILE = (sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.IntegrityError)
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Writer:
         return await future
 
     def post(self, run: Callable[[LogFile], object], on_failure: Callable[[BaseException], None]) -> None:
-        """Queue a write that nobody waits for."""
+        """Queue a write without waiting for it."""
         self._put(Write(run, False, FailureCallback(on_failure)))
 
     def _put(self, write: Write) -> None:
