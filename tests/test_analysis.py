@@ -153,8 +153,9 @@ def test_wrong_questions_are_one_sentence() -> None:
         hx.usage(by="modle")
     with pytest.raises(hx.ConfigError, match=r"no column .*prompt_tokens"):
         hx.usage(pd.DataFrame({"model": ["a"]}))
-    with pytest.raises(hx.ConfigError, match="Filter the frame itself"):
-        hx.usage(hx.log(), since="7d")
+    for table in (hx.usage, hx.latency, hx.compare, hx.plot):
+        with pytest.raises(hx.ConfigError, match=r"Filter the frame itself.*since="):
+            table(hx.log(), since="7d")
     with pytest.raises(hx.ConfigError, match="is none of tokens, latency, cost, status"):
         hx.plot(kind="speed")
     with pytest.raises(hx.ConfigError, match=r"rows of hx\.log"):

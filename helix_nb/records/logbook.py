@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from ..errors import ConfigError
 from .pricing import PriceTable, prices, reprice
-from .reading.filters import filter_from, since_us
+from .reading.filters import LogKeywords, ScopeKeywords, filter_from, since_us
 from .replay import player
 from .storage.content import content_policy, set_content_policy
 from .storage.deletion import delete, parse_size, shrink, size_bytes
@@ -124,7 +124,9 @@ class Logbook:
         current, cassette = player.current_mode()
         return f"{current}:{cassette}" if cassette else current
 
-    def export(self, path: str | os.PathLike[str], scope: str = "kernel", **filters: Any) -> Path:
+    def export(
+        self, path: str | os.PathLike[str], scope: str = "kernel", **filters: Unpack[ScopeKeywords]
+    ) -> Path:
         """Write the log to a `.jsonl`, `.parquet` or `.csv` file and return its path.
 
         Takes what `hx.log` takes: scope, since, model, status, search, tags. JSONL also holds the
@@ -142,7 +144,7 @@ class Logbook:
         from .export import export
 
         target = Path(path).expanduser()
-        export(current_log(), target, filter_from({"scope": scope} | filters))
+        export(current_log(), target, filter_from(LogKeywords(scope=scope, **filters)))
         return target
 
     def forget(

@@ -7,13 +7,13 @@ run in pandas on whatever rows the user left in it. Both give the same table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import pandas as pd
 
 from ...errors import ConfigError
 from ..storage.log import current_log
-from .filters import filter_from
+from .filters import LogKeywords, filter_from
 from .frames import columns_of, frame_of
 from .query import needs_text
 from .sums import (
@@ -33,7 +33,9 @@ MEASURES = ("duration_ms", "time_to_first_token_ms")
 By = str | Sequence[str] | None
 
 
-def usage(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -> pd.DataFrame:
+def usage(
+    frame: pd.DataFrame | None = None, by: By = "model", **filters: Unpack[LogKeywords]
+) -> pd.DataFrame:
     """Sum up tokens, cost and outcomes: one row per model, day, cell, or whatever `by` says.
 
     Args:
@@ -109,7 +111,9 @@ def _add_up(sums: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return numbers.groupby(keys, observed=True, dropna=False, sort=True).sum(min_count=1).reset_index()
 
 
-def latency(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any) -> pd.DataFrame:
+def latency(
+    frame: pd.DataFrame | None = None, by: By = "model", **filters: Unpack[LogKeywords]
+) -> pd.DataFrame:
     """Tell how fast answers came: quantiles of duration and time to first text, tokens per second.
 
     Args:
@@ -134,7 +138,7 @@ def latency(frame: pd.DataFrame | None = None, by: By = "model", **filters: Any)
     keys = group_keys(by)
     needed = ["status", "usage_source", "completion_tokens", *MEASURES]
     if frame is None:
-        condition = filter_from({"status": "ok"} | filters)
+        condition = filter_from(LogKeywords(status="ok") | filters)
         frame = columns_of(current_log(), condition, key_columns(["id", *keys, *needed]))
     else:
         refuse_filters(filters)
@@ -167,7 +171,7 @@ def compare(
     by: str | Sequence[str] = "prompt",
     across: str = "model",
     values: str | Sequence[str] = "response",
-    **filters: Any,
+    **filters: Unpack[LogKeywords],
 ) -> pd.DataFrame:
     """Put answers side by side: a row per prompt, a column per model.
 
@@ -197,7 +201,7 @@ def compare(
         raise ConfigError("by= names what is compared, across= one other column, which is spread out.")
     contents = [values] if isinstance(values, str) or not isinstance(values, Sequence) else list(values)
     if frame is None:
-        frame = frame_of(current_log(), filter_from({"status": "ok"} | filters))
+        frame = frame_of(current_log(), filter_from(LogKeywords(status="ok") | filters))
     else:
         refuse_filters(filters)
     rows = with_keys(frame, [*keys, across], ["status", "started_at", *contents])

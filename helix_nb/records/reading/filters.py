@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from inspect import signature
-from typing import Any
+from typing import Any, TypedDict
 
 from ...config.session import aliases, claim_notice
 from ...errors import ConfigError, warn
@@ -21,6 +21,22 @@ from .query import STATUS, Filter, text_search
 SCOPES = ("kernel", "notebook", "all")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SEARCHED = "e.error, w.prompt, w.response, w.reasoning, w.messages, t.text"
+
+
+class ScopeKeywords(TypedDict, total=False):
+    """The keywords of `hx.log` that choose rows within a scope, for functions that pass them on."""
+
+    since: str | date | timedelta | None
+    model: str | Sequence[str] | None
+    status: str | Sequence[str] | None
+    search: str | None
+    tags: str | Mapping[str, Any] | Sequence[str] | None
+
+
+class LogKeywords(ScopeKeywords, total=False):
+    """The keywords of `hx.log` that choose rows, for functions that pass them on."""
+
+    scope: str
 
 
 def filter_of(
@@ -54,7 +70,7 @@ def filter_of(
     )
 
 
-def filter_from(keywords: Mapping[str, Any]) -> Filter:
+def filter_from(keywords: LogKeywords) -> Filter:
     """Return `filter_of` some keywords; ConfigError names a keyword that does not exist."""
     known = list(signature(filter_of).parameters)
     for name in keywords:

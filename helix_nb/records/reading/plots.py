@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from ..storage.log import current_log
 from ..storage.schema import STATUSES
 from .analysis import usage
 from .figure import GREY, new_figure, set_legend, set_remarks, set_style, set_time_axis, set_title, show_note
-from .filters import filter_from
+from .filters import LogKeywords, filter_from
 from .frames import frame_of
 from .sums import TOKENS, refuse_filters, unknown_usage, with_keys
 
@@ -40,7 +40,9 @@ BUCKETS_SHOWN = 48
 ROWS_LEAST = 3
 
 
-def plot(frame: pd.DataFrame | None = None, kind: str | None = None, **filters: Any) -> Figure:
+def plot(
+    frame: pd.DataFrame | None = None, kind: str | None = None, **filters: Unpack[LogKeywords]
+) -> Figure:
     """Draw the log: four pictures in one, or one of them alone.
 
     Args:
