@@ -27,8 +27,8 @@ from helix_nb.records.reading import frames
 from helix_nb.records.reading.filters import filter_of
 from helix_nb.records.storage import schema
 from helix_nb.records.storage.batches import Link
-from helix_nb.records.storage.location import is_network, log_location
-from helix_nb.records.storage.log import current_log
+from helix_nb.records.storage.location import LogLocation, is_network, log_location
+from helix_nb.records.storage.log import Log, current_log
 from helix_nb.replies import ToolCall, Usage
 from helix_nb.runtime.loop import run_sync
 
@@ -458,9 +458,6 @@ def test_where_locks_cannot_be_trusted_each_kernel_has_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a network file system kernels write side by side, and `all` reads all their files."""
-    from helix_nb.records.storage.location import LogLocation
-    from helix_nb.records.storage.log import Log
-
     path = tmp_path / "net" / "log.db"
     one, two = Log(LogLocation(path=path, per_kernel=True)), Log(LogLocation(path=path, per_kernel=True))
     run_sync(record(one, request("one")))
@@ -473,6 +470,18 @@ def test_where_locks_cannot_be_trusted_each_kernel_has_a_file(
     mounts = [("/", "ext4"), ("/home", "nfs4"), ("/home/local", "xfs")]
     assert is_network(Path("/home/me"), mounts)
     assert not is_network(Path("/home/local/x"), mounts) and not is_network(Path("/homely"), mounts)
+
+
+def test_a_kernels_own_file_that_cannot_grow_is_read_once(tmp_path: Path) -> None:
+    """What it holds is read beside the memory in which the log goes on, and not a second time by its name."""
+    log = Log(LogLocation(path=tmp_path / "log.db", per_kernel=True))
+    run_sync(record(log))
+    own = log.path
+    log.write(lambda c: c.execute(f"PRAGMA max_page_count = {c.execute('PRAGMA page_count').fetchone()[0]}"))
+    with pytest.warns(UserWarning, match="disk is full"):
+        run_sync(record(log, text="x" * 200_000))
+        log.flush()
+    assert (log.path, log.other_files()) == (None, [own])
 
 
 def test_the_default_place_is_the_users_data_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,8 +158,8 @@ class Log:
     def link(self, batch_id: str, links: Sequence[batches.Link]) -> None:
         """Say which exchange answers which row of a batch; returns at once."""
         if self._writer is not None and links:
-            own = list(links)
-            self._writer.post(lambda file: batches.link(file.connection, batch_id, own), _warn_not_written)
+            copy = list(links)
+            self._writer.post(lambda file: batches.link(file.connection, batch_id, copy), _warn_not_written)
 
     def answer_ids(self, batch_id: str, identities: Collection[str]) -> dict[str, list[str]]:
         """Return, by identity, the ids of what a batch has answered `ok` (with its text), the best last."""
