@@ -63,9 +63,9 @@ CELLS = (
     "    return used.ru_utime + used.ru_stime\n"
     "chat = hx.Chat(endpoint='bench')\n"
     "for number in range(100): chat.ask(f'Question {{number}}')\n"
-    "from helix_nb.chat.ask import prepare\nfrom helix_nb.notebook.panel.pace import Pace\n"
+    "from helix_nb.chat.ask import prepare\nfrom helix_nb.notebook.panel.stream import Pace\n"
     "def unseen(rate):\n    running, pace = prepare('go', model=rate), Pace(lambda: 0)\n"
-    "    running.on_change(pace.changed)\n    running.throttle_with(pace.rest)\n    running.result()",
+    "    running.on_change(pace.request_step)\n    running.throttle_with(pace.rest)\n    running.result()",
     "panel = hx.ChatPanel(chat)\npanel",
 )
 WATCH = """() => {

@@ -115,8 +115,8 @@ def test_streams_blocks(view: View) -> None:
     text = "# Title\n\n" + "\n\n".join(f"Paragraph {n} with *stress* and 😀." for n in range(30)) + "\n"
     turn = view.ask(text)
     whole = Rendering()
-    whole.step(hx.Reply(text=text), last=True)
-    assert "".join(turn["answer"]["blocks"]) == "".join(whole.whole(hx.Reply())["blocks"])
+    whole.step(hx.Reply(text=text), final=True)
+    assert "".join(turn["answer"]["blocks"]) == "".join(whole.whole()["blocks"])
     assert turn["answer"]["tail"] == ""
     assert turn["answer"]["source"] == text
     assert view.panel.chat.messages[-1] == {"role": "assistant", "content": text}
@@ -132,12 +132,12 @@ def test_closed_blocks_go_out_once() -> None:
         step = rendering.step(hx.Reply(text=text[:end]))
         if step:
             View._step(answer, dict(step))
-        assert answer["tail"] == rendering.whole(hx.Reply())["tail"]
-        assert answer["blocks"] == rendering.whole(hx.Reply())["blocks"]
-    View._step(answer, dict(rendering.step(hx.Reply(text=text), last=True) or {}))
+        assert answer["tail"] == rendering.whole()["tail"]
+        assert answer["blocks"] == rendering.whole()["blocks"]
+    View._step(answer, dict(rendering.step(hx.Reply(text=text), final=True) or {}))
     fresh = Rendering()
-    fresh.step(hx.Reply(text=text), last=True)
-    assert answer["blocks"] == fresh.whole(hx.Reply())["blocks"]
+    fresh.step(hx.Reply(text=text), final=True)
+    assert answer["blocks"] == fresh.whole()["blocks"]
 
 
 def test_stop_keeps_the_partial_answer(view: View, server: PanelServer) -> None:

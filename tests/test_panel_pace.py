@@ -11,7 +11,7 @@ from panel_server import PanelServer
 
 import helix_nb as hx
 from helix_nb.chat.ask import prepare
-from helix_nb.notebook.panel.pace import Pace, interval_s
+from helix_nb.notebook.panel.stream import Pace, step_interval_s
 from helix_nb.runtime.loop import run_sync
 
 
@@ -31,11 +31,11 @@ def test_reader_rests_until_the_next_step_is_due() -> None:
         shown: list[str] = []
         text = "first"
         pace = Pace(lambda: shown.append(text) or 0)
-        pace.changed()
+        pace.request_step()
         assert pace.rest() is None
         while not shown:
             await asyncio.sleep(0)
-        pace.changed()
+        pace.request_step()
         rest = pace.rest()
         assert rest is not None and pace.rest() is rest
         await rest
@@ -54,10 +54,10 @@ def test_no_rest_where_no_step_is_due_soon() -> None:
     async def rested() -> object:
         shown: list[int] = []
         pace = Pace(lambda: shown.append(1) or 1_000_000)
-        pace.changed()
+        pace.request_step()
         while not shown:
             await asyncio.sleep(0)
-        pace.changed()
+        pace.request_step()
         return pace.rest()
 
     assert run_sync(rested()) is None
@@ -69,11 +69,11 @@ def test_last_step_is_shown_at_once() -> None:
     async def told() -> int:
         shown: list[int] = []
         pace = Pace(lambda: shown.append(1) or 1_000_000)
-        pace.changed()
+        pace.request_step()
         while not shown:
             await asyncio.sleep(0)
-        pace.changed()
-        pace.changed(last=True)
+        pace.request_step()
+        pace.request_step(final=True)
         async with asyncio.timeout(10):  # the next step was 25 seconds away
             while len(shown) < 2:
                 await asyncio.sleep(0)
@@ -85,9 +85,9 @@ def test_last_step_is_shown_at_once() -> None:
 
 def test_steps_that_take_long_come_less_often() -> None:
     """Rendering takes a tenth of the loop's time at most, and a slow view gets its bytes at its speed."""
-    assert interval_s(100, 0.001) == 0.05
-    assert interval_s(100, 0.14) == pytest.approx(1.4)
-    assert interval_s(40_000, 0.001) == 1.0
+    assert step_interval_s(100, 0.001) == 0.05
+    assert step_interval_s(100, 0.14) == pytest.approx(1.4)
+    assert step_interval_s(40_000, 0.001) == 1.0
 
 
 def test_exchange_reads_on_after_the_rest(server: PanelServer) -> None:

@@ -87,6 +87,26 @@ def test_a_cells_turn_comes_as_one_more_turn(view: View) -> None:
     assert view.said("snapshot") == [] and next(iter(view.turns)) == "t0"
 
 
+def test_a_cells_failure_is_a_failed_turn(view: View) -> None:
+    """A cell's exchange that fails at once is shown as one that a view asked for would be."""
+    view.panel.chat.model = "refuses"
+    with pytest.raises(hx.HelixError, match="refuses every request"):
+        view.panel.chat.ask("from a cell")
+    view.until(lambda: [turn["answer"]["status"] for turn in view.turns.values()] == ["error"])
+    (turn,) = view.turns.values()
+    assert turn["prompt"] == "from a cell" and "refuses every request" in turn["answer"]["strip"]["text"]
+
+
+def test_a_turn_restored_at_once_stays(view: View) -> None:
+    """What the Chat tells of a turn's removal, late, does not take away a turn that is back."""
+    view.ask("q0", "t0")
+    view.ask("q1", "t1")
+    view.wish("delete", id="t0")
+    view.wish("restore")
+    view.ask("q2", "t2")
+    assert list(view.turns) == ["t0", "t1", "t2"] and len(view.panel.chat.turns) == 3
+
+
 def test_a_rerun_cells_turn_keeps_its_place(view: View) -> None:
     """The panel shows a rerun cell's turn where the Chat has it, a failed one behind its predecessor."""
     chat = view.panel.chat
@@ -198,9 +218,9 @@ def test_views_hear_of_a_new_endpoint(view: View) -> None:
     other = hx.connect("http://127.0.0.1:9/v1", name="other", model="big")
     view.panel.chat.endpoint = None
     view.heard.clear()
-    view.panel._conversation.look()
+    view.panel._conversation.refresh()
     assert view.said("state")[0]["place"]["text"] == "other · big" and other.name == "other"
-    view.panel._conversation.look()
+    view.panel._conversation.refresh()
     assert len(view.said("state")) == 1
 
 

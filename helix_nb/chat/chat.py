@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ..config.connection import Connection
 from ..config.secrets import refuse_key_names
@@ -21,6 +21,21 @@ from .turns import Turn, digest_turns, logged_prefix_length
 
 if TYPE_CHECKING:
     from ..exchange.rounds import RoundsResult
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEvent:
+    """What happened to a Chat: an exchange started, or the turns that it remembers changed.
+
+    "started" comes with `pending`, "turn_added" with the `turn` at the end and the `pending` that it
+    comes from, "turn_replaced" with the turn that it stands in for in `removed`, "turns_removed" with
+    `removed` alone. After "reset" the thread and all turns may be others.
+    """
+
+    kind: Literal["started", "turn_added", "turn_replaced", "turns_removed", "reset"]
+    turn: Turn | None = None
+    removed: tuple[Turn, ...] = ()
+    pending: PendingReply | None = None
 
 
 class Chat:
@@ -51,18 +66,15 @@ class Chat:
         self.turns: list[Turn] = []
         self._lock = threading.Lock()
         self._pending: PendingReply | None = None
-        self._watchers: list[Callable[[], None]] = []
+        self._watchers: list[Callable[[ChatEvent], None]] = []
 
     @property
     def pending(self) -> PendingReply | None:
         """The exchange under way, or the last one; None before the first."""
         return self._pending
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Have a callback run, on whichever thread, after an exchange starts or the turns change.
-
-        It must not block.
-        """
+    def on_change(self, callback: Callable[[ChatEvent], None]) -> None:
+        """Have a callback told, on whichever thread, what has just happened; it must not block."""
         self._watchers.append(callback)
 
     @property
@@ -117,10 +129,10 @@ class Chat:
                 set_last_reply(result, reply)
                 if result is not None:
                     messages, digest = (question, *result.messages), None if result.repaired else past_digest
-                    self._join(Turn(messages, reply.exchange_id, key, reply, digest))
+                    self._join(Turn(messages, reply.exchange_id, key, reply, digest), pending)
 
             pending = self._pending = PendingReply(prepared, finish)
-        self._notify()
+        self._notify(ChatEvent("started", pending=pending))
         return pending
 
     def holds(self, key: str | None) -> bool:
@@ -140,21 +152,18 @@ class Chat:
     def remove(self, index: int) -> None:
         """Forget one turn."""
         self._require_idle()
-        del self.turns[index]
-        self._notify()
+        self._notify(ChatEvent("turns_removed", removed=(self.turns.pop(index),)))
 
     def reset(self) -> None:
         """Forget everything but the settings, and start a new thread."""
-        self._remove_from(0)
-        self.thread_id = new_id()
-        self._notify()
+        self.replace_turns((), new_id())
 
     def replace_turns(self, turns: Iterable[Turn], thread_id: str) -> None:
         """Remember the turns of another thread instead of those so far."""
-        self._remove_from(0)
-        self.turns.extend(turns)
+        self._require_idle()
+        self.turns[:] = turns
         self.thread_id = thread_id
-        self._notify()
+        self._notify(ChatEvent("reset"))
 
     def fork(self) -> Self:
         """Return a Chat with the same past and settings that goes on in a thread of its own."""
@@ -175,7 +184,8 @@ class Chat:
         self._require_idle()
         removed = self.turns[index:]
         del self.turns[index:]
-        self._notify()
+        if removed:
+            self._notify(ChatEvent("turns_removed", removed=tuple(removed)))
         return removed
 
     def _require_idle(self) -> None:
@@ -205,14 +215,15 @@ class Chat:
         keys: Sequence[str | None] = [turn.key for turn in self.turns]
         return keys.index(key) if key is not None and key in keys else len(keys)
 
-    def _join(self, turn: Turn) -> None:
+    def _join(self, turn: Turn, pending: PendingReply) -> None:
         index = self._index(turn.key)
+        replaced = tuple(self.turns[index : index + 1])
         self.turns[index : index + 1] = [turn]
-        self._notify()
+        self._notify(ChatEvent("turn_replaced" if replaced else "turn_added", turn, replaced, pending))
 
-    def _notify(self) -> None:
+    def _notify(self, event: ChatEvent) -> None:
         for watcher in tuple(self._watchers):
-            watcher()
+            watcher(event)
 
     def __repr__(self) -> str:
         return f"<Chat of {len(self.turns)} turns, model {self.model or 'by the endpoint'}>"

@@ -94,6 +94,21 @@ class PendingReply:
             raise
         return self.final_reply()
 
+    def serve_tools_in_thread(self) -> None:
+        """Call the tools that the model asks for on a thread of their own, async ones too."""
+        if self.prepared.tools:
+            threading.Thread(target=self._serve_tools, name="helix_nb tools", daemon=True).start()
+
+    def _serve_tools(self) -> None:
+        functions = [tool.function for tool in self.prepared.tools.values()]
+        try:
+            if any(inspect.iscoroutinefunction(function) for function in functions):
+                asyncio.run(self.aresult())
+            else:
+                self.result()
+        except Exception:  # noqa: BLE001, S110 - `final_reply` raises it for whoever asks
+            pass
+
     def cancel(self, *, wait: bool = True) -> Reply:
         """Stop the exchange: its socket closes, its row says `interrupted`, the text so far stays."""
         if not self.done:

@@ -1,6 +1,6 @@
 """What a view may ask of the conversation, by the `do` of its message.
 
-Each wish runs on the background loop. Whatever goes wrong is shown in the panel: what a comm
+Each action runs on the background loop. Whatever goes wrong is shown in the panel: what a comm
 callback prints or raises reaches nobody.
 """
 
@@ -13,156 +13,172 @@ from ...chat.resume import resume
 from ...errors import ChatBusy, ConfigError, HelixError
 from ...replies import Reply
 from ...runtime.loop import call_soon, submit
-from . import history, settings
 from .conversation import SHOWN, Conversation
-from .files import received
-from .items import Item
-from .protocol import ViewMessage
+from .files import received_files
+from .history import read_thread, recent_choices
+from .items import TurnItem
+from .protocol import NoticeAction, ViewRequest
+from .settings import apply_settings, model_choices
 from .transcript import markdown_of
 
-_RESTORE = {"label": "Restore", "send": {"do": "restore"}}
+_RESTORE: NoticeAction = {"label": "Restore", "send": {"do": "restore"}}
 
 
 class Actions:
-    """Takes the messages of a panel's views, on any thread."""
+    """Does what a panel's views ask for, on the background loop."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
-        self._stopped_early: set[str] = set()
+        self._stopped_early: set[str] = set()  # turns that were stopped before they arrived
 
-    def take(self, message: ViewMessage, buffers: Sequence[Any] = ()) -> None:
-        """Do what a view asks for, on the background loop."""
-        call_soon(self._take, message, buffers)
+    def receive(self, request: ViewRequest, buffers: Sequence[Any] = ()) -> None:
+        """Hand a view's message over to the background loop, from any thread."""
+        call_soon(self._perform, request, buffers)
 
-    def _take(self, message: ViewMessage, buffers: Sequence[Any]) -> None:
-        wish = _WISHES.get(str(message.get("do")))
+    def _perform(self, request: ViewRequest, buffers: Sequence[Any]) -> None:
+        action = _ACTIONS.get(str(request.get("do")))
         try:
-            if wish is not None:
-                wish(self, message, buffers)
+            if action is not None:
+                action(self, request, buffers)
         except HelixError as error:
-            self._failed(str(error))
+            self._show_failure(str(error))
         except Exception as bug:  # noqa: BLE001 - nobody else would ever see it
-            self._failed(f"The panel could not do that ({type(bug).__name__}: {bug}).")
+            self._show_failure(f"The panel could not do that ({type(bug).__name__}: {bug}).")
 
-    def _failed(self, sentence: str) -> None:
+    def _show_failure(self, sentence: str) -> None:
         self._conversation.notice("error", sentence)
-        self._conversation.told()
+        self._conversation.publish_state()
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _perform_later(self, work: Coroutine[Any, Any, None]) -> None:
         async def guarded() -> None:
             try:
                 await work
-            except Exception as error:  # noqa: BLE001 - as in _take
-                self._failed(str(error))
+            except Exception as error:  # noqa: BLE001 - as in _perform
+                self._show_failure(str(error))
 
         submit(guarded())
 
-    def hello(self, message: ViewMessage, _: Sequence[Any]) -> None:
-        """A view begins, or has missed something: all of it once more, for that view."""
-        self._conversation.emit(self._conversation.snapshot() | {"to": message.get("view")})
+    def hello(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """Send the whole conversation to a view that begins, or has missed something."""
+        self._conversation.emit(self._conversation.snapshot(request.get("view")))
 
-    def older(self, message: ViewMessage, _: Sequence[Any]) -> None:
+    def older(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """Send a view the turns before those that it has."""
         items = self._conversation.items
-        end = next((at for at, item in enumerate(items) if item.id == message.get("before")), 0)
+        end = next((at for at, item in enumerate(items) if item.id == request.get("before")), 0)
         first = max(0, end - SHOWN)
         turns = [item.view() for item in items[first:end]]
-        self._conversation.emit({"t": "older", "to": message.get("view"), "turns": turns, "more": first})
+        self._conversation.emit({"t": "older", "to": request.get("view"), "turns": turns, "more": first})
 
-    def send(self, message: ViewMessage, buffers: Sequence[Any]) -> None:
-        item = Item(str(message.get("text") or ""))
-        item.id = str(message.get("id") or item.id)
+    def send(self, request: ViewRequest, buffers: Sequence[Any]) -> None:
+        """Ask the next question."""
+        item = TurnItem(str(request.get("text") or ""))
+        item.id = str(request.get("id") or item.id)
         if item.id in self._stopped_early:
-            item.kept = Reply(status="interrupted")
+            item.past_reply = Reply(status="interrupted")
         else:
-            self._conversation.ask(item, lambda: received(message.get("files") or (), buffers))
+            self._conversation.ask(item, lambda: received_files(request.get("files") or (), buffers))
         self._conversation.add(item)
 
-    def stop(self, message: ViewMessage, _: Sequence[Any]) -> None:
+    def stop(self, request: ViewRequest, _: Sequence[Any]) -> None:
         """Stop what is under way; what was sent but has not arrived yet is never started."""
-        items = self._conversation.items
-        if message.get("id") and not any(item.id == message["id"] for item in items):
-            self._stopped_early.add(str(message["id"]))
-            self.hello(message, ())  # if it never arrives, the view need not wait for it
+        items, item_id = self._conversation.items, request.get("id")
+        if item_id and not any(item.id == item_id for item in items):
+            self._stopped_early.add(str(item_id))
+            self.hello(request, ())  # if it never arrives, the view need not wait for it
         for item in items:
-            if item.pending and item.running is not None:
-                item.running.cancel(wait=False)
+            if item.pending and item.exchange is not None:
+                item.exchange.cancel(wait=False)
 
-    def regenerate(self, message: ViewMessage, _: Sequence[Any]) -> None:
-        item = self._conversation.find(message.get("id"))
-        self._again(item, item.prompt)
+    def regenerate(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """Ask a question once more."""
+        item = self._conversation.find(request.get("id"))
+        self._ask_again(item, item.prompt)
 
-    def edit(self, message: ViewMessage, _: Sequence[Any]) -> None:
-        self._again(self._conversation.find(message.get("id")), str(message.get("text") or ""))
+    def edit(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """Ask another question in the place of one."""
+        self._ask_again(self._conversation.find(request.get("id")), str(request.get("text") or ""))
 
-    def _again(self, item: Item, text: str) -> None:
-        dropped = self._conversation.again(item, text)
+    def _ask_again(self, item: TurnItem, text: str) -> None:
+        dropped = self._conversation.regenerate(item, text)
         if dropped:
-            said = "The later turn is dropped" if dropped == 1 else f"{dropped} later turns are dropped"
-            self._conversation.notice("info", f"{said}; the model will not see that.", _RESTORE)
+            what = "The later turn is dropped" if dropped == 1 else f"{dropped} later turns are dropped"
+            self._conversation.notice("info", f"{what}; the model will not see that.", _RESTORE)
 
-    def delete(self, message: ViewMessage, _: Sequence[Any]) -> None:
-        self._conversation.remove([self._conversation.find(message.get("id"))])
+    def delete(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """Forget one turn."""
+        self._conversation.remove([self._conversation.find(request.get("id"))])
         self._conversation.notice("info", "Turn deleted; the model will not see it.", _RESTORE)
 
-    def undo(self, message: ViewMessage, _: Sequence[Any]) -> None:
+    def undo(self, request: ViewRequest, _: Sequence[Any]) -> None:
         """Take the last turn back into the composer."""
         if not self._conversation.items:
             raise ConfigError("There is nothing to undo.")
         item = self._conversation.items[-1]
         self._conversation.remove([item])
-        self._conversation.emit({"t": "draft", "to": message.get("view"), "text": item.prompt})
+        self._conversation.emit({"t": "draft", "to": request.get("view"), "text": item.prompt})
         self._conversation.notice("info", "The last turn is undone.", _RESTORE)
 
-    def clear(self, _message: ViewMessage, _: Sequence[Any]) -> None:
+    def clear(self, _request: ViewRequest, _: Sequence[Any]) -> None:
+        """Begin a new conversation."""
         if self._conversation.clear():
-            self._conversation.notice(
-                "info", "A new conversation; the one before stays in the log.", _RESTORE
-            )
+            sentence = "A new conversation; the one before stays in the log."
+            self._conversation.notice("info", sentence, _RESTORE)
 
-    def restore(self, _message: ViewMessage, _: Sequence[Any]) -> None:
+    def restore(self, _request: ViewRequest, _: Sequence[Any]) -> None:
+        """Bring back what was removed last."""
         try:
             self._conversation.restore()
         except ChatBusy as error:
             self._conversation.notice("error", str(error), _RESTORE)
 
-    def settings(self, message: ViewMessage, _: Sequence[Any]) -> None:
-        settings.apply(self._conversation.chat, message.get("settings") or {})
-        self._conversation.told()
+    def settings(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """Change where and how the conversation asks."""
+        apply_settings(self._conversation.chat, request.get("settings") or {})
+        self._conversation.publish_state()
 
-    def models(self, message: ViewMessage, _: Sequence[Any]) -> None:
-        async def listed() -> None:
-            found = await settings.models_of(str(message.get("endpoint") or ""))
-            answer = {"t": "models", "to": message.get("view"), "endpoint": message.get("endpoint")}
-            self._conversation.emit(answer | found)
+    def models(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """List the models of an endpoint."""
 
-        self._later(listed())
+        async def list_models() -> None:
+            endpoint, view = request.get("endpoint"), request.get("view")
+            items, note = await model_choices(str(endpoint or ""))
+            self._conversation.emit(
+                {"t": "models", "to": view, "endpoint": endpoint, "items": items, "note": note}
+            )
 
-    def threads(self, message: ViewMessage, _: Sequence[Any]) -> None:
-        async def listed() -> None:
-            items = await history.recent(str(message.get("search") or ""))
-            self._conversation.emit({"t": "threads", "to": message.get("view"), "items": items})
+        self._perform_later(list_models())
 
-        self._later(listed())
+    def threads(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """List recent conversations of the log."""
 
-    def open(self, message: ViewMessage, _: Sequence[Any]) -> None:
+        async def list_threads() -> None:
+            items = await recent_choices(str(request.get("search") or ""))
+            self._conversation.emit({"t": "threads", "to": request.get("view"), "items": items})
+
+        self._perform_later(list_threads())
+
+    def open(self, request: ViewRequest, _: Sequence[Any]) -> None:
         """Go on with a conversation of the log."""
 
-        async def opened() -> None:
-            found = await history.read(str(message.get("thread") or ""))
-            note = resume(self._conversation.chat, found)
-            self._conversation.renew()
+        async def open_thread() -> None:
+            thread = await read_thread(str(request.get("thread") or ""))
+            note = resume(self._conversation.chat, thread)
+            self._conversation.show()
             if note:
                 self._conversation.notice("info", note)
 
-        self._later(opened())
+        self._perform_later(open_thread())
 
-    def export(self, message: ViewMessage, _: Sequence[Any]) -> None:
+    def export(self, request: ViewRequest, _: Sequence[Any]) -> None:
+        """Give a view the conversation as a Markdown file."""
         text = markdown_of(self._conversation.items)
-        file = {"t": "file", "to": message.get("view"), "name": "conversation.md", "text": text}
-        self._conversation.emit(file)
+        self._conversation.emit(
+            {"t": "file", "to": request.get("view"), "name": "conversation.md", "text": text}
+        )
 
 
 _NAMES = "hello older send stop regenerate edit delete undo clear restore settings models threads open export"
-_WISHES: dict[str, Callable[[Actions, ViewMessage, Sequence[Any]], None]] = {
+_ACTIONS: dict[str, Callable[[Actions, ViewRequest, Sequence[Any]], None]] = {
     name: getattr(Actions, name) for name in _NAMES.split()
 }

@@ -1,4 +1,4 @@
-"""The panel's conversation, without any widget: wishes of the views go in, messages come out.
+"""The panel's conversation, without any widget: what its views ask for goes in, messages come out.
 
 Everything here runs on the background loop, so nothing needs a lock: comm callbacks, which may
 come on any thread, and the Chat, which a cell may use too, only hand over to it.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Literal
 
-from ...chat.chat import Chat
+from ...chat.chat import Chat, ChatEvent
 from ...chat.pending import PendingReply
+from ...chat.turns import Turn
 from ...errors import ChatBusy, ConfigError, HelixError
 from ...origin import Origin
 from ...redaction import redact
@@ -19,12 +20,11 @@ from ...replies import Reply
 from ...runtime.loop import call_soon
 from ...text import printable
 from ..display.facts import totals_of
-from . import settings, tools, waiting
 from .files import File, images_of, prompt_with
-from .items import Item, in_order
-from .pace import Pace
-from .protocol import ViewMessage
-from .stream import size_of
+from .items import TurnItem, follow_activity
+from .protocol import NoticeAction, Snapshot, State, ViewMessage
+from .settings import settings_view
+from .stream import Pace, step_size
 
 SHOWN = 20  # turns in a snapshot; older ones are sent when asked for
 
@@ -43,27 +43,32 @@ class Conversation:
         self, chat: Chat, emit: Callable[[ViewMessage], None], changed: Callable[[], None], height: str = ""
     ) -> None:
         self.chat, self.emit, self.height = chat, emit, height
-        self.items = [Item.of_turn(turn) for turn in chat.turns]
+        self.items = [TurnItem.of_turn(turn) for turn in chat.turns]
         self._changed = changed
-        self._thread = chat.thread_id
-        self._before: tuple[str, list[Item]] | None = None  # the thread and turns before the last removal
-        self._state: ViewMessage = {}  # as the views were told it last
+        self._thread_id = chat.thread_id
+        self._removed: tuple[str, list[TurnItem]] | None = None  # thread and items before the last removal
+        self._published: State | None = None
+
+    def follow_chat(self) -> None:
+        """Take over from now on what happens to the Chat, in cells too."""
         me = weakref.ref(self)
-        chat.on_change(lambda: call_soon(_sync, me))
-        call_soon(_sync, me)
+        self.chat.on_change(lambda event: call_soon(_follow, me, event))
+        call_soon(_follow, me, ChatEvent("reset"))  # if something happened since `items` were made
+        if self.chat.busy:
+            call_soon(_follow, me, ChatEvent("started", pending=self.chat.pending))
 
     @property
     def busy(self) -> bool:
         """Whether an answer is under way, whoever asked for it."""
         return self.chat.busy or any(item.pending for item in self.items)
 
-    def idle(self) -> None:
+    def require_idle(self) -> None:
         """Raise ChatBusy while an answer is under way."""
         if self.busy:
             raise ChatBusy("An answer is still under way; stop it first.")
 
-    def find(self, item_id: object) -> Item:
-        """The turn of that id; ConfigError when it has gone."""
+    def find(self, item_id: object) -> TurnItem:
+        """Return the turn of that id; ConfigError when it has gone."""
         for item in self.items:
             if item.id == item_id:
                 return item
@@ -72,195 +77,213 @@ class Conversation:
     # -- what may be done
 
     async def send(self, text: str, files: Sequence[File] = ()) -> PendingReply:
-        """Ask the next question; raises HelixError, and then nothing was added."""
-        item = Item(text, tuple(files))
-        running = self._start(item)
+        """Ask the next question and return its exchange; HelixError means that nothing was added."""
+        item = TurnItem(text, tuple(files))
+        pending = self._start(item)
         self.add(item)
-        return running
+        return pending
 
-    def ask(self, item: Item, files: Callable[[], Sequence[File]]) -> None:
+    def ask(self, item: TurnItem, files: Callable[[], Sequence[File]]) -> None:
         """Start a turn's exchange; a failure to start is its answer."""
         try:
             item.files = tuple(files())
             self._start(item)
         except HelixError as error:
-            item.kept = Reply(status="error", error=redact(str(error)), error_type=type(error).__name__)
+            item.past_reply = Reply(status="error", error=redact(str(error)), error_type=type(error).__name__)
 
-    def add(self, item: Item) -> None:
+    def add(self, item: TurnItem) -> None:
         """Show one more turn."""
         self.items.append(item)
         self.emit({"t": "turn", "turn": item.view()})
-        self.told()
+        self.publish_state()
 
-    def again(self, item: Item, text: str) -> int:
-        """Ask a turn's question anew, or another in its place; how many later turns that dropped."""
-        self.idle()
+    def regenerate(self, item: TurnItem, text: str) -> int:
+        """Ask a turn's question anew, or another in its place; return how many later turns that dropped."""
+        self.require_idle()
         later = self.items[self.items.index(item) + 1 :]
-        renewed = Item(text, item.files, id=item.id)
+        renewed = TurnItem(text, item.files, id=item.id)
         if later:
-            self._remember()
-        elif self._before is not None:
-            thread, items = self._before
-            self._before = thread, [renewed if one is item else one for one in items]
+            self._removed = self.chat.thread_id, self.items
+        elif self._removed is not None:
+            thread_id, items = self._removed
+            self._removed = thread_id, [renewed if each is item else each for each in items]
         self._drop([item, *later])
         self.ask(renewed, lambda: item.files)
         self.add(renewed)
         return len(later)
 
-    def remove(self, items: list[Item]) -> None:
+    def remove(self, items: list[TurnItem]) -> None:
         """Forget turns; the model will not see them any more."""
-        self.idle()
-        self._remember()
+        self.require_idle()
+        self._removed = self.chat.thread_id, self.items
         self._drop(items)
 
-    def _remember(self) -> None:
-        self._before = self.chat.thread_id, self.items
-
-    def _drop(self, items: list[Item]) -> None:
-        self.items = [item for item in self.items if item not in items]
-        gone = {id(item.turn) for item in items if item.turn is not None}
-        for index in reversed(range(len(self.chat.turns))):
-            if id(self.chat.turns[index]) in gone:
-                self.chat.remove(index)
-        self.emit({"t": "drop", "ids": [item.id for item in items]})
-        self.told()
-
     def clear(self) -> bool:
-        """Begin a new conversation with the same settings; whether there was one before."""
-        self.idle()
+        """Begin a new conversation with the same settings; return whether there was one before."""
+        self.require_idle()
         before = self.items
-        self._remember()
+        self._removed = self.chat.thread_id, before
         self.chat.reset()
-        self.renew([])
+        self.show([])
         return bool(before)
 
     def restore(self) -> None:
         """Bring back what was removed last, and keep what was asked since in the same conversation."""
-        self.idle()
-        if self._before is None:
+        self.require_idle()
+        if self._removed is None:
             return
-        (thread, items), self._before = self._before, None
-        known = {item.id for item in items}
-        later = self.items if self.chat.thread_id == thread else []
-        whole = [*items, *(item for item in later if item.id not in known)]
-        self.chat.thread_id = thread
-        self.chat.turns[:] = [item.turn for item in whole if item.turn is not None]
-        self.renew(whole)
+        (thread_id, items), self._removed = self._removed, None
+        ids = {item.id for item in items}
+        later = self.items if self.chat.thread_id == thread_id else []
+        restored = [*items, *(item for item in later if item.id not in ids)]
+        self.chat.replace_turns([item.turn for item in restored if item.turn is not None], thread_id)
+        self.show(restored)
 
-    def renew(self, items: list[Item] | None = None) -> None:
+    def show(self, items: list[TurnItem] | None = None) -> None:
         """Show another conversation: these turns, or what the Chat holds now."""
-        self.items = [Item.of_turn(turn) for turn in self.chat.turns] if items is None else items
-        self._thread = self.chat.thread_id
+        self.items = [TurnItem.of_turn(turn) for turn in self.chat.turns] if items is None else items
+        self._thread_id = self.chat.thread_id
         self.emit(self.snapshot())
         self._changed()
 
-    # -- following the exchanges
+    def _drop(self, items: list[TurnItem]) -> None:
+        gone = {id(item.turn) for item in items if item.turn is not None}
+        for index in reversed(range(len(self.chat.turns))):
+            if id(self.chat.turns[index]) in gone:
+                self.chat.remove(index)
+        self._take_away(items)
 
-    def _start(self, item: Item) -> PendingReply:
+    def _take_away(self, items: list[TurnItem]) -> None:
+        self.items = [item for item in self.items if item not in items]
+        self.emit({"t": "drop", "ids": [item.id for item in items]})
+        self.publish_state()
+
+    # -- following an exchange
+
+    def _start(self, item: TurnItem) -> PendingReply:
         prompt = prompt_with(item.prompt, item.files)
-        item.running = self.chat.start(prompt, None, Origin(source="chat"), images=images_of(item.files))
-        tools.serve(item.running)
-        self._watch(item, item.running)
-        return item.running
+        pending = self.chat.start(prompt, None, Origin(source="chat"), images=images_of(item.files))
+        item.exchange = pending
+        pending.serve_tools_in_thread()
+        self._watch(item, pending)
+        return pending
 
-    def _watch(self, item: Item, running: PendingReply) -> None:
-        pace = Pace(lambda: self._step(item, running))
-        running.on_change(lambda: pace.changed(last=running.done))
-        running.throttle_with(pace.rest)
-        waiting.follow(item, self.emit)
-        pace.changed()
+    def _watch(self, item: TurnItem, pending: PendingReply) -> None:
+        pace = Pace(lambda: self._take_step(item, pending))
+        pending.on_change(lambda: pace.request_step(final=pending.done))
+        pending.throttle_with(pace.rest)
+        follow_activity(item, self.emit)
+        pace.request_step()
 
-    def _step(self, item: Item, running: PendingReply) -> int:
-        """Tell the views what is new of an answer; how large that was."""
-        if running is not item.running or item not in self.items:
+    def _take_step(self, item: TurnItem, pending: PendingReply) -> int:
+        """Send the views what is new of an answer; return how large that was."""
+        if pending is not item.exchange or item not in self.items:
             return 0
-        done = running.done
-        step = item.rendering.step(running.reply, last=done)
+        done = pending.done
+        step = item.rendering.step(pending.reply, final=done)
         if step is not None:
-            self.emit(cast(ViewMessage, step) | {"id": item.id})
+            step["id"] = item.id
+            self.emit(step)
         if done:
             item.ended = True
-            self.sync()
             self.emit({"t": "turn", "turn": item.view(whole=False)})
-            self.told()
-        return 0 if step is None else size_of(step)
+            self.publish_state()
+        return 0 if step is None else step_size(step)
 
-    # -- what happened to the Chat elsewhere
+    # -- following the Chat, which a cell may use too
 
-    def sync(self) -> None:
-        """Take over turns that a cell added, replaced or took back, and its exchange under way."""
-        if self.chat.thread_id != self._thread:
-            self.renew()
-        self._link()
-        here = {id(turn) for turn in self.chat.turns}
-        gone = [item for item in self.items if item.turn is not None and id(item.turn) not in here]
-        self.items = [item for item in self.items if item not in gone]
-        new = self._adopt()
-        if gone:
-            self.emit({"t": "drop", "ids": [item.id for item in gone]})
-        ordered = in_order(self.items, self.chat.turns)
-        if self.items != ordered:
-            self.renew(ordered)
-        elif gone or new:
-            for item in new:
-                self.emit({"t": "turn", "turn": item.view()})
-            self.told()
+    def follow(self, event: ChatEvent) -> None:
+        """Take over what happened to the Chat; what this panel did itself is shown already."""
+        if event.kind == "reset":
+            self._follow_reset()
+        elif event.kind == "turns_removed":
+            self._follow_removal(event.removed)
+        elif event.pending is not None:
+            item = next((item for item in self.items if item.exchange is event.pending), None)
+            if event.kind == "started" and item is None:
+                self._follow_start(event.pending)
+            elif event.turn is not None:
+                self._follow_turn(event.turn, item, event.removed)
 
-    def _link(self) -> None:
-        """Find the place in the Chat of each exchange that has joined it."""
-        joined = {turn.exchange_id: turn for turn in self.chat.turns if turn.exchange_id}
-        for item in self.items:
-            if item.turn is None and item.running is not None:
-                item.turn = joined.get(item.running.reply.exchange_id or "")
+    def _follow_reset(self) -> None:
+        turns = [item.turn for item in self.items if item.turn is not None]
+        if self._thread_id != self.chat.thread_id or turns != self.chat.turns:
+            self.show()
 
-    def _adopt(self) -> list[Item]:
-        """Take in turns and a running exchange that are not ours; return them."""
-        known = {id(item.turn) for item in self.items if item.turn is not None}
-        new = [Item.of_turn(turn) for turn in tuple(self.chat.turns) if id(turn) not in known]
-        running = self.chat.pending
-        if running is not None and not running.done and all(one.running is not running for one in self.items):
-            new.append(Item.of_running(running))
-            self._watch(new[-1], running)
-        self.items += new
-        return new
+    def _follow_removal(self, removed: Sequence[Turn]) -> None:
+        gone = _ids(removed) - _ids(self.chat.turns)  # some may be restored already
+        if items := [item for item in self.items if id(item.turn) in gone]:
+            self._take_away(items)
+
+    def _follow_start(self, pending: PendingReply) -> None:
+        item = TurnItem.of_exchange(pending)
+        self._watch(item, pending)
+        self.add(item)
+
+    def _follow_turn(self, turn: Turn, item: TurnItem | None, replaced: Sequence[Turn]) -> None:
+        """Give an item its place in the Chat, which may be that of another one."""
+        if item is None:
+            if any(each.turn is turn for each in self.items):
+                return
+            item = TurnItem.of_turn(turn)
+            self.add(item)
+        item.turn = turn
+        old = next((each for each in self.items if id(each.turn) in _ids(replaced)), None)
+        if old is None:
+            return
+        index = self.items.index(old)
+        if self.items[index + 1 : index + 2] == [item]:
+            self._take_away([old])
+        else:
+            rest = [each for each in self.items if each is not item]
+            rest[index] = item
+            self.show(rest)
 
     # -- what the views are told
 
-    def notice(self, level: str, text: str, action: dict[str, Any] | None = None) -> None:
+    def notice(self, level: Literal["info", "error"], text: str, action: NoticeAction | None = None) -> None:
         """Show a sentence above the composer."""
         self.emit({"t": "notice", "level": level, "text": redact(printable(text)), "action": action})
 
-    def told(self) -> None:
+    def publish_state(self) -> None:
         """Tell the views, and whoever observes the panel, what changed besides the turns."""
-        self._state = self.state()
-        self.emit({"t": "state"} | self._state)
+        self._published = state = self.state()
+        self.emit({"t": "state", **state})
         self._changed()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Tell the views where the next question will go, if that has changed elsewhere."""
-        if self._state != self.state():
-            self.told()
+        if self._published != self.state():
+            self.publish_state()
 
-    def snapshot(self) -> ViewMessage:
-        """The conversation as it stands; a view that gets it needs nothing from before."""
+    def snapshot(self, view: str | None = None) -> Snapshot:
+        """Return the conversation as it stands, for one view or for all."""
         turns = [item.view() for item in self.items[-SHOWN:]]
         more = max(0, len(self.items) - SHOWN)
-        self._state = self.state()
-        return {"t": "snapshot", "turns": turns, "more": more, "state": self._state}
+        self._published = state = self.state()
+        snapshot: Snapshot = {"t": "snapshot", "turns": turns, "more": more, "state": state}
+        if view is not None:
+            snapshot["to"] = view
+        return snapshot
 
-    def state(self) -> ViewMessage:
-        """What a view shows besides the turns."""
+    def state(self) -> State:
+        """Return what a view shows besides the turns."""
         lines = (redact(printable(item.prompt.strip().partition("\n")[0])).strip() for item in self.items)
         return {
             "busy": self.busy,
             "title": next(filter(None, lines), "New conversation")[:80],
             "totals": totals_of(item.reply for item in self.items if not item.pending),
             "height": self.height,
-            **settings.described(self.chat),
+            **settings_view(self.chat),
         }
 
 
-def _sync(me: weakref.ref[Conversation]) -> None:
-    conversation = me()
-    if conversation is not None:
-        conversation.sync()
+def _follow(conversation: weakref.ref[Conversation], event: ChatEvent) -> None:
+    """Hand an event to a conversation, unless its panel has gone."""
+    target = conversation()
+    if target is not None:
+        target.follow(event)
+
+
+def _ids(turns: Sequence[Turn]) -> set[int]:
+    return {id(turn) for turn in turns}

@@ -8,38 +8,36 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError
 from ...text import count_of, printable
+from .protocol import ThreadChoice
 
 if TYPE_CHECKING:
     from ...records.reading.threads import Thread
 
 
-async def recent(search: str) -> list[dict[str, str]]:
-    """The newest conversations whose words match: id, title, and when."""
+async def recent_choices(search: str) -> list[ThreadChoice]:
+    """Return the newest conversations whose words match, to choose from."""
     from ...records.reading.threads import recent_threads
 
-    found = await asyncio.to_thread(recent_threads, search)
     return [
         {
-            "id": one.thread_id,
-            "title": printable(one.title),
-            "about": f"{_count(one.exchanges)} · {printable(one.model)} · {_when(one.at_us)}",
+            "id": thread.thread_id,
+            "title": printable(thread.title),
+            "about": " · ".join(
+                [count_of(thread.exchanges, "exchange"), printable(thread.model), _when(thread.at_us)]
+            ),
         }
-        for one in found
+        for thread in await asyncio.to_thread(recent_threads, search)
     ]
 
 
-async def read(thread_id: str) -> Thread:
-    """A conversation as its last exchange left it; ConfigError when the log has none."""
+async def read_thread(thread_id: str) -> Thread:
+    """Return a conversation as its last exchange left it; ConfigError when the log has none."""
     from ...records.reading.threads import thread_of
 
     thread = await asyncio.to_thread(thread_of, thread_id)
     if thread is None:
         raise ConfigError("The log no longer has that conversation.")
     return thread
-
-
-def _count(exchanges: int) -> str:
-    return count_of(exchanges, "exchange")
 
 
 def _when(at_us: int) -> str:

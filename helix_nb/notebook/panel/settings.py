@@ -14,6 +14,7 @@ from ...endpoints.registry import endpoint_for
 from ...errors import ConfigError, HelixError
 from ...redaction import redact
 from ...text import printable
+from .protocol import ModelChoice, SettingsView
 
 # What an empty panel offers to begin with; the demo endpoint has canned answers to the first three.
 _CANNED = ["What is the capital of France?", "Show me a table and some code", "Tell me a story"]
@@ -21,22 +22,33 @@ _IDEAS = ["Explain this error: ", "Write a pandas one-liner that ", "Review this
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "max_tokens": (1, 10_000_000)}
 
 
-def apply(chat: Chat, settings: Mapping[str, Any]) -> None:
+def apply_settings(chat: Chat, settings: Mapping[str, Any]) -> None:
     """Change what a conversation sends from now on; ConfigError says what is wrong."""
     for name, value in settings.items():
-        if name == "endpoint":
-            chat.endpoint = resolve(str(value)).name if value else None
-        elif name == "model":
-            chat.model = str(value).strip() or None if value else None
-        elif name == "system":
-            chat.system = str(value) if value and str(value).strip() else None
-        elif name in _RANGES:
-            _parameter(chat, name, value)
+        if name in _RANGES:
+            _set_parameter(chat, name, value)
+        elif name in _SETTERS:
+            _SETTERS[name](chat, str(value or ""))
         else:
             raise ConfigError(f"The panel has no setting {name!r}.")
 
 
-def _parameter(chat: Chat, name: str, value: Any) -> None:
+def _set_endpoint(chat: Chat, name: str) -> None:
+    chat.endpoint = resolve(name).name if name else None
+
+
+def _set_model(chat: Chat, name: str) -> None:
+    chat.model = name.strip() or None
+
+
+def _set_system(chat: Chat, text: str) -> None:
+    chat.system = text if text.strip() else None
+
+
+_SETTERS = {"endpoint": _set_endpoint, "model": _set_model, "system": _set_system}
+
+
+def _set_parameter(chat: Chat, name: str, value: Any) -> None:
     low, high = _RANGES[name]
     if value is None:
         chat.params.pop(name, None)
@@ -46,10 +58,10 @@ def _parameter(chat: Chat, name: str, value: Any) -> None:
     chat.params[name] = int(value) if name == "max_tokens" else value
 
 
-def described(chat: Chat) -> dict[str, Any]:
-    """The part of a view's state that is about endpoint, model and parameters; no key is in it."""
-    connection, problem = _resolved(chat)
-    model = _model(chat, connection)
+def settings_view(chat: Chat) -> SettingsView:
+    """Return the part of a view's state that is about endpoint, model and parameters; no key is in it."""
+    connection, problem = _resolve_endpoint(chat)
+    model = chat.model or (known_default_model(connection) if connection else None)
     name = connection.name if connection else "no endpoint"
     return {
         "who": printable(model or name),
@@ -65,19 +77,16 @@ def described(chat: Chat) -> dict[str, Any]:
             "system": redact(chat.system or ""),
             **{name: chat.params.get(name) for name in _RANGES},
         },
-        "endpoints": _choices(),
+        "endpoints": _endpoint_choices(),
     }
 
 
-def _resolved(chat: Chat) -> tuple[Connection | None, str]:
+def _resolve_endpoint(chat: Chat) -> tuple[Connection | None, str]:
+    """Return where the next question goes, or why it cannot go anywhere."""
     try:
         return resolve(chat.endpoint), ""
     except HelixError as error:
         return None, str(error)
-
-
-def _model(chat: Chat, connection: Connection | None) -> str | None:
-    return chat.model or (known_default_model(connection) if connection else None)
 
 
 def _tip(connection: Connection | None) -> str:
@@ -89,7 +98,8 @@ def _tip(connection: Connection | None) -> str:
 
 
 def _greeting(connection: Connection | None, model: str | None) -> str:
-    assert connection is not None
+    if connection is None:
+        return ""
     if connection.kind == "demo":
         return (
             "Answers come from the embedded demo endpoint: canned, instant, no network. Choose another above."
@@ -100,26 +110,25 @@ def _greeting(connection: Connection | None, model: str | None) -> str:
     return f"Answers come from {source}. Every turn is a row of the log."
 
 
-def _choices() -> list[dict[str, str]]:
-    known = endpoints()
+def _endpoint_choices() -> list[dict[str, str]]:
     try:
         current = resolve(None).name
     except HelixError:
         current = "none"
     return [
         {"name": "", "label": f"The session's endpoint (now {current})"},
-        *({"name": name, "label": name} for name in known),
+        *({"name": name, "label": name} for name in endpoints()),
     ]
 
 
-async def models_of(endpoint: str) -> dict[str, Any]:
-    """The models of an endpoint, for the picker; a failure is a note, and any name may be typed."""
+async def model_choices(endpoint: str) -> tuple[list[ModelChoice], str]:
+    """Return the models of an endpoint for the picker, and a note where it listed none or failed."""
     try:
-        found = await endpoint_for(resolve(endpoint or None)).models()
+        models = await endpoint_for(resolve(endpoint or None)).models()
     except HelixError as error:
-        return {"items": [], "note": redact(f"{error} You can type the name of a model.")}
-    note = "" if found else "The endpoint lists no models; you can type the name of one."
-    return {"items": [{"id": printable(info.id), "about": _about(info)} for info in found], "note": note}
+        return [], redact(f"{error} You can type the name of a model.")
+    note = "" if models else "The endpoint lists no models; you can type the name of one."
+    return [{"id": printable(info.id), "about": _about(info)} for info in models], note
 
 
 def _about(info: ModelInfo) -> str:

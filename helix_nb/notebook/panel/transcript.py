@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..display.transcript import STYLE, TranscriptTurn, markdown_document, render_answer, turn_html
-from .items import Item
+from .items import TurnItem
 
 PAGES = 6  # displays of a transcript where somebody watches; what is not used yet is empty
 PAGE = 12_000  # characters on a page, as long as they suffice
@@ -33,20 +33,20 @@ class TranscriptPages:
         self._shown: list[dict[str, str]] = []
         self._answers: dict[str, str] = {}  # each answer that is shown, and its HTML
 
-    def show(self, items: Sequence[Item], pages: int) -> None:
+    def show(self, items: Sequence[TurnItem], pages: int) -> None:
         """Display the conversation in the running cell."""
         self._shown = self._bundles(items, pages)
         for number, bundle in enumerate(self._shown):
             self._publish(number, bundle, update=False)
 
-    def update(self, items: Sequence[Item]) -> None:
+    def update(self, items: Sequence[TurnItem]) -> None:
         """Bring up to date what is displayed; where nothing is, do nothing."""
         before, self._shown = self._shown, self._bundles(items, len(self._shown))
         for number, bundle in enumerate(self._shown):
             if bundle != before[number]:
                 self._publish(number, bundle, update=True)
 
-    def _bundles(self, items: Sequence[Item], pages: int) -> list[dict[str, str]]:
+    def _bundles(self, items: Sequence[TurnItem], pages: int) -> list[dict[str, str]]:
         """Render the pages; an answer that was shown before is not rendered again."""
         before, self._answers = self._answers, {}
 
@@ -64,7 +64,7 @@ class TranscriptPages:
 
 
 def bundles(
-    items: Sequence[Item], pages: int, answer_html: Callable[[str], str] = render_answer
+    items: Sequence[TurnItem], pages: int, answer_html: Callable[[str], str] = render_answer
 ) -> list[dict[str, str]]:
     """Render a transcript in so many parts; the first has the style, and the last ones may be empty."""
     turns = [item.transcript_turn() for item in items if not item.pending]
@@ -78,7 +78,7 @@ def bundles(
     ]
 
 
-def markdown_of(items: Sequence[Item]) -> str:
+def markdown_of(items: Sequence[TurnItem]) -> str:
     """Write the transcript as Markdown."""
     return _page_markdown([item.transcript_turn() for item in items if not item.pending], first=True)
 

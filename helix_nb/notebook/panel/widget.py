@@ -1,4 +1,4 @@
-"""`hx.ChatPanel`: a chat in the notebook. The widget only carries messages; panel_state.py thinks."""
+"""`hx.ChatPanel`: a chat in the notebook. The widget only carries messages; conversation.py thinks."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from ...runtime.loop import call_soon, run_sync, submit
 from ...text import count_of
 from .actions import Actions
 from .conversation import Conversation
-from .files import File
-from .protocol import ViewMessage
+from .files import file_at
+from .protocol import ViewMessage, ViewRequest
 from .transcript import PAGES, TranscriptPages, markdown_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_panels: weakref.WeakSet[ChatPanel] = weakref.WeakSet()
+_conversations: weakref.WeakSet[Conversation] = weakref.WeakSet()  # of the panels of this kernel
 _STATIC = Path(__file__).parent / "static"
 
 
 class _Busy(traitlets.Bool[bool, bool]):
-    """Reads as things stand now; observers hear of it a moment later."""
+    """A trait that reads as things stand now; its observers hear of it a moment later."""
 
     def get(self, obj: Any, cls: Any = None) -> bool:
         conversation = getattr(obj, "_conversation", None)
@@ -90,16 +90,17 @@ class ChatPanel(anywidget.AnyWidget):
         super().__init__()
         self._chat = chat or Chat(model, endpoint=endpoint, system=system, **params)
         self._conversation = Conversation(self._chat, self._emit, self._changed, height)
-        self._wishes = Actions(self._conversation)
+        self._actions = Actions(self._conversation)
         self._transcript = TranscriptPages()
         self._displayed = self._writing = self._stale = self._was_busy = False
-        self._teller: threading.Thread | None = None
+        self._notifier: threading.Thread | None = None
         self.on_msg(self._receive)
         _answer_where_asked(self.comm)
-        _panels.add(self)
+        self._conversation.follow_chat()
+        _conversations.add(self._conversation)
         shell = get_ipython()
         if shell is not None:
-            shell.events.register("post_run_cell", _look_again)
+            shell.events.register("post_run_cell", _refresh_panels)
 
     @property
     def chat(self) -> Chat:
@@ -120,7 +121,7 @@ class ChatPanel(anywidget.AnyWidget):
             ChatBusy: an answer is still under way.
             ConfigError: nothing to send, or a file that cannot be read.
         """
-        return run_sync(self._conversation.send(text, [_file(path) for path in files]))
+        return run_sync(self._conversation.send(text, [file_at(path) for path in files]))
 
     def frame(self) -> pd.DataFrame:
         """Return this conversation's rows of the log, as `hx.log` does."""
@@ -137,27 +138,28 @@ class ChatPanel(anywidget.AnyWidget):
     def _emit(self, message: ViewMessage) -> None:
         super().send(message)  # ipywidgets' own `send`: a custom message to every view
 
-    def _receive(self, _widget: Any, content: ViewMessage, buffers: list[Any]) -> None:
-        self._wishes.take(content, buffers)
+    def _receive(self, _widget: Any, content: ViewRequest, buffers: list[Any]) -> None:
+        self._actions.receive(content, buffers)
 
     def _changed(self) -> None:
         busy = self._conversation.busy
         if busy != self._was_busy:
             self._was_busy = busy
-            self._teller = threading.Thread(target=self._tell, args=(self._teller, busy), daemon=True)
-            self._teller.start()
+            before = self._notifier
+            self._notifier = threading.Thread(target=self._notify_busy, args=(before, busy), daemon=True)
+            self._notifier.start()
         if self._displayed and not busy:
             self._stale = True
             if not self._writing:
-                submit(self._write())
+                submit(self._write_transcript())
 
-    def _tell(self, before: threading.Thread | None, busy: bool) -> None:
-        """Let the observers of `busy` know, one change after the other, off the loop: they may ask too."""
+    def _notify_busy(self, before: threading.Thread | None, busy: bool) -> None:
+        """Tell the observers of `busy`, one change after the other, off the loop: they may ask too."""
         if before is not None:
             before.join()
         self.busy = busy
 
-    async def _write(self) -> None:
+    async def _write_transcript(self) -> None:
         """Bring the transcript up to date, off the loop: a long one takes a while to render."""
         self._writing = True
         while self._stale:
@@ -186,27 +188,10 @@ class ChatPanel(anywidget.AnyWidget):
         return f"ChatPanel({count_of(count, 'turn')})"
 
 
-def _look_again(*_: object) -> None:
-    """After a cell: it may have connected an endpoint, chosen a model, or changed the Chat's settings."""
-    for panel in tuple(_panels):
-        call_soon(panel._conversation.look)
-
-
-def _file(path: str | Path) -> File:
-    from mimetypes import guess_type
-
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    mime = guess_type(path.name)[0] or ""
-    if mime.startswith("image/"):
-        return File(path.name, data=data, mime=mime)
-    try:
-        return File(path.name, text=data.decode("utf-8-sig"), mime=mime)
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is neither an image nor text in UTF-8.") from None
+def _refresh_panels(*_: object) -> None:
+    """Refresh all panels after a cell: it may have connected an endpoint, or changed a Chat's settings."""
+    for conversation in tuple(_conversations):
+        call_soon(conversation.refresh)
 
 
 def _answer_where_asked(comm: Any) -> None:
