@@ -25,7 +25,7 @@ from helix_nb.config.registry import configure
 from helix_nb.config.session import aliases
 from helix_nb.endpoints.local import process, tiny_model
 from helix_nb.endpoints.local.endpoint import unload
-from helix_nb.endpoints.local.pool import _workers
+from helix_nb.endpoints.local.pool import workers
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)
@@ -44,7 +44,7 @@ def asked(model: str, prompt: str, **params: Any) -> hx.Reply:
 
 
 def worker_pid() -> int:
-    (worker,) = _workers.values()
+    (worker,) = workers()
     return worker.process.pid
 
 
@@ -62,13 +62,13 @@ def gone(pid: int) -> bool:
 KERNEL = """
     import os, signal, sys, time
     import helix_nb as hx
-    from helix_nb.endpoints.local.pool import _workers
+    from helix_nb.endpoints.local.pool import workers
 
     def ask(prompt="Hello", **params):
         return hx.ask(prompt, endpoint="local", model=sys.argv[1], **params)
 
     def pid():
-        return next(iter(_workers.values())).process.pid
+        return workers()[0].process.pid
 """
 
 
@@ -133,7 +133,7 @@ def test_a_batch_does_not_load_a_broken_model_for_each_row(tmp_path: Path) -> No
     answers = frame.helix.ask("Row {{n}}", endpoint="local", model=str(model), progress=False)
     assert set(answers["answer_status"]) == {"error"}
     assert answers["answer_error"].str.contains("are damaged or incomplete; download it again").all()
-    (worker,) = (worker for worker in _workers.values() if worker.shown == str(model))
+    (worker,) = (worker for worker in workers() if worker.spec.display_name == str(model))
     assert worker.log.name in {log.name for log in process.log_folder().iterdir()}
     started = [log for log in process.log_folder().iterdir() if log.name.startswith(worker.log.name[:-12])]
     assert len(started) == 1
@@ -146,7 +146,7 @@ def test_idle_models_are_unloaded_and_come_back(model: str) -> None:
     unload()
     configure("local", idle_unload_s=0.05)
     asked(model, "Hello", max_tokens=3)
-    (worker,) = _workers.values()
+    (worker,) = workers()
     assert worker.process.wait(20) == 0
     assert asked(model, "Hello", max_tokens=3).status == "ok"
     configure("local", idle_unload_s=0)
@@ -155,7 +155,7 @@ def test_idle_models_are_unloaded_and_come_back(model: str) -> None:
 def test_unload_ends_the_process(model: str) -> None:
     """`unload` names what it unloaded, and leaves no process behind."""
     asked(model, "Hello", max_tokens=3)
-    (worker,) = _workers.values()
+    (worker,) = workers()
     assert unload() == [model]
     assert worker.process.poll() == 0
     assert unload() == []
@@ -176,7 +176,8 @@ def test_models_that_hang_are_ended_side_by_side(model: str, tmp_path: Path) -> 
     others = [str(tiny_model.build(tmp_path / name)) for name in ("a", "b")]
     for name in (model, *others):
         asked(name, "Hello", max_tokens=3)
-        os.kill(_workers[name, None].process.pid, signal.SIGSTOP)
+    for worker in workers():
+        os.kill(worker.process.pid, signal.SIGSTOP)
     started = time.monotonic()
     assert len(unload()) == 3
     assert time.monotonic() - started < 2

@@ -205,18 +205,17 @@ def test_the_memory_a_model_needs_is_estimated_from_any_config(tmp_path: Path) -
         assert models.estimate_size(tmp_path).cache_bytes == 2 * 2 * 32 * bytes_ * 128 * 8192
 
 
-def test_a_containers_memory_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_containers_memory_is_what_counts(tmp_path: Path) -> None:
     """Where cgroups leave less than the machine has, a model must fit into that."""
-    monkeypatch.setattr(models, "_CGROUPS", tmp_path)
-    machine = models.machine_memory_bytes()
+    machine = models.machine_memory_bytes(tmp_path)
     assert machine > models.GB
     (tmp_path / "memory.max").write_text("max\n")
-    assert models.machine_memory_bytes() == machine
+    assert models.machine_memory_bytes(tmp_path) == machine
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("500000000\n")
-    assert models.machine_memory_bytes() == 500_000_000
+    assert models.machine_memory_bytes(tmp_path) == 500_000_000
     (tmp_path / "memory.max").write_text("400000000\n")
-    assert models.machine_memory_bytes() == 400_000_000
+    assert models.machine_memory_bytes(tmp_path) == 400_000_000
 
 
 def test_windows_is_told_so_by_every_way_in() -> None:

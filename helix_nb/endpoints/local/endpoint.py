@@ -18,9 +18,8 @@ from ...messages import Request
 from ...replies import Delta, ToolCallDelta, Usage
 from ..base import ModelChoice, ModelInfo
 from .models import (
+    ModelSpec,
     cached_models,
-    downloaded_folder,
-    estimate_size,
     existing_folder,
     machine_memory_bytes,
     model_for_memory,
@@ -28,7 +27,7 @@ from .models import (
     resolve_name,
 )
 from .pool import loaded_models, unload, worker_for
-from .process import Event, Worker
+from .process import WorkerEvent
 from .request import worker_request
 from .support import unsupported_reason
 
@@ -60,25 +59,25 @@ class LocalEndpoint:
         if (sentence := unsupported_reason()) is not None:
             raise LocalModelError(sentence)
         wire = self.wire(request)
-        shown = _shown(request.model, wire["model"])
+        spec = self._spec(request.model, wire["model"])
         idle_unload_s = self.connection.idle_unload_s
-        worker = self._worker(wire["model"], shown, again=request.retry_policy.reload)
-        ticket = worker.run(wire)
+        worker = worker_for(spec, retry=request.retry_policy.reload)
+        running = worker.run(wire)
         try:
-            yield Delta(model=shown, response_id=f"local-{ticket.id}", note=self._choice(request))
-            while not ticket.finished:
-                delta = _delta(await ticket.events.get())
-                ticket.finished = delta.finished
-                yield delta
+            yield Delta(
+                model=spec.display_name, response_id=f"local-{running.id}", note=_choice_note(request)
+            )
+            while not running.finished:
+                yield _delta(await running.next_event())
         finally:
-            worker.release(ticket, IDLE_UNLOAD_S if idle_unload_s is None else idle_unload_s)
+            worker.release(running, IDLE_UNLOAD_S if idle_unload_s is None else idle_unload_s)
 
     async def models(self) -> list[ModelInfo]:
         """List the language models in the Hub's cache, and the folders that are loaded now."""
-        found = await asyncio.to_thread(cached_models)
-        known = {model.id for model in found}
-        folders = [model_info(shown, Path(model)) for model, shown in loaded_models() if model not in known]
-        return [*found, *(folder for folder in folders if folder is not None)]
+        cached = await asyncio.to_thread(cached_models)
+        ids = {model.id for model in cached}
+        folders = [model_info(shown, Path(name)) for name, shown in loaded_models() if name not in ids]
+        return [*cached, *(folder for folder in folders if folder is not None)]
 
     async def default_model(self) -> ModelChoice:
         """Leave the choice to each request: it depends on the memory of the machine that answers."""
@@ -86,57 +85,43 @@ class LocalEndpoint:
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the request as the worker gets it: a schema is an instruction in the system message."""
-        asked = request.model or model_for_memory(machine_memory_bytes())
-        return worker_request(request, resolve_name(asked, aliases()))
+        name = request.model or model_for_memory(machine_memory_bytes())
+        return worker_request(request, resolve_name(name, aliases()))
 
     async def aclose(self) -> None:
-        """Do nothing: a model belongs to the process, not to a loop; see `unload`."""
+        """Do nothing: a model belongs to the process, not to a loop; `unload` ends it."""
 
-    def _choice(self, request: Request) -> str | None:
-        if request.model is not None:
-            return None
-        model = model_for_memory(machine_memory_bytes())
-        return f"No model given: using {model}, the default for a machine with this much memory."
-
-    def _worker(self, model: str, shown: str, *, again: bool) -> Worker:
+    def _spec(self, asked: str | None, name: str) -> ModelSpec:
         connection = self.connection
+        # A folder is called as the user named it, not by where that is on this machine.
+        display_name = asked if asked and existing_folder(asked) else name
         # As plain numbers: numpy's, which settings may hold, have no spelling in JSON.
         cache_bytes, memory_bytes = (
             float(size) if size else None for size in (connection.cache_bytes, connection.memory_bytes)
         )
-        order = {"cache_bytes": cache_bytes, "memory_bytes": memory_bytes}
-        folder = downloaded_folder(model)
-        needs = estimate_size(folder).bytes if folder else None
-        return worker_for(
-            model,
-            connection.revision or None,
-            order,
-            shown=shown,
-            needs_bytes=needs,
-            memory_bytes=memory_bytes or machine_memory_bytes(),
-            again=again,
-        )
+        return ModelSpec(name, display_name, connection.revision or None, cache_bytes, memory_bytes)
 
 
-def _shown(asked: str | None, model: str) -> str:
-    """How to call the model: a folder as it was named, not where that is on this machine."""
-    return asked if asked and existing_folder(asked) else model
+def _choice_note(request: Request) -> str | None:
+    if request.model is not None:
+        return None
+    model = model_for_memory(machine_memory_bytes())
+    return f"No model given: using {model}, the default for a machine with this much memory."
 
 
-def _delta(event: Event) -> Delta:
-    """What an event of the worker means; raises what it reports."""
+def _delta(event: WorkerEvent) -> Delta:
+    """Return what an event of the worker means, or raise what it reports."""
     kind = event["event"]
     if kind == "note":
         return Delta(note=event["text"])
     if kind != "piece":
         raise (BadRequest if event.get("kind") == "BadRequest" else LocalModelError)(event["message"])
     prompt, completion, cached, reasoning = event["usage"]
-    calls = tuple(ToolCallDelta(**call) for call in event.get("tool_calls", ()))
     reason = event.get("finish_reason")
     return Delta(
         text=event.get("text", ""),
         reasoning=event.get("reasoning", ""),
-        tool_calls=calls,
+        tool_calls=tuple(ToolCallDelta(**call) for call in event.get("tool_calls", ())),
         finish_reason=reason,
         finished=reason is not None,
         usage=Usage(prompt, completion, prompt + completion, cached, reasoning, "local"),

@@ -5,101 +5,101 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from ...config.session import aliases
 from ...errors import LocalModelError
 from ...runtime.fork import after_fork_in_child
-from .models import resolve_name
+from .models import ModelSpec, downloaded_folder, estimate_size, machine_memory_bytes, resolve_name
 from .process import Worker, remove_log_folder
 
-FAILED_FOR_S = 10.0
+FAILED_FOR_S = 10.0  # how long the failure of a load stands for the next requests, unless they retry
 
-Key = tuple[str, str | None]
-
-_workers: dict[Key, Worker] = {}
+_workers: dict[tuple[str, str | None], Worker] = {}  # by name and revision of the model
 _lock = threading.Lock()
 
 
-def worker_for(
-    model: str,
-    revision: str | None,
-    order: Mapping[str, Any],
-    *,
-    shown: str,
-    needs_bytes: int | None,
-    memory_bytes: float,
-    again: bool,
-) -> Worker:
+def worker_for(spec: ModelSpec, *, retry: bool) -> Worker:
     """Return the running worker of a model, starting it if there is none.
 
-    Without `again`, one that could not be loaded a moment ago is not tried again.
+    Args:
+        retry: load a model again that could not be loaded a moment ago.
+
+    Raises:
+        LocalModelError: it could not be loaded a moment ago.
     """
     with _lock:
-        worker = _workers.get((model, revision))
-        failure = worker.failure if worker is not None and not again else None
+        worker = _workers.get((spec.name, spec.revision))
+        failure = worker.failure if worker is not None and not retry else None
         if worker is not None and failure and time.monotonic() - worker.failed_at < FAILED_FOR_S:
             raise LocalModelError(failure)
         if worker is None or worker.ended or worker.stopping:
-            _make_room(needs_bytes, memory_bytes)
-            worker = _workers[model, revision] = Worker(model, revision, order, shown)
+            _make_room(spec)
+            worker = _workers[spec.name, spec.revision] = Worker(spec)
         return worker
+
+
+def workers() -> list[Worker]:
+    """Return the workers of this process, those included that ended and were not replaced yet."""
+    with _lock:
+        return list(_workers.values())
 
 
 def loaded_models() -> list[tuple[str, str]]:
     """Return the models that have a process now: the folder or Hub id, and the name it was asked by."""
-    with _lock:
-        return [(worker.model, worker.shown) for worker in _workers.values() if not worker.ended]
+    return [(worker.spec.name, worker.spec.display_name) for worker in workers() if not worker.ended]
 
 
 def unload(model: str | None = None) -> list[str]:
-    """End the processes of a model, by any of its names, or of all; return the names of what they held."""
-    wanted = None if model is None else _meant(model)
+    """End the processes of a model, by any of its names, or of all; return the names of the models."""
+    name = None if model is None else _loaded_name(model)
     with _lock:
-        keys = [key for key in _workers if wanted in (None, key[0])]
-        workers = [_workers.pop(key) for key in keys]
-    held = [worker for worker in workers if not worker.ended]
-    for worker in held:
-        worker.hang_up()  # all of them first: they end side by side
-    for worker in held:
+        keys = [key for key in _workers if name in (None, key[0])]
+        removed = [_workers.pop(key) for key in keys]
+    alive = [worker for worker in removed if not worker.ended]
+    for worker in alive:
+        worker.close_input()  # all of them first: they end side by side
+    for worker in alive:
         worker.stop()
-    return [worker.shown for worker in held]
+    return [worker.spec.display_name for worker in alive]
 
 
-def _meant(model: str) -> str:
+def _loaded_name(model: str) -> str:
     try:
         return resolve_name(model, aliases())
     except LocalModelError:  # its folder may be gone meanwhile
-        return next((key[0] for key, worker in list(_workers.items()) if worker.shown == model), model)
+        names = (worker.spec.name for worker in workers() if worker.spec.display_name == model)
+        return next(names, model)
 
 
-def _make_room(needs_bytes: int | None, memory_bytes: float) -> None:
-    """Unload idle models that do not fit beside the next one."""
+def _make_room(spec: ModelSpec) -> None:
+    """Unload idle models that do not fit beside the next one; all of them where its size is unknown."""
+    folder = downloaded_folder(spec.name)
+    needed_bytes = estimate_size(folder).bytes if folder else None
+    memory_bytes = spec.memory_bytes or machine_memory_bytes()
     for key, worker in list(_workers.items()):
-        in_use = sum(other.size_bytes or 0 for other in _workers.values())
+        in_use_bytes = sum(other.size_bytes or 0 for other in _workers.values())
         if worker.ended:
             del _workers[key]
-        elif not worker.busy and (needs_bytes is None or in_use + needs_bytes > memory_bytes):
+        elif not worker.busy and (needed_bytes is None or in_use_bytes + needed_bytes > memory_bytes):
             del _workers[key]
             worker.stop()
 
 
 @atexit.register
-def _leave() -> None:
+def _unload_at_exit() -> None:
     died = any(worker.ended and worker.process.returncode for worker in _workers.values())
     unload()
     if not died:  # else the log is what there is to read
         remove_log_folder()
 
 
-def _forget() -> None:
-    """A forked child has no worker: its parent's go on without it."""
+def _after_fork() -> None:
+    """Forget the workers in a forked child: its parent's go on without it."""
     global _lock
     _lock = threading.Lock()
     for worker in _workers.values():
-        worker.forget()
+        worker.abandon()
     _workers.clear()
 
 
-after_fork_in_child(_forget)
+after_fork_in_child(_after_fork)

@@ -1,4 +1,4 @@
-"""What local models are busy with before they can answer: for whoever shows that somebody waits."""
+"""What keeps local models from answering yet, a download or a load, for displays that wait for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .models import GB
 
-_doing: dict[str, str] = {}
+_activities: dict[str, str] = {}  # by model
 _bars: dict[str, Any] = {}
 
 
@@ -16,32 +16,30 @@ def activity() -> str | None:
 
     May be called at any time, from any thread.
     """
-    return "; ".join(list(_doing.values())) or None
+    return "; ".join(list(_activities.values())) or None
 
 
 def show_loading(model: str) -> None:
-    """A model is being read into memory."""
-    _doing[model] = f"loading {model}"
-    _close(model)
+    """Note that a model is being read into memory."""
+    _activities[model] = f"loading {model}"
+    _close_bar(model)
 
 
 def show_download(model: str, done_bytes: int, total_bytes: int | None) -> None:
-    """So much of a model is here; a terminal shows a bar."""
-    size = (
-        f"{done_bytes / GB:.1f} of {total_bytes / GB:.1f} GB" if total_bytes else f"{done_bytes / GB:.1f} GB"
-    )
-    _doing[model] = f"downloading {model}, {size}"
+    """Note how much of a model is here; a terminal shows a bar."""
+    total = f" of {total_bytes / GB:.1f}" if total_bytes else ""
+    _activities[model] = f"downloading {model}, {done_bytes / GB:.1f}{total} GB"
     if sys.stderr is not None and sys.stderr.isatty():
-        _draw(model, done_bytes, total_bytes)
+        _draw_bar(model, done_bytes, total_bytes)
 
 
 def show_end(model: str) -> None:
-    """A model is ready, or will never be."""
-    _doing.pop(model, None)
-    _close(model)
+    """Note that a model is ready, or will never be."""
+    _activities.pop(model, None)
+    _close_bar(model)
 
 
-def _draw(model: str, done_bytes: int, total_bytes: int | None) -> None:
+def _draw_bar(model: str, done_bytes: int, total_bytes: int | None) -> None:
     from tqdm import tqdm
 
     bar = _bars.get(model)
@@ -51,6 +49,6 @@ def _draw(model: str, done_bytes: int, total_bytes: int | None) -> None:
     bar.refresh()
 
 
-def _close(model: str) -> None:
+def _close_bar(model: str) -> None:
     if (bar := _bars.pop(model, None)) is not None:
         bar.close()

@@ -1,4 +1,4 @@
-"""A Request in the words of the local worker: messages as text, parameters checked and named.
+"""A Request as the local worker takes it: messages as text, parameters checked and named.
 
 What a local model cannot do is refused here with a sentence, before any model is loaded; nothing
 is dropped in silence.
@@ -15,21 +15,15 @@ from ...messages import Message, Request
 from ...text import did_you_mean
 from ..openai.body import json_value
 
+INSTRUCTION = "Answer with JSON alone, without any other text, and follow this JSON schema:\n"
 PARAMS = (
     *("temperature", "top_p", "top_k", "min_p", "max_tokens", "stop", "seed", "logit_bias"),
     *("repetition_penalty", "presence_penalty", "frequency_penalty", "tools", "tool_choice"),
     *("enable_thinking", "chat_template_kwargs"),
 )
-INSTRUCTION = "Answer with JSON alone, without any other text, and follow this JSON schema:\n"
 RENAMED = {"max_completion_tokens": "max_tokens", "repeat_penalty": "repetition_penalty"}
-MEANINGLESS = (
-    "stream_options",
-    "user",
-    "metadata",
-    "store",
-    "parallel_tool_calls",
-)  # nothing depends on them here
-
+# Nothing depends on these here.
+IGNORED = ("stream_options", "user", "metadata", "store", "parallel_tool_calls", "response_format")
 # What the tokenizer would take for itself: it changes what comes out, or cuts the prompt in silence.
 NOT_THE_TEMPLATES = {
     *("add_generation_prompt", "max_length", "padding", "return_assistant_tokens_mask", "return_dict"),
@@ -62,31 +56,10 @@ def worker_request(request: Request, model: str) -> dict[str, Any]:
     """
     messages = [_message(message) for message in request.messages]
     params = _params(request.params)
-    schema = request.schema if request.schema is not None else _asked_schema(request.params)
+    schema = request.schema if request.schema is not None else _response_schema(request.params)
     if schema is not None:
-        messages = _instructed(messages, schema)
+        messages = _with_instruction(messages, schema)
     return {"model": model, "messages": messages, **params}
-
-
-def _params(params: Mapping[str, Any]) -> dict[str, Any]:
-    wire = {}
-    for asked, value in params.items():
-        name = RENAMED.get(asked, asked)
-        if value is None or name in MEANINGLESS or name == "response_format" or (name, value) == ("n", 1):
-            continue
-        if name not in PARAMS:
-            raise ConfigError(_unknown(name))
-        wire[name] = check_parameter(name, value)
-    if wire.get("tool_choice", "auto") not in ("auto", "none"):
-        raise ConfigError("A local model cannot be made to call a tool; leave tool_choice at 'auto'.")
-    if wire.pop("tool_choice", None) == "none":
-        wire.pop("tools", None)
-    return wire
-
-
-def _unknown(name: str) -> str:
-    guess = did_you_mean(name, PARAMS, f"There are {', '.join(PARAMS)}.", shown="{}")
-    return f"A local model has no parameter {name!r}.{guess}"
 
 
 def check_parameter(name: str, value: Any) -> Any:
@@ -102,6 +75,23 @@ def check_parameter(name: str, value: Any) -> Any:
     return value
 
 
+def _params(params: Mapping[str, Any]) -> dict[str, Any]:
+    wire = {}
+    for given_name, value in params.items():
+        name = RENAMED.get(given_name, given_name)
+        if value is None or name in IGNORED or (name, value) == ("n", 1):
+            continue
+        if name not in PARAMS:
+            guess = did_you_mean(name, PARAMS, f"There are {', '.join(PARAMS)}.", shown="{}")
+            raise ConfigError(f"A local model has no parameter {name!r}.{guess}")
+        wire[name] = check_parameter(name, value)
+    if wire.get("tool_choice", "auto") not in ("auto", "none"):
+        raise ConfigError("A local model cannot be made to call a tool; leave tool_choice at 'auto'.")
+    if wire.pop("tool_choice", None) == "none":
+        wire.pop("tools", None)
+    return wire
+
+
 def _biases(value: Any) -> dict[str, float]:
     try:
         return {str(int(token)): float(bias) for token, bias in value.items()}
@@ -109,21 +99,22 @@ def _biases(value: Any) -> dict[str, float]:
         raise ConfigError("logit_bias is a mapping of token ids to numbers.") from None
 
 
-def _asked_schema(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The schema a response_format asks for, where one is given without `schema=`."""
-    asked = params.get("response_format")
-    if asked is None:
+def _response_schema(params: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the schema that a response_format asks for, where one is given without `schema=`."""
+    response_format = params.get("response_format")
+    if response_format is None:
         return None
-    described = asked.get("json_schema") or {} if isinstance(asked, Mapping) else None
-    if not isinstance(asked, Mapping) or not isinstance(described, Mapping):
-        raise ConfigError(f'response_format is a mapping such as {{"type": "json_object"}}, not {asked!r}.')
-    if asked.get("type") == "text":
+    named = response_format.get("json_schema") or {} if isinstance(response_format, Mapping) else None
+    if not isinstance(response_format, Mapping) or not isinstance(named, Mapping):
+        example = '{"type": "json_object"}'
+        raise ConfigError(f"response_format is a mapping such as {example}, not {response_format!r}.")
+    if response_format.get("type") == "text":
         return None
-    found = described.get("schema")
-    return found if isinstance(found, Mapping) else {"type": "object"}
+    schema = named.get("schema")
+    return schema if isinstance(schema, Mapping) else {"type": "object"}
 
 
-def _instructed(messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _with_instruction(messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> list[dict[str, Any]]:
     instruction = f"{INSTRUCTION}{json.dumps(json_value('schema', schema), ensure_ascii=False)}"
     if messages and messages[0]["role"] == "system":
         system = {"role": "system", "content": f"{messages[0]['content']}\n\n{instruction}"}
@@ -132,7 +123,7 @@ def _instructed(messages: list[dict[str, Any]], schema: Mapping[str, Any]) -> li
 
 
 def _message(message: Message) -> dict[str, Any]:
-    """A message as chat templates read it: plain text, arguments of tool calls as data."""
+    """Return a message as chat templates read it: plain text, arguments of tool calls as data."""
     for part in message.content if isinstance(message.content, tuple) else ():
         if part.get("type") != "text":
             raise ConfigError(f"A local model reads text only, not a part of type {part.get('type')!r}.")
@@ -142,11 +133,11 @@ def _message(message: Message) -> dict[str, Any]:
     if message.tool_call_id:
         wire["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
-        wire["tool_calls"] = [_call(call.to_wire()) for call in message.tool_calls]
+        wire["tool_calls"] = [_tool_call(call.to_wire()) for call in message.tool_calls]
     return wire
 
 
-def _call(wire: dict[str, Any]) -> dict[str, Any]:
+def _tool_call(wire: dict[str, Any]) -> dict[str, Any]:
     try:
         wire["function"]["arguments"] = json.loads(wire["function"]["arguments"] or "{}")
     except ValueError:

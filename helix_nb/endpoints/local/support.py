@@ -1,4 +1,4 @@
-"""Whether local models can run here, decided without importing anything heavy."""
+"""The check whether local models can run here, made without importing anything heavy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MACOS_FLOOR, GLIBC_FLOOR = (14, 0), (2, 35)
 
 
 def unsupported_reason() -> str | None:
-    """Return a sentence saying what keeps local models from running here, and the way out; else None."""
+    """Return what keeps local models from running here, and the way out, as a sentence; else None."""
     return unsupported_reason_on(
         sys.platform,
         platform.machine(),
@@ -28,15 +28,14 @@ def unsupported_reason() -> str | None:
 def unsupported_reason_on(
     system: str, machine: str, *, macos: str = "", libc: tuple[str, str] = ("", ""), installed: bool = True
 ) -> str | None:
-    """The same for a described machine.
+    """Return the same for a described machine.
 
     >>> unsupported_reason_on("darwin", "arm64", macos="15.1") is None
     True
     >>> unsupported_reason_on("win32", "AMD64").split(".")[0]
     'Local models run on macOS and Linux, and mlx-lm does not run on Windows'
     """
-    cause = _cause(system, machine, macos, libc)
-    if cause is not None:
+    if (cause := _cause(system, machine, macos, libc)) is not None:
         return f"{cause}. {REMOTE}"
     if not installed:
         return f"Local models need the local extra, which is not installed: {INSTALL}. {REMOTE}"
@@ -56,10 +55,11 @@ def _cause(system: str, machine: str, macos: str, libc: tuple[str, str]) -> str 
     if system != "linux":
         name = {"win32": "Windows"}.get(system, system)
         return f"Local models run on macOS and Linux, and mlx-lm does not run on {name}"
-    if libc[0] == "glibc" and _version(libc[1]) >= GLIBC_FLOOR:
+    library, version = libc
+    if library == "glibc" and _version(version) >= GLIBC_FLOOR:
         return None
-    found = f"glibc {libc[1]}" if libc[0] == "glibc" else "another C library"
-    return f"Local models need glibc {GLIBC_FLOOR[0]}.{GLIBC_FLOOR[1]} or later, and this Linux has {found}"
+    has = f"glibc {version}" if library == "glibc" else "another C library"
+    return f"Local models need glibc {GLIBC_FLOOR[0]}.{GLIBC_FLOOR[1]} or later, and this Linux has {has}"
 
 
 def _version(text: str) -> tuple[int, ...]:

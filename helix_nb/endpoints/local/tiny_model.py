@@ -37,16 +37,17 @@ TEXT = (
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a model; `context_length` is in tokens."""
+    """The sizes of a model."""
 
     layers: int = 2
     hidden: int = 64
     heads: int = 4
     key_value_heads: int = 2
-    context_length: int = 4096
+    context_length: int = 4096  # in tokens
 
     @property
     def head_dim(self) -> int:
+        """The numbers in one head's part of a state."""
         return self.hidden // self.heads
 
 
@@ -67,14 +68,18 @@ def build(directory: str | Path, shape: Shape | None = None, *, seed: int = 0) -
     ['README.md', 'config.json']
     """
     shape = shape or Shape()
-    path = _folder(directory)
+    path = _make_folder(directory)
     tokenizer = train_tokenizer(TEXT)
     save_model(path, tokenizer, model_config(shape, tokenizer), dict(random_weights(shape, tokenizer, seed)))
     return path
 
 
 def train_tokenizer(texts: Sequence[str], tokens: Sequence[str] = ()) -> Any:
-    """Train a byte-level BPE tokenizer on `texts`; `tokens` become one token each, as plain text."""
+    """Train a byte-level BPE tokenizer on `texts`; `tokens` become one token each, as plain text.
+
+    Raises:
+        LocalModelError: the `local` extra is not installed.
+    """
     try:
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError:
@@ -97,12 +102,12 @@ def train_tokenizer(texts: Sequence[str], tokens: Sequence[str] = ()) -> Any:
 
 
 def vocabulary_size(tokenizer: Any) -> int:
-    """The size of the vocabulary, added tokens included."""
+    """Return the size of the vocabulary, added tokens included."""
     return int(tokenizer.get_vocab_size(with_added_tokens=True))
 
 
 def model_config(shape: Shape, tokenizer: Any, *, tied: bool = True) -> dict[str, Any]:
-    """The model's config.json."""
+    """Return the model's config.json."""
     return {
         "model_type": "qwen3",
         "architectures": ["Qwen3ForCausalLM"],
@@ -123,7 +128,7 @@ def model_config(shape: Shape, tokenizer: Any, *, tied: bool = True) -> dict[str
 
 
 def tensor_shapes(shape: Shape, vocabulary: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every tensor but the norms', which are ones."""
+    """Yield name and shape of every tensor but the norms', which are ones."""
     yield "model.embed_tokens.weight", (vocabulary, shape.hidden)
     queries, values = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
     for layer in range(shape.layers):
@@ -138,7 +143,7 @@ def tensor_shapes(shape: Shape, vocabulary: int) -> Iterator[tuple[str, tuple[in
 
 
 def norm_sizes(shape: Shape) -> Iterator[tuple[str, int]]:
-    """Name and length of every norm's weight."""
+    """Yield name and length of every norm's weight."""
     for layer in range(shape.layers):
         prefix = f"model.layers.{layer}"
         yield f"{prefix}.self_attn.q_norm.weight", shape.head_dim
@@ -149,7 +154,7 @@ def norm_sizes(shape: Shape) -> Iterator[tuple[str, int]]:
 
 
 def random_weights(shape: Shape, tokenizer: Any, seed: int) -> Iterator[tuple[str, Any]]:
-    """Every tensor of the model, as float32 arrays."""
+    """Yield name and float32 array of every tensor of the model."""
     import numpy as np
 
     random = np.random.default_rng(seed)
@@ -177,30 +182,30 @@ def save_model(
     from safetensors.numpy import save_file
 
     tokenizer.save(str(path / "tokenizer.json"))
-    words = {
+    tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": "<|im_end|>",
         "pad_token": "<|endoftext|>",
+        "chat_template": template,
     }
-    words["chat_template"] = template
-    _json(path / "tokenizer_config.json", words)
-    _json(path / "config.json", config)
+    _write_json(path / "tokenizer_config.json", tokenizer_config)
+    _write_json(path / "config.json", config)
     save_file(weights, path / "model.safetensors", metadata={"format": "mlx"})
     (path / "README.md").write_text(CARD, encoding="utf-8")
 
 
-def _json(path: Path, data: dict[str, Any]) -> None:
+def _write_json(path: Path, data: dict[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _folder(directory: str | Path) -> Path:
+def _make_folder(directory: str | Path) -> Path:
     try:
         path = Path(directory).expanduser()
         if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not _is_ours(path))):
             raise LocalModelError(f"{path} already holds something else; name a new or empty folder.")
         path.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError, ValueError) as problem:  # a home of nobody, no name for a folder
-        raise LocalModelError(f"{directory} cannot be made: {problem}.") from None
+    except (OSError, RuntimeError, ValueError) as error:  # a home of no user, no name for a folder
+        raise LocalModelError(f"{directory} cannot be made: {error}.") from None
     return path
 
 

@@ -20,7 +20,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from .download import first_line
 from .generation import Generation
-from .load import Loaded
+from .load import LoadedModel
 from .prompt_cache import PromptCaches, always_trimmable, can_pad
 from .single_generator import SingleGenerator
 
@@ -31,58 +31,97 @@ PREFILL_BATCH = 8
 PREFILL_S = 0.25
 PREFILL_TOKENS, PREFILL_LEAST, PREFILL_MOST = 64, 16, 512
 
-Event = dict[str, Any]
-
 
 class Engine:
     """One loaded model and the requests on it. Every method runs on the worker's main thread."""
 
-    def __init__(self, loaded: Loaded, cache_bytes: int) -> None:
+    def __init__(self, loaded: LoadedModel, cache_bytes: int) -> None:
         self._loaded = loaded
-        self._prefixes = PromptCaches(cache_bytes)
-        fresh = make_prompt_cache(loaded.model)
-        self._batches = all(hasattr(layer, "merge") for layer in fresh)
-        self._prefill_batch = PREFILL_BATCH if can_pad(fresh) else 1
-        self._cuts = always_trimmable(fresh)
+        self._prompt_caches = PromptCaches(cache_bytes)
+        cache = make_prompt_cache(loaded.model)
+        self._can_batch = all(hasattr(layer, "merge") for layer in cache)
+        self._prefill_batch = PREFILL_BATCH if can_pad(cache) else 1
+        self._always_trimmable = always_trimmable(cache)
         self._waiting: deque[Generation] = deque()
-        self._running: dict[int, Generation] = {}
-        self._alone = False
+        self._running: dict[int, Generation] = {}  # by the generator's uid
+        self._exclusive = False  # the one that runs must run alone
         self._generator = self._new_generator()
 
     @property
     def idle(self) -> bool:
+        """Whether there is no request."""
         return not self._running and not self._waiting
 
-    def add(self, job_id: str, wire: Mapping[str, Any]) -> None:
-        """Queue a request; raises Refused when this model cannot serve it."""
-        self._waiting.append(Generation(job_id, wire, self._loaded))
+    def add(self, request_id: str, wire: Mapping[str, Any]) -> None:
+        """Queue a request; raises ServingError when this model cannot serve it."""
+        self._waiting.append(Generation(request_id, wire, self._loaded))
 
-    def cancel(self, job_id: str) -> None:
-        """Forget a request; what it computed so far stays of use to the next one."""
-        self._waiting = deque(job for job in self._waiting if job.id != job_id)
-        for uid in [uid for uid, job in self._running.items() if job.id == job_id]:
-            self._take_out(uid)
+    def cancel(self, request_id: str) -> None:
+        """Drop a request; what it computed so far stays of use to the next one."""
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.id != request_id)
+        for uid in [uid for uid, running in self._running.items() if running.id == request_id]:
+            self._remove(uid)
 
-    def step(self) -> list[Event]:
-        """Move on by one token and return what came of it."""
-        events: list[Event] = []
+    def start(self) -> Iterator[dict[str, Any]]:
+        """Start those that wait, as far as they may run now; yield an event with each prompt's length."""
+        while self._waiting and not self._exclusive:
+            exclusive = self._waiting[0].seed is not None or not self._can_batch
+            if exclusive and self._running:
+                return
+            generation = self._waiting.popleft()
+            try:
+                self._insert(generation)
+                self._exclusive = exclusive
+                yield {"event": "piece", "id": generation.id, "usage": generation.usage}
+            except Exception as error:  # noqa: BLE001 - a request may fail, the others go on
+                yield self._error_event(generation, error)
+
+    def step(self) -> list[dict[str, Any]]:
+        """Move every running request on by one token and return what came of it."""
+        events: list[dict[str, Any]] = []
         try:
-            begun = time.monotonic()
+            started = time.monotonic()
             prompts, tokens = self._generator.next()
             if any(not response.end_of_segment for response in prompts):
-                self._pace(time.monotonic() - begun)
+                self._fit_prefill(time.monotonic() - started)
             for response in prompts:
                 if response.end_of_segment and not response.end_of_prompt and response.uid in self._running:
-                    self._keep(response.uid)
+                    self._keep_cache(response.uid)
             for response in tokens:
-                events.append(self._event(response))
+                events.append(self._token_event(response))
         except Exception as error:  # noqa: BLE001 - whatever mlx raises, the worker goes on
-            return [*events, *self._failed(error)]
+            return [*events, *self._fail_all(error)]
         if self.idle:
             mx.clear_cache()
         return events
 
-    def _pace(self, seconds: float) -> None:
+    def _insert(self, generation: Generation) -> None:
+        cache, generation.cached_tokens = self._prompt_caches.fetch(generation.prompt)
+        if generation.seed is not None:
+            mx.random.seed(generation.seed)
+        (uid,) = self._generator.insert_segments(
+            [self._segments(generation)],
+            max_tokens=[generation.max_tokens],
+            caches=[cache or make_prompt_cache(self._loaded.model)],
+            all_tokens=[generation.prompt[: generation.cached_tokens]],
+            samplers=[generation.sampler()],
+            logits_processors=[generation.logits_processors()],
+        )
+        self._running[uid] = generation
+
+    def _segments(self, generation: Generation) -> list[list[int]]:
+        """Return the part of the prompt to feed, in two where only a stop in between gives a reusable cache.
+
+        A template may drop the model's thoughts, or open them, so that the next turn's prompt parts
+        from this one's tokens before the answer. A cache that cannot be trimmed is kept there.
+        """
+        prompt, cached = generation.prompt, generation.cached_tokens
+        boundary = 0 if self._always_trimmable else generation.boundary()
+        if cached < boundary < len(prompt):
+            return [prompt[cached:boundary], prompt[boundary:]]
+        return [prompt[cached:]]
+
+    def _fit_prefill(self, seconds: float) -> None:
         """Fit the next pieces of prompts to how long a full one took."""
         size = self._generator.prefill_step_size
         if seconds > 2 * PREFILL_S:
@@ -90,101 +129,62 @@ class Engine:
         elif seconds < PREFILL_S:
             self._generator.prefill_step_size = min(PREFILL_MOST, size * 2)
 
-    def start(self) -> Iterator[Event]:
-        """Start those that wait, as far as they may run now; tells the length of each prompt."""
-        while self._waiting and not self._alone:
-            alone = self._waiting[0].seed is not None or not self._batches
-            if alone and self._running:
-                return
-            job = self._waiting.popleft()
-            try:
-                self._start(job)
-                self._alone = alone
-                yield {"event": "piece", "id": job.id, "usage": job.usage}
-            except Exception as error:  # noqa: BLE001 - a request may fail, the others go on
-                yield self._error(job, error)
-
-    def _start(self, job: Generation) -> None:
-        cache, cached = self._prefixes.take(job.prompt)
-        job.cached_tokens = cached
-        if job.seed is not None:
-            mx.random.seed(job.seed)
-        (uid,) = self._generator.insert_segments(
-            [self._segments(job, cached)],
-            max_tokens=[job.max_tokens],
-            caches=[cache or make_prompt_cache(self._loaded.model)],
-            all_tokens=[job.prompt[:cached]],
-            samplers=[job.sampler()],
-            logits_processors=[job.processors()],
-        )
-        self._running[uid] = job
-
-    def _segments(self, job: Generation, cached: int) -> list[list[int]]:
-        """The part of the prompt to feed, in two where only a stop in between gives a reusable cache.
-
-        A template may drop the model's thoughts, or open them, so that the next turn's prompt parts
-        from this one's tokens before the answer. A cache that cannot be cut back is kept there.
-        """
-        boundary = 0 if self._cuts else job.boundary()
-        if cached < boundary < len(job.prompt):
-            return [job.prompt[cached:boundary], job.prompt[boundary:]]
-        return [job.prompt[cached:]]
-
-    def _event(self, response: Any) -> Event:
+    def _token_event(self, response: Any) -> dict[str, Any]:
         uid, reason = response.uid, response.finish_reason
-        job = self._running[uid]
+        generation = self._running[uid]
         try:
-            fields = job.token(response.token, reason)
-        except Exception as error:  # noqa: BLE001 - a token nobody can read ends one answer, not its neighbours'
-            self._leave(uid) if reason is not None else self._take_out(uid)
-            return self._error(job, error)
+            fields = generation.add_token(response.token, reason)
+        except Exception as error:  # noqa: BLE001 - an unreadable token ends one answer, not its neighbours'
+            self._forget(uid) if reason is not None else self._remove(uid)
+            return self._error_event(generation, error)
         if reason is not None:
-            self._leave(uid)
-            self._prefixes.keep(response.all_tokens, response.prompt_cache)
-        elif job.stopped:
-            self._take_out(uid)
+            self._forget(uid)
+            self._prompt_caches.insert(response.all_tokens, response.prompt_cache)
+        elif generation.stopped:
+            self._remove(uid)
             reason = "stop"
-        finish = {"finish_reason": job.finish_reason(reason)} if reason else {}
-        return {"event": "piece", "id": job.id, "usage": job.usage, **fields, **finish}
+        finish = {"finish_reason": generation.finish_reason(reason)} if reason else {}
+        return {"event": "piece", "id": generation.id, "usage": generation.usage, **fields, **finish}
 
-    def _keep(self, uid: int) -> None:
+    def _keep_cache(self, uid: int) -> None:
         """Keep the cache of a request that runs on."""
         for cache, tokens in self._generator.extract_cache([uid]).values():
-            self._prefixes.keep(tokens, cache)
+            self._prompt_caches.insert(tokens, cache)
 
-    def _take_out(self, uid: int) -> None:
-        kept = self._generator.remove([uid], return_prompt_caches=True)
-        self._leave(uid)
-        for cache, tokens in kept.values():
-            self._prefixes.keep(tokens, cache)
+    def _remove(self, uid: int) -> None:
+        """Take a request out of the batch before its end, and keep its cache."""
+        removed = self._generator.remove([uid], return_prompt_caches=True)
+        self._forget(uid)
+        for cache, tokens in removed.values():
+            self._prompt_caches.insert(tokens, cache)
 
-    def _leave(self, uid: int) -> None:
-        job = self._running.pop(uid)
-        self._alone = False
-        if job.seed is not None:  # the next unseeded request must not follow from this seed
+    def _forget(self, uid: int) -> None:
+        generation = self._running.pop(uid)
+        self._exclusive = False
+        if generation.seed is not None:  # the next unseeded request must not follow from this seed
             mx.random.seed(int.from_bytes(os.urandom(7), "big"))
 
-    def _failed(self, error: Exception) -> Iterator[Event]:
-        """End every running request: nobody knows which of them broke the batch."""
-        for job in self._running.values():
-            yield self._error(job, error)
+    def _fail_all(self, error: Exception) -> list[dict[str, Any]]:
+        """End every running request: there is no telling which of them broke the batch."""
+        events = [self._error_event(generation, error) for generation in self._running.values()]
         self._running.clear()
-        self._alone = False
-        self._prefixes.clear()
+        self._exclusive = False
+        self._prompt_caches.clear()
         self._generator = self._new_generator()
+        return events
 
-    def _error(self, job: Generation, error: Exception) -> Event:
+    def _error_event(self, generation: Generation, error: Exception) -> dict[str, Any]:
         traceback.print_exception(error)
         message = f"{self._loaded.name} failed while answering: {first_line(error)}."
-        return {"event": "error", "id": job.id, "kind": "LocalModelError", "message": message}
+        return {"event": "error", "id": generation.id, "kind": "LocalModelError", "message": message}
 
     def _new_generator(self) -> Any:
-        eos = [[token] for token in self._loaded.tokenizer.eos_token_ids]
-        if not self._batches:
-            return SingleGenerator(self._loaded.model, {token for (token,) in eos}, PREFILL_MOST)
+        end_tokens = self._loaded.tokenizer.eos_token_ids
+        if not self._can_batch:
+            return SingleGenerator(self._loaded.model, set(end_tokens), PREFILL_MOST)
         return BatchGenerator(
             self._loaded.model,
-            stop_tokens=eos,
+            stop_tokens=[[token] for token in end_tokens],
             completion_batch_size=BATCH,
             prefill_batch_size=self._prefill_batch,
             prefill_step_size=PREFILL_TOKENS,

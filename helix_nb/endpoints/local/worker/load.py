@@ -23,61 +23,76 @@ SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model ready to answer."""
 
     name: str
-    model: Any
-    tokenizer: Any
-    vocabulary: int
-    context_length: int | None
-    sampling: Mapping[str, float]
+    model: Any  # an mlx.nn.Module
+    tokenizer: Any  # mlx-lm's TokenizerWrapper
+    vocabulary: int  # tokens that it knows
+    context_length: int | None  # in tokens; None: its config does not say
+    sampling: Mapping[str, float]  # what its makers want where a request says nothing
 
 
-def load(name: str, revision: str | None, memory_bytes: int | None, say: Emit) -> Loaded:
-    """Load a model; `say` is told notes and progress. Raises Refused."""
+def load(name: str, revision: str | None, memory_bytes: int | None, emit: Emit) -> LoadedModel:
+    """Load a model, telling the kernel of notes and progress.
+
+    Args:
+        name: a folder or a Hub id.
+        memory_bytes: what it may need before a warning; None: what the device has.
+
+    Raises:
+        ServingError: there is no such model, or it cannot be loaded.
+    """
     folder = Path(name) if Path(name).is_dir() else None
-    config = _checked(name, folder) if folder else {}  # before the imports: what is wrong is told at once
+    config = _check(name, folder) if folder else {}  # before the imports: what is wrong is told at once
     with _file_limit_untouched():
         import mlx_lm  # noqa: F401 - takes seconds and lowers the limit of open files
-    path = folder or download(name, revision, say)
-    config = config or _checked(name, path)
-    _weigh(name, path, memory_bytes or _device_memory(), say)
-    say("progress", what="load")
+    path = folder or download(name, revision, emit)
+    config = config or _check(name, path)
+    _weigh(name, path, memory_bytes or _device_memory(), emit)
+    emit("progress", what="load")
     model, tokenizer = _read(name, path)
     if not tokenizer.has_chat_template:
         raise ServingError(
             f"{name} has no chat template, so it cannot chat: choose an instruct or chat model."
         )
     vocabulary = int(config.get("vocab_size") or len(tokenizer))
-    return Loaded(name, model, tokenizer, vocabulary, context_length(config), _sampling(path, vocabulary))
+    sampling = _makers_sampling(path, vocabulary)
+    return LoadedModel(name, model, tokenizer, vocabulary, context_length(config), sampling)
 
 
 @contextmanager
 def _file_limit_untouched() -> Iterator[None]:
     # mlx-lm sets the limit to (2048, 4096) as it is imported, which fails under a lower hard limit.
-    real, resource.setrlimit = resource.setrlimit, lambda *_: None
+    setrlimit, resource.setrlimit = resource.setrlimit, lambda *_: None
     try:
         yield
     finally:
-        resource.setrlimit = real
+        resource.setrlimit = setrlimit
 
 
-def _checked(name: str, path: Path) -> dict[str, Any]:
-    """Read the configuration, refusing what mlx-lm would fail on with a riddle."""
-    if not (path / "config.json").is_file():
-        raise ServingError(f"{name} holds no model: it has no config.json.")
+def _check(name: str, path: Path) -> dict[str, Any]:
+    """Return the configuration of a model, refusing what mlx-lm would fail on with a riddle."""
     config = read_config(path)
-    if not config.get("model_type"):
-        raise ServingError(f"The config.json of {name} is damaged or names no model_type.")
-    if config.get("model_file"):
-        raise ServingError(
-            f"{name} brings its own Python code, which is never run here; choose another model."
-        )
-    if not list(path.glob("model*.safetensors")):
-        raise ServingError(
-            f"{name} holds no weights that MLX reads (model*.safetensors); look for an MLX conversion."
-        )
+    refusals = (
+        (not (path / "config.json").is_file(), f"{name} holds no model: it has no config.json."),
+        (
+            not config.get("model_type"),
+            f"The config.json of {name} is damaged or names no model_type.",
+        ),
+        (
+            bool(config.get("model_file")),
+            f"{name} brings its own Python code, which is never run here; choose another model.",
+        ),
+        (
+            not any(path.glob("model*.safetensors")),
+            f"{name} holds no weights that MLX reads (model*.safetensors); look for an MLX conversion.",
+        ),
+    )
+    for refused, sentence in refusals:
+        if refused:
+            raise ServingError(sentence)
     return config
 
 
@@ -88,13 +103,13 @@ def _device_memory() -> int:
     return int(on_metal or machine_memory_bytes())
 
 
-def _weigh(name: str, path: Path, memory_bytes: int, say: Emit) -> None:
+def _weigh(name: str, path: Path, memory_bytes: int, emit: Emit) -> None:
     """Warn, with the numbers, before loading what will not fit."""
     size = estimate_size(path)
-    say("size", bytes=size.bytes, memory=memory_bytes)
+    emit("size", bytes=size.bytes, memory=memory_bytes)
     if size.bytes > memory_bytes:
         weights, cache = f"{size.weights_bytes / GB:.3g}", f"{size.cache_bytes / GB:.3g}"
-        say(
+        emit(
             "note",
             text=f"{name} needs about {size.bytes / GB:.3g} GB ({weights} for its weights, {cache} for "
             f"{size.cached_tokens} tokens) and {memory_bytes / GB:.3g} GB are there "
@@ -103,12 +118,13 @@ def _weigh(name: str, path: Path, memory_bytes: int, say: Emit) -> None:
 
 
 def _read(name: str, path: Path) -> tuple[Any, Any]:
+    """Return the model and its tokenizer."""
     from mlx_lm.utils import load_model, load_tokenizer
 
     try:
         model, config = load_model(path)
     except Exception as error:
-        raise ServingError(_why_not_loaded(error, name)) from error
+        raise ServingError(_explain(error, name)) from error
     never = {"trust_remote_code": False}  # said outright: else transformers asks at the keyboard
     try:
         return model, load_tokenizer(path, never, eos_token_ids=config.get("eos_token_id"))
@@ -116,20 +132,30 @@ def _read(name: str, path: Path) -> tuple[Any, Any]:
         raise ServingError(f"The tokenizer of {name} cannot be read: {first_line(error)}.") from error
 
 
-def _why_not_loaded(error: Exception, name: str) -> str:
+def _explain(error: Exception, name: str) -> str:
+    """Return what an exception of mlx-lm's loading means; the first row that holds wins."""
     text = first_line(error)
-    if "not supported" in text and text.startswith("Model type"):
-        kind = text.split()[2]
-        return f"{name} is of the kind {kind!r}, which mlx-lm does not know here: pip install -U mlx-lm."
-    if isinstance(error, ValueError) and ("parameters" in text or "shape" in text.lower()):
-        return f"The weights of {name} do not fit its config.json; download it again."
-    if isinstance(error, RuntimeError):
-        return f"The weights of {name} are damaged or incomplete; download it again. ({text})"
-    return f"{name} cannot be loaded: {text}."
+    kind = "".join(text.split()[2:3])  # of "Model type KIND not supported."
+    meanings = (
+        (
+            text.startswith("Model type") and "not supported" in text,
+            f"{name} is of the kind {kind!r}, which mlx-lm does not know here: pip install -U mlx-lm.",
+        ),
+        (
+            isinstance(error, ValueError) and ("parameters" in text or "shape" in text.lower()),
+            f"The weights of {name} do not fit its config.json; download it again.",
+        ),
+        (
+            isinstance(error, RuntimeError),
+            f"The weights of {name} are damaged or incomplete; download it again. ({text})",
+        ),
+        (True, f"{name} cannot be loaded: {text}."),
+    )
+    return next(sentence for holds, sentence in meanings if holds)
 
 
-def _sampling(path: Path, vocabulary: int) -> dict[str, float]:
-    """How the model's makers want it sampled, from generation_config.json; greedy where they say nothing.
+def _makers_sampling(path: Path, vocabulary: int) -> dict[str, float]:
+    """Return how the model's makers want it sampled, from generation_config.json; {} is greedily.
 
     What no request may ask for is left out here too: it would fail every answer.
     """
@@ -139,16 +165,16 @@ def _sampling(path: Path, vocabulary: int) -> dict[str, float]:
         return {}
     if not isinstance(config, dict) or not config.get("do_sample"):
         return {}
-    wanted = ((name, _as_asked(name, config.get(name))) for name in SAMPLING)
-    known = {name: value for name, value in wanted if value is not None}
-    if known.get("top_k", 0) >= vocabulary:
-        del known["top_k"]
-    return known
+    values = {name: _valid_or_none(name, config.get(name)) for name in SAMPLING}
+    sampling = {name: value for name, value in values.items() if value is not None}
+    if sampling.get("top_k", 0) >= vocabulary:
+        del sampling["top_k"]
+    return sampling
 
 
-def _as_asked(name: str, value: Any) -> float | None:
+def _valid_or_none(name: str, value: Any) -> float | None:
     try:
-        found: float | None = None if value is None else check_parameter(name, value)
+        valid: float | None = None if value is None else check_parameter(name, value)
     except ConfigError:
         return None
-    return found
+    return valid

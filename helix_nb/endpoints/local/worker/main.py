@@ -1,6 +1,6 @@
 """The child process that holds one local model. The kernel never imports MLX; this does.
 
-JSON lines on its pipes. In, the first line is the order to load, then requests:
+JSON lines on its pipes. In, the first line is the model to load, then requests:
 
     {"model", "revision", "cache_bytes", "memory_bytes"}
     {"do": "run", "id", "messages", ...parameters}        {"do": "cancel", "id"}
@@ -32,10 +32,13 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..models import machine_memory_bytes
 from .download import ServingError, first_line
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 PARENT_CHECK_S = 1.0
 Commands = queue.SimpleQueue[dict[str, Any]]
@@ -50,12 +53,12 @@ class EventWriter:
         os.dup2(2, 1)
         self._lock = threading.Lock()
 
-    def say(self, event: str, **fields: Any) -> None:
-        """Send one event now."""
-        self.send([{"event": event, **fields}])
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write one event now."""
+        self.write([{"event": event, **fields}])
 
-    def send(self, events: list[dict[str, Any]]) -> None:
-        """Send events with one write."""
+    def write(self, events: list[dict[str, Any]]) -> None:
+        """Write events at once."""
         if not events:
             return
         with self._lock:
@@ -67,85 +70,86 @@ def main() -> None:
     """Load the model that the first line names, then serve until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    line, commands = EventWriter(), Commands()
+    writer, commands = EventWriter(), Commands()
     parent = os.getppid()
-    threading.Thread(target=_read, args=(_commands_in(), commands), daemon=True).start()
+    threading.Thread(target=_read, args=(_open_commands(), commands), daemon=True).start()
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     try:
-        _serve(line, commands)
+        _serve(writer, commands)
     except BrokenPipeError:
-        _leave(0)
-    except ServingError as refused:
-        line.say("failed", message=str(refused))
+        _exit(0)
+    except ServingError as error:
+        writer.emit("failed", message=str(error))
     except Exception as error:  # noqa: BLE001 - the last word of a process is a sentence
         traceback.print_exc()
-        line.say("failed", message=f"The local model failed: {first_line(error)}.")
-    _leave(1)
+        writer.emit("failed", message=f"The local model failed: {first_line(error)}.")
+    _exit(1)
 
 
-def _serve(line: EventWriter, commands: Commands) -> None:
+def _serve(writer: EventWriter, commands: Commands) -> None:
     from .load import load
 
-    order = commands.get()
-    loaded = load(order["model"], order.get("revision"), order.get("memory_bytes"), line.say)
+    spec = commands.get()
+    loaded = load(spec["model"], spec.get("revision"), spec.get("memory_bytes"), writer.emit)
     from .engine import Engine
 
-    engine = Engine(loaded, order.get("cache_bytes") or machine_memory_bytes() // 8)
-    line.say("ready", model=loaded.name)
+    engine = Engine(loaded, spec.get("cache_bytes") or machine_memory_bytes() // 8)
+    writer.emit("ready", model=loaded.name)
     while True:
-        for command in _taken(commands, wait=engine.idle):
-            line.send(_obey(engine, command))
-        line.send(list(engine.start()))
-        line.send(engine.step())
+        for command in _next_commands(commands, wait=engine.idle):
+            writer.write(_handle(engine, command))
+        writer.write(list(engine.start()))
+        writer.write(engine.step())
 
 
-def _taken(commands: Commands, *, wait: bool) -> list[dict[str, Any]]:
-    """The commands that came in; with nothing else to do, wait for one."""
-    taken = [commands.get()] if wait else []
+def _next_commands(commands: Commands, *, wait: bool) -> list[dict[str, Any]]:
+    """Return the commands that came in; `wait` for one where there is nothing else to do."""
+    arrived = [commands.get()] if wait else []
     while not commands.empty():
-        taken.append(commands.get())
-    return taken
+        arrived.append(commands.get())
+    return arrived
 
 
-def _obey(engine: Any, command: dict[str, Any]) -> list[dict[str, Any]]:
-    job_id = command["id"]
+def _handle(engine: Engine, command: dict[str, Any]) -> list[dict[str, Any]]:
+    """Obey a command, and return the event of its failure."""
+    request_id = command["id"]
     if command["do"] == "cancel":
-        engine.cancel(job_id)
+        engine.cancel(request_id)
         return []
     try:
-        engine.add(job_id, command)
-    except ServingError as refused:
-        return [{"event": "error", "id": job_id, "kind": refused.kind, "message": str(refused)}]
+        engine.add(request_id, command)
+    except ServingError as error:
+        return [{"event": "error", "id": request_id, "kind": error.kind, "message": str(error)}]
     except Exception as error:  # noqa: BLE001 - a request may fail, the worker goes on
         traceback.print_exc()
         message = f"This request failed: {first_line(error)}."
-        return [{"event": "error", "id": job_id, "kind": "LocalModelError", "message": message}]
+        return [{"event": "error", "id": request_id, "kind": "LocalModelError", "message": message}]
     return []
 
 
-def _commands_in() -> TextIO:
-    """The way in. A library that asks whoever sits at the keyboard finds nobody, and no commands."""
-    ours = os.fdopen(os.dup(0), encoding="utf-8")
-    nobody = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nobody, 0)
-    os.close(nobody)
-    return ours
+def _open_commands() -> TextIO:
+    """Return the way in; a library that asks at the keyboard finds no input, and no commands."""
+    commands = os.fdopen(os.dup(0), encoding="utf-8")
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return commands
 
 
 def _read(lines: TextIO, commands: Commands) -> None:
-    for text in lines:
-        commands.put(json.loads(text))
-    _leave(0)
+    for line in lines:
+        commands.put(json.loads(line))
+    _exit(0)
 
 
 def _watch(parent: int) -> None:
     # A forked child of the kernel may hold the pipe open after the kernel died.
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_S)
-    _leave(0)
+    _exit(0)
 
 
-def _leave(code: int) -> None:
+def _exit(code: int) -> None:
     # Not sys.exit: a process that used MLX may abort on the ordinary way out.
     sys.stderr.flush()
     os._exit(code)

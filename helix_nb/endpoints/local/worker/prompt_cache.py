@@ -2,7 +2,7 @@
 
 Runs in the worker. The keys and values of finished (or cancelled) requests are kept, least
 recently used first out, within a budget of bytes; the one sharing the longest beginning with a
-new prompt is taken, cut back to what is shared where its kind of cache can be.
+new prompt is taken, trimmed to what is shared where its kind of cache can be.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from mlx_lm.models.cache import (
 from ....text import common_prefix
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Entry:
     """The cache of these tokens."""
 
     tokens: list[int]
-    cache: list[Any]
+    cache: list[Any]  # one for each layer
     bytes: int
 
 
 class PromptCaches:
-    """The caches kept, oldest first."""
+    """The caches kept, least recently used first."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
@@ -42,22 +42,17 @@ class PromptCaches:
 
     @property
     def bytes(self) -> int:
+        """What all caches occupy together."""
         return sum(entry.bytes for entry in self._entries)
 
-    def take(self, prompt: Sequence[int]) -> tuple[list[Any] | None, int]:
-        """Return a cache for the beginning of a prompt and how many of its tokens it covers.
+    def fetch(self, prompt: list[int]) -> tuple[list[Any] | None, int]:
+        """Return a copy of a cache for the beginning of a prompt, and how many of its tokens it covers.
 
         At least the last token is left over, because the model must be fed something.
         """
-        prompt = list(prompt)
-        best: tuple[int, Entry] | None = None
-        for entry in self._entries:
-            usable = _usable(entry, prompt)
-            if usable and (best is None or usable >= best[0]):
-                best = usable, entry
-        if best is None:
+        length, entry = self._longest_match(prompt)
+        if entry is None:
             return None, 0
-        length, entry = best
         self._entries.remove(entry)
         self._entries.append(entry)
         cache = copy.deepcopy(entry.cache)  # shares the arrays; mlx copies them when one is written to
@@ -66,15 +61,15 @@ class PromptCaches:
             return None, 0
         return cache, length
 
-    def keep(self, tokens: Sequence[int], cache: list[Any]) -> None:
-        """Keep the cache of these tokens; what it makes superfluous or too much is dropped."""
+    def insert(self, tokens: Sequence[int], cache: list[Any]) -> None:
+        """Keep the cache of these tokens; drop those that it makes superfluous, or that are too much."""
         tokens = list(tokens)
         # Until it is evaluated, a cache cut out of a batch keeps the whole batch in memory.
         mx.eval([layer.state for layer in cache])
         size = sum(layer.nbytes for layer in cache)
         if size > self._budget_bytes or not tokens:
             return
-        trimmable = can_trim(cache)
+        trimmable = can_trim(cache)  # then it stands for each of its beginnings
         self._entries = [
             entry
             for entry in self._entries
@@ -85,20 +80,27 @@ class PromptCaches:
             self._entries.pop(0)
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop all caches."""
         self._entries.clear()
 
+    def _longest_match(self, prompt: list[int]) -> tuple[int, Entry | None]:
+        """Return the entry usable for most of a prompt (of equals the last used), and for how many tokens."""
+        longest, match = 0, None
+        for entry in self._entries:
+            usable = _usable_tokens(entry, prompt)
+            if usable and usable >= longest:
+                longest, match = usable, entry
+        return longest, match
 
-def _usable(entry: Entry, prompt: list[int]) -> int:
-    """How many tokens of the prompt this cache can stand for."""
+
+def _usable_tokens(entry: Entry, prompt: list[int]) -> int:
+    """Return how many tokens of the prompt this cache can stand for."""
     shared = min(common_prefix(entry.tokens, prompt), len(prompt) - 1)
-    if shared == len(entry.tokens) or can_trim(entry.cache):
-        return shared
-    return 0
+    return shared if shared == len(entry.tokens) or can_trim(entry.cache) else 0
 
 
 def can_trim(cache: list[Any]) -> bool:
-    """Whether the end of this cache can be cut off now.
+    """Return whether the end of this cache can be cut off now.
 
     A cache with a window cannot once it has dropped its beginning: what the last tokens that stay
     would look back to is gone.
@@ -109,12 +111,12 @@ def can_trim(cache: list[Any]) -> bool:
 
 
 def always_trimmable(cache: list[Any]) -> bool:
-    """Whether caches of this model can be cut at any time, however long they are."""
+    """Return whether caches of this model can be trimmed at any time, however long they are."""
     return all(type(layer) in (KVCache, QuantizedKVCache) for layer in cache)
 
 
 def can_pad(cache: list[Any]) -> bool:
-    """Whether prompts of different lengths may be fed to this model side by side.
+    """Return whether prompts of different lengths may be fed to this model side by side.
 
     What fills up the shorter ones is masked in keys and values; a recurrent state takes it in,
     in mlx-lm's mamba, jamba and some others.

@@ -12,26 +12,26 @@ from mlx_lm.generate import generate_step
 
 @dataclass(frozen=True)
 class GeneratedToken:
-    """A token; with `finish_reason` set it was the last, and the cache of `all_tokens` is handed over."""
+    """A token of a request, named as mlx-lm's GenerationBatch names its responses."""
 
     uid: int
     token: int
-    finish_reason: str | None
-    prompt_cache: list[Any] | None
-    all_tokens: list[int] | None
+    finish_reason: str | None = None  # set with the last token, and only then the two below
+    prompt_cache: list[Any] | None = None  # of `all_tokens`
+    all_tokens: list[int] | None = None
 
 
 class SingleGenerator:
     """The part of BatchGenerator that the engine uses, over `generate_step`."""
 
-    def __init__(self, model: Any, eos: Collection[int], prefill_tokens: int) -> None:
-        self._model, self._eos, self._prefill_tokens = model, eos, prefill_tokens
-        self._uids = 0
+    def __init__(self, model: Any, end_tokens: Collection[int], prefill_tokens: int) -> None:
+        self._model, self._end_tokens, self._prefill_tokens = model, end_tokens, prefill_tokens
+        self._uid = 0  # of the last request
         self._steps: Iterator[tuple[int, Any]] | None = None
         self._cache: list[Any] = []
         self._tokens: list[int] = []
         self._left = 0
-        self._began = False
+        self._begun = False
 
     def insert_segments(  # noqa: PLR0917 - as BatchGenerator has it
         self,
@@ -42,47 +42,46 @@ class SingleGenerator:
         samplers: list[Any],
         logits_processors: list[list[Any]],
     ) -> list[int]:
-        """Begin the one request there is."""
+        """Begin the one request there is, and return its uid."""
         prompt = [token for segment in segments[0] for token in segment]
-        before = mx.array(all_tokens[0], dtype=mx.int32)
+        cached = mx.array(all_tokens[0], dtype=mx.int32)
         self._cache, self._tokens, self._left = caches[0], all_tokens[0] + prompt, max_tokens[0]
-        self._uids, self._began = self._uids + 1, False
+        self._uid, self._begun = self._uid + 1, False
         self._steps = iter(
             generate_step(
                 mx.array(prompt),
                 self._model,
                 max_tokens=max_tokens[0],
                 sampler=samplers[0],
-                logits_processors=[_with(before, one) for one in logits_processors[0]],
+                logits_processors=[_with_cached(cached, process) for process in logits_processors[0]],
                 prompt_cache=self._cache,
                 prefill_step_size=self._prefill_tokens,
             )
         )
-        return [self._uids]
+        return [self._uid]
 
     def next(self) -> tuple[list[Any], list[GeneratedToken]]:
         """Return the next token; the list of prompts' progress is always empty."""
         if self._steps is None:
             return [], []
         token, _ = next(self._steps)
-        self._began = True
+        self._begun = True
         self._tokens.append(token)
         self._left -= 1
-        reason = "stop" if token in self._eos else "length" if self._left == 0 else None
+        reason = "stop" if token in self._end_tokens else "length" if self._left == 0 else None
         if reason is None:
-            return [], [GeneratedToken(self._uids, token, None, None, None)]
-        tokens, cache = self._tokens, self._end()
-        return [], [GeneratedToken(self._uids, token, reason, cache, tokens)]
+            return [], [GeneratedToken(self._uid, token)]
+        return [], [GeneratedToken(self._uid, token, reason, self._end(), self._tokens)]
 
     def remove(
         self, uids: list[int], *, return_prompt_caches: bool = True
     ) -> dict[int, tuple[list[Any], list[int]]]:
         """End the request before its time and hand over its cache, if it holds what its tokens say."""
-        began, tokens, cache = self._began, self._tokens, self._end()
-        return {uids[0]: (cache, tokens)} if began and return_prompt_caches else {}
+        cache = self._end()
+        return {uids[0]: (cache, self._tokens)} if self._begun and return_prompt_caches else {}
 
     def extract_cache(self, _: list[int]) -> dict[int, tuple[list[Any], list[int]]]:
-        """Nothing: a cache in use here is not copied."""
+        """Return nothing: a cache in use here is not copied."""
         return {}
 
     def _end(self) -> list[Any]:
@@ -90,6 +89,6 @@ class SingleGenerator:
         return cache
 
 
-def _with(before: mx.array, process: Any) -> Any:
-    """A logits processor that sees the tokens of the reused cache too."""
-    return lambda tokens, logits: process(mx.concatenate([before, tokens]), logits)
+def _with_cached(cached: mx.array, process: Any) -> Any:
+    """Return a logits processor that sees the tokens of the reused cache too."""
+    return lambda tokens, logits: process(mx.concatenate([cached, tokens]), logits)
