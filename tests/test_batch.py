@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import json
 import pickle
 import subprocess
 import sys
@@ -167,6 +168,26 @@ def test_a_row_whose_messages_say_nothing_is_not_sent() -> None:
     assert done["answer_status"].tolist() == ["ok", "error"]
     assert "empty" in done["answer_error"][1]
     assert len(server.seen) == 1
+
+
+def test_no_part_of_a_rows_messages_sends_a_known_key() -> None:
+    """A key is replaced in the arguments of a recorded tool call as it is in texts."""
+    key = "hl-CANARYcanaryCANARYcanary"
+    call = {
+        "id": "1",
+        "type": "function",
+        "function": {"name": "look_up", "arguments": f'{{"key": "{key}"}}'},
+    }
+    messages = [
+        {"role": "user", "content": f"try {key}"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "found"},
+    ]
+    with BatchServer() as server:
+        hx.connect(server.url, name="s", key=key)
+        pd.DataFrame({"q": ["a"]}).helix.ask(lambda row: messages, **QUIET)
+    sent = json.dumps(server.seen[0].body)
+    assert "CANARY" not in sent and "look_up" in sent
 
 
 @pytest.mark.parametrize("prompts", [[""], [" ", ""]])
