@@ -23,7 +23,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-SERVER = Path(__file__).parents[1] / "tests" / "batch_server.py"
+ROOT = Path(__file__).parents[1]
+SERVER = ROOT / "tests" / "batch_server.py"
 SETTINGS = {"200 ms, 256 in flight": (200, 256, 5_000), "0 ms, 64 in flight": (0, 64, 4_000)}
 
 
@@ -116,6 +117,7 @@ def measured(way: str, url: str, rows: int, at_once: int) -> tuple[float, float]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--one", way, url, str(rows), str(at_once)]
         environment = {"HELIX_NB_LOG": f"{folder}/log.db", "PATH": "/usr/bin:/bin", "HOME": folder}
+        environment["PYTHONPATH"] = str(ROOT)  # this checkout, whichever is installed
         output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     seconds, cpu_s = json.loads(output.splitlines()[-1])
     return rows / seconds, 1000 * cpu_s / rows

@@ -52,7 +52,8 @@ class FrameAccessor:
             errors: "raise" raises once all rows are through; `error.frame` holds them.
             progress: False shows and says nothing.
             timeout: seconds for one request.
-            **options: anything else goes to the model under its wire name (temperature, ...).
+            stream: False asks the server for whole answers instead of streams.
+            **params: anything else goes to the model under its wire name (temperature, ...).
 
         Returns:
             The frame (same index, same order) with `answer`, `answer_status` (ok, truncated, error,
@@ -85,7 +86,7 @@ class FrameAccessor:
         """Estimate what `ask` with the same arguments would send and take, before it does.
 
         Args:
-            template, into, **options: as in `ask`.
+            template, into, ...: as in `ask`.
             pilot: send so many rows to measure on; they belong to the batch and are not sent again.
                 Without, past answers in the log are the measure: this batch's, else those of other
                 batches of the same endpoint and model.

@@ -45,9 +45,8 @@ def ask_parquet(
         source: a Parquet file, or a folder of them, read in the order of their names; folders such
             as `year=2026` are a column.
         destination: a folder for the parts; made if it is not there.
-        template, into: as in `df.helix.ask`.
         chunk_rows: rows per part.
-        **options: as in `df.helix.ask`. Limits such as `max_cost` hold for all chunks together.
+        template, into, ...: as in `df.helix.ask`. Limits such as `max_cost` hold for all chunks together.
 
     Returns:
         A DataFrame with a row per part: `part` (str), `rows`, `ok`, `truncated`, `error`, `skipped`,
