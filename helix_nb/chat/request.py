@@ -259,10 +259,6 @@ def _check_timeout(timeout: float | None) -> float | None:
 
 def redact_message(message: Message) -> Message:
     """Return a message without any key that this process knows, tool calls included."""
-    return Message(
-        message.role,
-        redact_strings(message.content),
-        redact_strings(message.name),
-        message.tool_call_id,
-        tuple(ToolCall(*map(redact, astuple(call))) for call in message.tool_calls),
-    )
+    content, name = redact_strings(message.content), message.name and redact(message.name)
+    calls = message.tool_calls and tuple(ToolCall(*map(redact, astuple(call))) for call in message.tool_calls)
+    return Message(message.role, content, name, message.tool_call_id, calls)

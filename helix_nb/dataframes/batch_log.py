@@ -97,16 +97,17 @@ class BatchLog:
     async def _claim(self, identities: Sequence[str]) -> set[str]:
         """Claim the identities that no other process has, as the log says, nor another run in this one."""
         _running.add(self)
-        others = [run for run in _running if run is not self and run.batch_id == self.batch_id]
-        free = [identity for identity in identities if not any(run.has_claimed(identity) for run in others)]
+        others = (run for run in _running if run is not self and run.batch_id == self.batch_id)
+        taken: set[str] = set().union(*(run.claimed_among(identities) for run in others))
+        free = [identity for identity in identities if identity not in taken]
         self._claimed.update(free)
         granted = await asyncio.to_thread(self.log.claim, self.batch_id, free)
         self._claimed.difference_update(set(free) - granted)
         return granted
 
-    def has_claimed(self, identity: str) -> bool:
-        """Return whether this run asks that request now, or is about to."""
-        return identity in self._claimed
+    def claimed_among(self, identities: Sequence[str]) -> set[str]:
+        """Return those of the identities whose requests this run sends now, or is about to."""
+        return self._claimed.intersection(identities)
 
     async def _recorded(self, slots: Sequence[int]) -> dict[int, RowResult]:
         """Return the recorded answers of these slots, the best first; each of equal rows gets its own."""

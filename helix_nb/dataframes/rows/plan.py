@@ -60,6 +60,9 @@ class Plan:
     unrepeatable: dict[int, Request] = field(default_factory=dict)
     # slot -> request, of callables, which could make another one the next time
 
+    def __post_init__(self) -> None:
+        self._index = self.frame.index  # found once, because each row's key needs it twice
+
     @property
     def frame(self) -> pd.DataFrame:
         """The frame whose rows are asked about."""
@@ -101,7 +104,7 @@ class Plan:
 
     def row_key(self, position: int) -> str:
         """Return a row's index label as JSON."""
-        return row_key(self.frame.index[position])
+        return row_key(self._index[position])
 
     def requests(self, slots: Iterable[int]) -> Iterator[tuple[int, Request]]:
         """Yield each slot with its request, made anew, in the order given."""
@@ -159,7 +162,7 @@ def make_plan(
 
 
 def _add_slot(plan: Plan, position: int, identity: str) -> int:
-    slot = plan.request_count
+    slot = len(plan.first_positions)
     plan.slot_of.append(slot)
     plan.first_positions.append(position)
     plan.identities.append(identity)
