@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..config.connection import Connection
 from ..config.registry import resolve
 from ..config.session import first_answer_note, known_default_model, replay_only
-from ..endpoints.base import ModelChoice
+from ..endpoints.base import DefaultModel
 from ..endpoints.registry import endpoint_for
 from ..errors import ConfigError, RowsFailed
 from ..origin import current_origin
@@ -175,7 +175,7 @@ def batch_columns(frame: pd.DataFrame) -> list[str]:
     return list(report.get("columns") or ()) if isinstance(report, dict) else []
 
 
-async def _ask_for_default(connection: Connection) -> ModelChoice:
+async def _ask_for_default(connection: Connection) -> DefaultModel:
     return await endpoint_for(connection).default_model()
 
 

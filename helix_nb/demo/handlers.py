@@ -21,9 +21,9 @@ def application() -> Application:
     """A fresh server's routes, with its own memory of faults."""
     routes: list[Any] = [
         (r"/v1/chat/completions", CompletionsHandler, {"faults": Faults()}),
-        (r"/v1/models(?:/(.+))?", Models),
+        (r"/v1/models(?:/(.+))?", ModelsHandler),
     ]
-    return Application(routes, default_handler_class=Missing, log_function=lambda handler: None)
+    return Application(routes, default_handler_class=MissingHandler, log_function=lambda handler: None)
 
 
 class Handler(RequestHandler):
@@ -56,14 +56,14 @@ class Handler(RequestHandler):
         self.finish({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
-class Missing(Handler):
+class MissingHandler(Handler):
     def prepare(self) -> None:
         super().prepare()
         served = "POST /v1/chat/completions and GET /v1/models"
         self.fail(404, f"no {self.request.path} here; the demo endpoint serves {served}", code="unknown_url")
 
 
-class Models(Handler):
+class ModelsHandler(Handler):
     def head(self, name: str | None = None) -> None:
         self.get(name)  # without the body, which tornado leaves out
 

@@ -25,7 +25,7 @@ class ModelInfo:
     note: str | None = None
 
 
-class ModelChoice(NamedTuple):
+class DefaultModel(NamedTuple):
     """The model that a request names where its caller named none; None leaves the choice to the endpoint."""
 
     model: str | None = None
@@ -61,7 +61,7 @@ class Endpoint(Protocol):
         """List what the endpoint serves; raises HelixError."""
         ...
 
-    async def default_model(self) -> ModelChoice:
+    async def default_model(self) -> DefaultModel:
         """Choose the model for requests that name none, asking the server for its list if need be.
 
         Raises:

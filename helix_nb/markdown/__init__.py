@@ -1,10 +1,10 @@
 r"""Text of a model, made safe to show: HTML for cells and the panel, plain text for terminals.
 
-    text -> parse (CommonMark without raw HTML) -> wash (one allowlist, nh3) -> add our own style
+    text -> parse (CommonMark without raw HTML) -> sanitize (one allowlist, nh3) -> add our own style
 
 Nothing a model writes reaches a page by another way. In cells formulas keep their delimiters, for
-Jupyter to typeset; in the panel they become MathML, washed on its own. Importing this loads none
-of the parsers.
+Jupyter to typeset; in the panel they become MathML, sanitised on its own. Importing this loads none
+of the parsers. Inside, imports run incremental > render > formulas, links > sanitize > highlight; style.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def blocks(text: str, *, highlight: bool = True) -> list[Block]:
 
 
 def fences(text: str) -> list[tuple[str, str]]:
-    r"""The fenced code blocks of a text, also those in lists and quotes, as (language, code).
+    r"""Return the fenced code blocks of a text, also those in lists and quotes, as (language, code).
 
     >>> from helix_nb.markdown import fences
     >>> fences("1. Run\n\n   ```sh\n   ls\n   ```\n")

@@ -1,8 +1,8 @@
-r"""Formulas in Markdown: found before anything else reads them, checked, and shown one of three ways.
+r"""Formulas in Markdown: found before anything else reads them, checked, and shown in one of three ways.
 
 In a cell a formula keeps its delimiters and Jupyter's MathJax typesets it; in the panel it becomes
 MathML; and one that uses a macro which could do more than draw is shown as code. MathJax reads
-every text of an output, so everything that only looks like a formula is kept from it (`text`).
+every text of an output, so what only looks like a formula is kept from it (`escape_text`).
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _PRICE = re.compile(r"\d[\d.,]*[kKmMbB]?[,;:.]?\s+[A-Za-z]{2,}")  # "$10 for bot
 _LABEL = re.compile(r"\\label\s*\{[^{}]*\}")
 
 
-def drawable(tex: str) -> bool:
-    """Whether a formula can do nothing but draw, and is of a size that draws in good time."""
+def is_drawable(tex: str) -> bool:
+    """Return whether a formula can do nothing but draw, and is of a size that draws in good time."""
     if len(tex) > _LONGEST or _UNSAFE.search(tex):
         return False
-    if not all(_named(tex, match) for match in _COLOUR.finditer(tex)):
+    if not all(_takes_colour_names(tex, macro) for macro in _COLOUR.finditer(tex)):
         return False
     return _balanced(tex) and _depth(tex) <= _DEEPEST
 
 
-def _named(tex: str, macro: re.Match[str]) -> bool:
-    """Whether what a macro takes for colours are names or numbers; `\\fcolorbox` takes two."""
+def _takes_colour_names(tex: str, macro: re.Match[str]) -> bool:
+    """Whether the colours that a macro is given are names or numbers; `\\fcolorbox` takes two."""
     pattern = _FRAME_AND_COLOUR if "fcolor" in macro[0] else _ONE_COLOUR
     return pattern.match(tex, macro.end()) is not None
 
@@ -69,45 +69,45 @@ def _depth(tex: str) -> int:
     return deepest
 
 
-def text(content: str) -> str:
-    r"""Escape text, with each `$` and `\` in a span of its own, where MathJax finds no formula.
+def escape_text(content: str) -> str:
+    r"""Return text as HTML, with each `$` and `\` in a span of its own, where MathJax finds no formula.
 
-    Cleaned once more, because entities may have put control characters back.
+    Control characters are dropped once more, because entities may have put them back.
     """
     return re.sub(r"[$\\]", lambda match: f"<span>{match[0]}</span>", escapeHtml(printable(content)))
 
 
-def source(tex: str, markup: str) -> str:
-    """A formula with its delimiters, for MathJax; as code if it could do more than draw."""
-    if not drawable(tex):
-        return code(tex, markup)
-    opener, closer = _around(markup)
+def delimited(tex: str, markup: str) -> str:
+    """Return a formula with its delimiters, for MathJax; as code if it could do more than draw."""
+    if not is_drawable(tex):
+        return as_code(tex, markup)
+    opener, closer = _delimiters(markup)
     return f"<span>{opener}{escapeHtml(_LABEL.sub('', tex))}{closer}</span>"
 
 
-def code(tex: str, markup: str) -> str:
-    """A formula shown as what was written."""
-    opener, closer = _around(markup)
+def as_code(tex: str, markup: str) -> str:
+    """Return a formula shown as what was written."""
+    opener, closer = _delimiters(markup)
     return f"<code>{escapeHtml(opener + tex + closer)}</code>"
 
 
 @lru_cache(maxsize=512)
 def mathml(tex: str, markup: str) -> str | None:
-    """A formula as washed MathML, or None if it does not parse or could do more than draw."""
-    if len(tex) > _LONGEST_INLINE or not drawable(tex):
+    """Return a formula as sanitised MathML, or None if it does not parse or could do more than draw."""
+    if len(tex) > _LONGEST_INLINE or not is_drawable(tex):
         return None
     from latex2mathml.converter import convert
 
     from .sanitize import sanitize_mathml
 
     try:
-        made = convert(_LABEL.sub("", tex), display="block" if _is_display(markup) else "inline")
+        html = convert(_LABEL.sub("", tex), display="block" if _is_display(markup) else "inline")
     except Exception:  # noqa: BLE001 - a parser of hostile text: whatever it raises, the source is shown
         return None
-    return sanitize_mathml(made)
+    return sanitize_mathml(html)
 
 
-def _around(markup: str) -> tuple[str, str]:
+def _delimiters(markup: str) -> tuple[str, str]:
     return next((pair for pair in _DELIMITERS if pair[0] == markup), ("", ""))
 
 
@@ -124,7 +124,7 @@ def add_rules(parser: MarkdownIt) -> None:
 
 
 def _inline(state: StateInline, silent: bool) -> bool:
-    """Find one formula inside a paragraph."""
+    """Find one formula inside a paragraph, as a rule of the parser."""
     src, start = state.src, state.pos
     pair = next((pair for pair in _DELIMITERS if src.startswith(pair[0], start)), None)
     if pair is None:
@@ -141,7 +141,7 @@ def _inline(state: StateInline, silent: bool) -> bool:
 
 
 def _dollar_end(src: str, begin: int) -> int:
-    """Where the formula after one `$` ends, or -1: prices, shell variables and code are none."""
+    """Return where the formula after one `$` ends, or -1: prices, shell variables and code are none."""
     before, after = src[begin - 2 : begin - 1], src[begin : begin + 1]
     if before == "$" or before.isdigit() or not after or after.isspace():
         return -1
@@ -161,7 +161,7 @@ def _escaped(src: str, at: int) -> bool:
 
 
 def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
-    """Find a formula that has lines of its own and no blank one among them."""
+    """Find a formula that has lines of its own and no blank one among them, as a rule of the parser."""
     if state.is_code_block(first):
         return False
     markup, opener, closer = _opening(_line(state, first))
@@ -169,9 +169,9 @@ def _block(state: StateBlock, first: int, last: int, silent: bool) -> bool:
     if end is None:
         return False
     if not silent:
-        whole = "\n".join(_line(state, number) for number in range(first, end + 1)).rstrip()
+        formula = "\n".join(_line(state, number) for number in range(first, end + 1)).rstrip()
         token = state.push("math_block", "", 0)
-        token.content = whole[len(markup) : len(whole) - len(closer)] if markup else whole
+        token.content = formula[len(markup) : len(formula) - len(closer)] if markup else formula
         token.markup, token.map = markup, [first, end + 1]
         state.line = end + 1
     return True
@@ -182,7 +182,7 @@ def _line(state: StateBlock, number: int) -> str:
 
 
 def _opening(line: str) -> tuple[str, str, str]:
-    """The markup, the opener and what closes it; empty for other lines."""
+    """Return the markup, the opener and what closes it; empty for other lines."""
     for markup, closer in (("$$", "$$"), (r"\[", r"\]")):
         if line.startswith(markup):
             return markup, markup, closer
@@ -191,7 +191,7 @@ def _opening(line: str) -> tuple[str, str, str]:
 
 
 def _closing_line(state: StateBlock, first: int, last: int, skip: int, closer: str) -> int | None:
-    """The line a formula ends with; none if text follows it there: then it belongs to a paragraph."""
+    """Return the line a formula ends with; None if text follows it there: it belongs to a paragraph."""
     for number in range(first, min(last, first + _MOST_LINES)):
         if number > first and (state.isEmpty(number) or state.sCount[number] < state.blkIndent):
             return None

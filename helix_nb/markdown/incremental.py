@@ -19,54 +19,54 @@ from .render import outline, render_block
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A top-level piece of a text as washed HTML; `key` is its position, and closed is for ever."""
+    """A top-level piece of a text."""
 
-    html: str
-    closed: bool
-    key: int
+    html: str  # sanitised
+    closed: bool  # for ever: nothing changes it any more
+    key: int  # its position among the blocks
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Lines of the source that make one block; `start` is the number of an item of a numbered list."""
+    """Lines of the source that make one block."""
 
     first: int
-    end: int
-    start: int | None = None
+    end: int  # the line after the last
+    start: int | None = None  # the number of an item of a numbered list
 
 
 class IncrementalRenderer:
-    """A Markdown text that grows.
+    """Renders a Markdown text that grows.
 
     >>> from helix_nb.markdown import IncrementalRenderer
-    >>> growing = IncrementalRenderer()
-    >>> [block.closed for block in growing.feed("# Title\\n\\nSome *te")]
+    >>> renderer = IncrementalRenderer()
+    >>> [block.closed for block in renderer.feed("# Title\\n\\nSome *te")]
     [False, False]
-    >>> [block.html for block in growing.feed("# Title\\n\\nSome *text*\\n\\nmore\\n")]
+    >>> [block.html for block in renderer.feed("# Title\\n\\nSome *text*\\n\\nmore\\n")]
     ['<h1>Title</h1>', '<p>Some <em>text</em></p>', '<p>more</p>']
     """
 
     def __init__(self, *, highlight: bool = True) -> None:
         self.highlight = highlight
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._closed: list[Block] = []
         self._open: list[Block] = []
         self._done = ""  # the source of the closed blocks
-        self._tail = ""
-        self._whole = ""  # the whole lines of the tail, when it was last looked at for what is final
+        self._tail = ""  # the source of the open ones
+        self._lines = ""  # the complete lines of the tail, when it was last searched for final blocks
         self._number: int | None = None  # of the item that the open part begins with
         self._rendered: dict[tuple[str, int | None, bool], str] = {}  # the open blocks' sources and HTML
 
     @property
     def closed(self) -> Sequence[Block]:
-        """The blocks that nothing changes any more, in order."""
+        """The closed blocks, in order."""
         return self._closed
 
     @property
     def open(self) -> Sequence[Block]:
-        """The blocks after those, as they stand."""
+        """The open blocks after the closed ones, as they stand."""
         return self._open
 
     @property
@@ -82,51 +82,51 @@ class IncrementalRenderer:
         """
         text = printable(text)
         if not text.startswith(self._done):
-            self._forget()
+            self._reset()
         tail = text[len(self._done) :]
         if tail == self._tail:
             return []
-        known = len(self._closed), self._open
+        before = len(self._closed), self._open
         self._advance(tail)
-        return self._changed(*known)
+        return self._changed(*before)
 
     def finish(self) -> list[Block]:
         """Close what is open, coloured now; return the blocks that changed."""
-        known = len(self._closed), self._open
+        before = len(self._closed), self._open
         for piece, source in self._pieces(self._tail):
             self._closed.append(self._block(piece, source, closed=True))
-        self._done, self._tail, self._whole, self._open = self._done + self._tail, "", "", []
-        return self._changed(*known)
+        self._done, self._tail, self._lines, self._open = self._done + self._tail, "", "", []
+        return self._changed(*before)
 
     def _changed(self, closed: int, before: list[Block]) -> list[Block]:
-        """The blocks that differ from what was open when so many were closed."""
+        """Return the blocks that differ from those that were open when so many were closed."""
         now = [*self._closed[closed:], *self._open]
         return [block for at, block in enumerate(now) if at >= len(before) or before[at] != block]
 
     def _advance(self, tail: str) -> None:
         """Close the pieces that nothing can change any more, and render the rest as it stands."""
-        whole = tail[: tail.rfind("\n") + 1]
-        passed = self._close(whole) if whole != self._whole else 0
-        self._done, tail, self._whole = self._done + tail[:passed], tail[passed:], whole[passed:]
+        lines = tail[: tail.rfind("\n") + 1]
+        closed = self._close(lines) if lines != self._lines else 0
+        self._done, tail, self._lines = self._done + tail[:closed], tail[closed:], lines[closed:]
         self._tail = tail
         open_now = self._pieces(tail)
         self._open = [
             self._block(piece, source, closed=False, at=at) for at, (piece, source) in enumerate(open_now)
         ]
-        kept = {(source, piece.start, False) for piece, source in open_now}
-        self._rendered = {key: html for key, html in self._rendered.items() if key in kept}
+        needed = {(source, piece.start, False) for piece, source in open_now}
+        self._rendered = {key: html for key, html in self._rendered.items() if key in needed}
 
-    def _close(self, whole: str) -> int:
-        """Close what is final in these lines; how many characters of them that took."""
-        known = self._pieces(whole)
-        final = _final(whole, [piece for piece, _ in known])
-        for piece, source in known[:final]:
+    def _close(self, lines: str) -> int:
+        """Close the pieces of these lines that are final; return how many characters that took."""
+        pieces = self._pieces(lines)
+        final = _count_final(lines, [piece for piece, _ in pieces])
+        for piece, source in pieces[:final]:
             self._closed.append(self._block(piece, source, closed=True))
         if not final:
             return 0
-        piece = known[final][0]
+        piece = pieces[final][0]
         self._number = piece.start
-        return len("".join(whole.splitlines(keepends=True)[: piece.first]))
+        return len("".join(lines.splitlines(keepends=True)[: piece.first]))
 
     def _block(self, piece: _Piece, source: str, *, closed: bool, at: int = 0) -> Block:
         key = (source, piece.start, self.highlight and closed and ("```" in source or "~~~" in source))
@@ -142,7 +142,7 @@ class IncrementalRenderer:
 
 
 def _cut(source: str, number: int | None) -> list[_Piece]:
-    """The top-level blocks of a source; the items of a list are blocks of their own."""
+    """Return the top-level blocks of a source; the items of a list are blocks of their own."""
     pieces: list[_Piece] = []
     for token in outline(source):
         if token.level == 0 and token.map and token.nesting >= 0:
@@ -159,14 +159,14 @@ def _cut(source: str, number: int | None) -> list[_Piece]:
     return pieces
 
 
-def _final(whole: str, pieces: list[_Piece]) -> int:
-    """How many pieces nothing written later can change."""
-    lines = whole.split("\n")
+def _count_final(source: str, pieces: list[_Piece]) -> int:
+    """Return how many pieces nothing written later can change."""
+    lines = source.split("\n")
     final = (at for at in range(len(pieces) - 1, 0, -1) if not _in_formula(lines, pieces[at].first))
     return next(final, 0)
 
 
 def _in_formula(lines: list[str], number: int) -> bool:
-    """Whether a formula may have begun in the lines above, up to a blank one, that is still to be closed."""
+    """Whether an unclosed formula may have begun in the lines above, up to a blank one."""
     above = itertools.takewhile(str.strip, reversed(lines[:number]))
     return any(line.lstrip().startswith(("$$", "\\[", "\\begin{")) for line in above)

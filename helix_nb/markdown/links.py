@@ -19,7 +19,7 @@ _WEB = re.compile(r"https?://[^\s@%\\/?#\x00-\x20\x7f]+(?:[/?#][^\s\\<>\x00-\x20
 _MAIL = re.compile(
     r"mailto:[^\s:/\\<>\x00-\x20\x7f]+@[^\s:/\\<>?\x00-\x20\x7f]+(?:\?[^\s<>]*)?", re.IGNORECASE
 )
-_SAYS_HOST = re.compile(
+_ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+.-]*:)?//(?:[^/?#\s]*@)?([^/?#\s:]+)|((?:[\w-]+\.)+[^\W\d_]{2,})(?=[/?#:]|$)", re.I
 )
 _FILES = ".md .py .rs .sh .pl .ps .so .js .ts .json .txt .html .ipynb .pdf"
@@ -31,7 +31,7 @@ _UNSEEN = re.compile(
 
 
 def is_acceptable(url: str) -> bool:
-    """Whether a link may exist: absolute http(s) without a user name in it, or mail."""
+    """Return whether a link may exist: absolute http(s) without a user name in it, or mail."""
     if len(url) > 2_000 or not (_WEB.fullmatch(url) or _MAIL.fullmatch(url)):
         return False
     try:
@@ -39,64 +39,62 @@ def is_acceptable(url: str) -> bool:
             return False
     except ValueError:
         return False  # no such port, or half an IPv6 address
-    return " href=" in sanitize(
-        f'<a href="{escapeHtml(url)}">'
-    )  # a host that is none loses its address there
+    # A host that is none loses its address there.
+    return " href=" in sanitize(f'<a href="{escapeHtml(url)}">')
 
 
 def defuse_links(state: StateCore) -> None:
-    """Take images out, and take apart links whose text names another host than they lead to."""
+    """Turn images into links, and take apart links whose text names another host than they lead to."""
     for token in state.tokens:
         if token.children and any(child.type in ("image", "link_open") for child in token.children):
-            token.children = _without_lies(_without_images(token.children))
+            token.children = _without_deceptive_links(_without_images(token.children))
 
 
 def _without_images(tokens: list[Token]) -> list[Token]:
-    """An image becomes a link named by its alt text, or just that text inside another link."""
-    kept: list[Token] = []
+    """Return tokens with each image as a link named by its alt text, or as that text inside another link."""
+    result: list[Token] = []
     depth = 0
     for token in tokens:
         depth += {"link_open": 1, "link_close": -1}.get(token.type, 0)
         if token.type != "image":
-            kept.append(token)
+            result.append(token)
             continue
         words = _text(f"[image: {token.content}]" if token.content.strip() else "[image]")
         url = str(token.attrGet("src") or "")
-        kept += [words] if depth or not url else [*_link(url), words, Token("link_close", "a", -1)]
-    return kept
+        result += [words] if depth or not url else [_link_open(url), words, Token("link_close", "a", -1)]
+    return result
 
 
-def _without_lies(tokens: list[Token]) -> list[Token]:
-    kept: list[Token] = []
+def _without_deceptive_links(tokens: list[Token]) -> list[Token]:
+    """Return tokens with the address in full sight, and no link, where a link's text is deceptive."""
+    result: list[Token] = []
     opened = 0
     for token in tokens:
-        kept.append(token)
+        result.append(token)
         if token.type == "link_open":
-            opened = len(kept) - 1
+            opened = len(result) - 1
         elif token.type == "link_close":
-            url = str(kept[opened].attrGet("href") or "")
-            words = "".join(part.content for part in kept[opened + 1 : -1])
+            url = str(result[opened].attrGet("href") or "")
+            inside = result[opened + 1 : -1]
+            words = "".join(part.content for part in inside)
             if not url:
-                kept[opened:] = kept[opened + 1 : -1]
-            elif _lies(words, url):
-                kept[opened:] = [
-                    *kept[opened + 1 : -1],
-                    _text(f" ({url})" if _UNSEEN.sub("", words) else url),
-                ]
-    return kept
+                result[opened:] = inside
+            elif _is_deceptive(words, url):
+                result[opened:] = [*inside, _text(f" ({url})" if _UNSEEN.sub("", words) else url)]
+    return result
 
 
-def _lies(words: str, url: str) -> bool:
-    """Whether the text of a link shows nothing, an address on another host, or one in look-alike letters."""
+def _is_deceptive(words: str, url: str) -> bool:
+    """Whether a link's text shows nothing, an address on another host, or one in look-alike letters."""
     words = normalize("NFKC", _UNSEEN.sub("", words)).translate(_LOOK_ALIKE)
     if not words:
         return True
     if url.lower().startswith("mailto:") or words.lower().endswith(_FILE_ENDINGS):
         return "://" in words
-    said = _SAYS_HOST.match(words)
-    if said is None:
+    address = _ADDRESS.match(words)
+    if address is None:
         return False
-    host = said[1] or said[2]
+    host = address[1] or address[2]
     return not host.isascii() or _host(host) != _host(urlsplit(url).hostname or "")
 
 
@@ -114,5 +112,5 @@ def _text(content: str) -> Token:
     return token
 
 
-def _link(url: str) -> list[Token]:
-    return [Token("link_open", "a", 1, attrs={"href": url})]
+def _link_open(url: str) -> Token:
+    return Token("link_open", "a", 1, attrs={"href": url})

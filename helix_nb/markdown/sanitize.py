@@ -1,4 +1,4 @@
-"""The two allowlists. Everything that is shown as HTML went through one of them, last of all."""
+"""The two allowlists: everything that is shown as HTML went through one of them, last of all."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import nh3
 
 from .highlight import CLASSES, LANGUAGES
 
-_TEXT = """
+_TEXT_TAGS = """
     a blockquote br code em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul
 """
-_FORMULA = """
+_MATH_TAGS = """
     math menclose mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts mroot mrow mspace msqrt
     mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none
 """
-TAGS = frozenset(_TEXT.split())
-SCHEMES = frozenset({"http", "https", "mailto"})
-MATH_TAGS = frozenset(_FORMULA.split())
 _MATH_ATTRIBUTES = {
     "math": {"display"},
     "menclose": {"notation"},
@@ -26,17 +23,9 @@ _MATH_ATTRIBUTES = {
     "mi": {"mathvariant"},
     "mn": {"mathvariant"},
     "mo": {
-        "accent",
-        "fence",
-        "form",
-        "largeop",
-        "lspace",
-        "mathvariant",
-        "maxsize",
-        "minsize",
-        "movablelimits",
-    }
-    | {"rspace", "separator", "stretchy", "symmetric"},
+        *("accent", "fence", "form", "largeop", "lspace", "mathvariant", "maxsize", "minsize"),
+        *("movablelimits", "rspace", "separator", "stretchy", "symmetric"),
+    },
     "mover": {"accent"},
     "mspace": {"linebreak", "width"},
     "mstyle": {"displaystyle", "mathcolor", "mathvariant", "scriptlevel"},
@@ -50,25 +39,25 @@ _MATH_VALUE = re.compile(r"#?[\w.+-]{1,40}(?: [\w.+-]{1,20}){0,30}", re.ASCII)
 
 
 @lru_cache(maxsize=1)
-def _text() -> nh3.Cleaner:
+def _text_cleaner() -> nh3.Cleaner:
     align = {"align": {"left", "center", "right"}}
     return nh3.Cleaner(
-        tags=set(TAGS),
+        tags=set(_TEXT_TAGS.split()),
         clean_content_tags=set(),
         attributes={"*": set(), "a": {"href"}, "ol": {"start"}},
         tag_attribute_values={"th": align, "td": align},
         allowed_classes={"span": set(CLASSES), "code": {f"language-{name}" for name in LANGUAGES}},
         set_tag_attribute_values={"a": {"target": "_blank"}},
-        url_schemes=set(SCHEMES),
+        url_schemes={"http", "https", "mailto"},
         url_relative="deny",
         link_rel="noopener noreferrer",
     )
 
 
 @lru_cache(maxsize=1)
-def _math() -> nh3.Cleaner:
+def _math_cleaner() -> nh3.Cleaner:
     return nh3.Cleaner(
-        tags=set(MATH_TAGS),
+        tags=set(_MATH_TAGS.split()),
         clean_content_tags={"script", "style", "annotation", "annotation-xml"},
         attributes={"*": set(), **_MATH_ATTRIBUTES},
         attribute_filter=lambda tag, name, value: value if _MATH_VALUE.fullmatch(value) else None,
@@ -79,10 +68,10 @@ def _math() -> nh3.Cleaner:
 
 
 def sanitize(html: str) -> str:
-    """Keep only what text needs; the result loads nothing, runs nothing and names nothing."""
-    return _text().clean(html)
+    """Return only what text needs of some HTML: it loads nothing, runs nothing and names nothing."""
+    return _text_cleaner().clean(html)
 
 
 def sanitize_mathml(html: str) -> str:
-    """Keep only what a formula needs: no link, no style, no HTML inside `mtext`."""
-    return _math().clean(html)
+    """Return only what a formula needs of some MathML: no link, no style, no HTML inside `mtext`."""
+    return _math_cleaner().clean(html)

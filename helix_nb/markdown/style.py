@@ -18,8 +18,8 @@ LAYOUT = (
 
 
 def _rule(names: str, variable: str, fallback: str, more: str = "") -> str:
-    chosen = ",".join(f".helix-nb pre .{name}" for name in names.split())
-    return f"{chosen}{{color:var(--jp-mirror-editor-{variable}-color,{fallback}){more}}}"
+    selectors = ",".join(f".helix-nb pre .{name}" for name in names.split())
+    return f"{selectors}{{color:var(--jp-mirror-editor-{variable}-color,{fallback}){more}}}"
 
 
 CODE = "".join(
@@ -41,6 +41,6 @@ CODE = "".join(
 
 
 def with_style(html: str) -> str:
-    """Put washed HTML into our own element, with the part of the style that it needs."""
+    """Return sanitised HTML inside our own element, with the part of the style that it needs."""
     style = LAYOUT + CODE if "<span class=" in html else LAYOUT
     return f'<div class="helix-nb"><style>{style}</style>{html}</div>'

@@ -16,7 +16,7 @@ from ...config.session import aliases
 from ...errors import BadRequest, LocalModelError
 from ...messages import Request
 from ...replies import Delta, ToolCallDelta, Usage
-from ..base import ModelChoice, ModelInfo
+from ..base import DefaultModel, ModelInfo
 from .models import (
     ModelSpec,
     cached_models,
@@ -79,9 +79,9 @@ class LocalEndpoint:
         folders = [model_info(shown, Path(name)) for name, shown in loaded_models() if name not in ids]
         return [*cached, *(folder for folder in folders if folder is not None)]
 
-    async def default_model(self) -> ModelChoice:
+    async def default_model(self) -> DefaultModel:
         """Leave the choice to each request: it depends on the memory of the machine that answers."""
-        return ModelChoice()
+        return DefaultModel()
 
     def wire(self, request: Request) -> dict[str, Any]:
         """Return the request as the worker gets it: a schema is an instruction in the system message."""

@@ -15,7 +15,7 @@ from ...config.urls import url_origin
 from ...errors import ConfigError, HelixError, UnknownModel
 from ...messages import Request
 from ...replies import Delta
-from ..base import ModelChoice, ModelInfo
+from ..base import DefaultModel, ModelInfo
 from ..transports import transport_for
 from ..transports.base import Response, Transport
 from .answer_reader import AnswerReader
@@ -59,7 +59,7 @@ class OpenAIEndpoint:
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta]:
         """Send the request once and yield its answer, as `Endpoint.stream` says."""
-        model, note = ModelChoice(request.model) if request.model else await self.default_model()
+        model, note = DefaultModel(request.model) if request.model else await self.default_model()
         received = await self._post(request, model)
         response = received.response
         try:
@@ -101,7 +101,7 @@ class OpenAIEndpoint:
         finally:
             await received.response.aclose()
 
-    async def default_model(self) -> ModelChoice:
+    async def default_model(self) -> DefaultModel:
         """Choose the session's model, else the first that the server lists, which is kept from then on.
 
         Helix, and an agent behind its key, choose by themselves.
@@ -110,15 +110,15 @@ class OpenAIEndpoint:
             HelixError: the list was needed and is empty, or could not be had.
         """
         if not self._profile.needs_model:
-            return ModelChoice()
+            return DefaultModel()
         model = known_default_model(self.connection)
         if model or self._answers_as_agent:
-            return ModelChoice(model)
+            return DefaultModel(model)
         try:
             served = [info.id for info in await self.models()]
         except HelixError as error:
             if is_agent_key_error(error):
-                return ModelChoice()
+                return DefaultModel()
             error.args = (f"No model was named, and asking which there are failed. {error}",)
             raise
         if not served:
@@ -126,7 +126,7 @@ class OpenAIEndpoint:
             raise ConfigError(f"No model was named and {name} lists none: name one with model=.")
         remember_default_model(self.connection, served[0])
         which = "its only model" if len(served) == 1 else f"the first of {len(served)}"
-        return ModelChoice(served[0], f"No model given: using {served[0]}, {which}.")
+        return DefaultModel(served[0], f"No model given: using {served[0]}, {which}.")
 
     async def aclose(self) -> None:
         """Close idle connections, and every other one once its answer ends."""

@@ -96,22 +96,23 @@ def reply_of(turn: Turn) -> Reply:
 
 def turn_html(turn: TranscriptTurn, answer_html: Callable[[str], str] | None = None) -> str:
     """Render a turn; `answer_html` renders its answer (default: anew)."""
-    from ...markdown.formulas import text
+    from ...markdown.formulas import escape_text
 
-    calls = "".join(f'<p class="hx-about"><small>{text(line)}</small></p>' for line in turn.calls)
+    calls = "".join(f'<p class="hx-about"><small>{escape_text(line)}</small></p>' for line in turn.calls)
+    prompt = said_html("You", turn.prompt, turn.files)
     return (
-        f"{said_html('You', turn.prompt, turn.files)}<p><strong>{text(turn.speaker)}</strong></p>{calls}"
+        f"{prompt}<p><strong>{escape_text(turn.speaker)}</strong></p>{calls}"
         f"{(answer_html or render_answer)(turn.reply.text)}"
-        f'<p class="hx-about"><small>{text(turn.about)}</small></p>'
+        f'<p class="hx-about"><small>{escape_text(turn.about)}</small></p>'
     )
 
 
 def said_html(speaker: str, words: str, files: Iterable[str] = ()) -> str:
     """Render what a person wrote, as it was written."""
-    from ...markdown.formulas import text
+    from ...markdown.formulas import escape_text
 
-    shown = text(_clean(words)).replace("\n", "<br>")
-    names = "".join(f"<br><em>[{text(name)}]</em>" for name in files)
+    shown = escape_text(_clean(words)).replace("\n", "<br>")
+    names = "".join(f"<br><em>[{escape_text(name)}]</em>" for name in files)
     return f'<p><strong>{speaker}</strong></p><p class="hx-said">{shown}{names}</p>'
 
 

@@ -24,7 +24,7 @@ from .differences import differences, likeness
 
 if TYPE_CHECKING:
     from ...config.connection import Connection
-    from ...endpoints.base import Endpoint, ModelChoice, ModelInfo
+    from ...endpoints.base import DefaultModel, Endpoint, ModelInfo
     from ..storage.log import Log
     from .cassettes import Recording, Recordings
 
@@ -144,7 +144,7 @@ class ReplayEndpoint:
         """List the real endpoint's models."""
         return await self._endpoint.models()
 
-    async def default_model(self) -> ModelChoice:
+    async def default_model(self) -> DefaultModel:
         """Choose as the real endpoint does."""
         return await self._endpoint.default_model()
 
