@@ -35,7 +35,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from browser import CHROMIUM, Lab  # noqa: E402 - the path comes first
 from playwright.sync_api import CDPSession, Page, sync_playwright  # noqa: E402
 
-STATIC = ROOT / "helix_nb" / "notebook" / "static"
+from helix_nb.notebook.panel.widget import ChatPanel  # noqa: E402
+
+STATIC = ROOT / "helix_nb" / "notebook" / "panel" / "static"
 TOKENS = 2_000
 SECTION = """## Part {n}
 
@@ -220,9 +222,8 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     print("load of the machine:", *(f"{load:.1f}" for load in os.getloadavg()))
-    sizes = {name: len((STATIC / name).read_bytes()) / 1000 for name in ("panel.js", "panel.css")}
-    print(line("module, kB", sizes["panel.js"], 40))
-    print(line("stylesheet, kB", sizes["panel.css"], None))
+    print(line("module, kB", len(str(ChatPanel._esm).encode()) / 1000, 40))
+    print(line("stylesheet, kB", len((STATIC / "panel.css").read_bytes()) / 1000, None))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         lab = Lab(Path(folder), PYTHONPATH=str(ROOT))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import weakref
 from collections.abc import Callable
@@ -32,6 +33,17 @@ if TYPE_CHECKING:
 
 _conversations: weakref.WeakSet[Conversation] = weakref.WeakSet()  # of the panels of this kernel
 _STATIC = Path(__file__).parent / "static"
+_PARTS = ("dom", "turn", "composer", "sheet", "view")  # each uses those before it
+
+
+def _module() -> str:
+    """Join the parts of the view to one module, without the lines that are comments.
+
+    Notebooks that save their widgets hold it once for each panel.
+    """
+    parts = [(_STATIC / f"{name}.js").read_text(encoding="utf-8") for name in _PARTS]
+    script = "".join([f"const MAX_BYTES = {MAX_BYTES};\n", *parts])
+    return re.sub(r"^ *//.*\n", "", script, flags=re.MULTILINE)
 
 
 class _Busy(traitlets.Bool[bool, bool]):
@@ -71,7 +83,7 @@ class ChatPanel(anywidget.AnyWidget):
     ChatPanel(1 turn)
     """
 
-    _esm = f"const MAX_BYTES = {MAX_BYTES};\n" + (_STATIC / "panel.js").read_text(encoding="utf-8")
+    _esm = _module()
     _css = (_STATIC / "panel.css").read_text(encoding="utf-8") + LAYOUT + CODE
     busy = _Busy(False, help="Whether an answer is under way.")
 
