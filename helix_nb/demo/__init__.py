@@ -4,7 +4,9 @@ It speaks the protocol of every other endpoint (`/v1/chat/completions`, streamed
 `/v1/models`) and is the default when nothing is configured, so that a first notebook runs without a
 key and without a network. It is not a model: `skills` lists what it recognises, everything else is
 answered with one sentence that says so. Any model name is answered as `demo`; the names in `faults`
-play what goes wrong with real servers. `counting` says how it counts tokens.
+play what goes wrong with real servers. `completion` says how it counts tokens.
+
+Inside, imports run server > handlers > completion > answers > skills, schema_fill > extraction > the rest.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The JSON of the protocol: a whole completion, and the chunks of a streamed one.
+"""The JSON of the protocol: a whole completion, and the chunks of a streamed one, with their token counts.
 
-How tokens are counted: words and punctuation marks, one each.
+Tokens are words and punctuation marks, one each:
 
 - A prompt costs 3 tokens, and each of its messages 4 (its role and its frame) plus its words and
   punctuation marks; an image costs 85; offered tools cost their JSON text.
@@ -21,9 +21,9 @@ from typing import Any
 from .answers import CannedAnswer, answer
 from .faults import MODELS
 
-_PIECE = re.compile(r"\s*(?:\w+|[^\w\s])|\s+$")
-_PER_PROMPT, _PER_MESSAGE, _PER_IMAGE = 3, 4, 85
 LABEL = "helix_nb demo: canned text, not a model"
+_TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])|\s+$")
+_PER_PROMPT, _PER_MESSAGE, _PER_IMAGE, _PER_END = 3, 4, 85, 1
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,26 @@ class Completion:
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Completion:
         """Answer a checked body, cut at its stop strings and at its token limit."""
-        found, reason, ending = answer(body), "stop", 1
-        if found.call:
-            reason, tokens = "tool_calls", split_tokens(" ".join(found.call))
+        canned, reason, ending = answer(body), "stop", _PER_END
+        if canned.call:
+            reason, tokens = "tool_calls", split_tokens(" ".join(canned.call))
         else:
-            found = replace(found, text=_stopped(found.text, body.get("stop") or ()))
-            tokens = split_tokens(found.text)
-        thought = split_tokens(found.reasoning)
+            canned = replace(canned, text=_before_stop(canned.text, body.get("stop") or ()))
+            tokens = split_tokens(canned.text)
+        thought = split_tokens(canned.reasoning)
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         if limit and len(thought) + len(tokens) + ending > limit:
             thought = thought[:limit]
             tokens, reason, ending = tokens[: limit - len(thought)], "length", 0
-            found = CannedAnswer("" if found.call else "".join(tokens), reasoning="".join(thought))
+            canned = CannedAnswer("" if canned.call else "".join(tokens), reasoning="".join(thought))
         spent = len(thought) + len(tokens) + ending
-        asked = prompt_tokens(body["messages"], body.get("tools") or ())
+        prompt = prompt_tokens(body["messages"], body.get("tools") or ())
         name = body.get("model") if body.get("model") in MODELS else "demo"
-        return cls(str(name), found, reason, asked, spent, len(thought))
+        return cls(str(name), canned, reason, prompt, spent, len(thought))
 
     @property
     def usage(self) -> dict[str, Any]:
+        """The token counts, as the protocol has them."""
         counts: dict[str, Any] = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -71,44 +72,41 @@ class Completion:
         return counts
 
     def whole(self) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
+        """Return the body of an answer that is not streamed."""
         message: dict[str, Any] = {"role": "assistant", "content": self.answer.text}
         if self.answer.reasoning:
             message["reasoning_content"] = self.answer.reasoning
         if self.answer.call:
-            name, arguments = self.answer.call
-            call = {"id": f"call_{self.id[-8:]}", "type": "function"}
-            message |= {
-                "content": None,
-                "tool_calls": [call | {"function": {"name": name, "arguments": arguments}}],
-            }
+            message |= {"content": None, "tool_calls": [self._call(self.answer.call[1])]}
         choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
         return self._frame("chat.completion", [choice]) | {"usage": self.usage}
 
     def deltas(self) -> Iterator[dict[str, Any]]:
-        """The chunks that carry the answer: its role, then a token each."""
+        """Yield the chunks that carry the answer: its role, then a token each."""
         yield self._chunk({"role": "assistant", "content": ""})
-        for piece in split_tokens(self.answer.reasoning):
-            yield self._chunk({"reasoning_content": piece})
-        for piece in split_tokens(self.answer.text):
-            yield self._chunk({"content": piece})
+        for token in split_tokens(self.answer.reasoning):
+            yield self._chunk({"reasoning_content": token})
+        for token in split_tokens(self.answer.text):
+            yield self._chunk({"content": token})
         if self.answer.call:
-            name, arguments = self.answer.call
-            call = {"index": 0, "id": f"call_{self.id[-8:]}", "type": "function"}
-            yield self._chunk({"tool_calls": [call | {"function": {"name": name, "arguments": ""}}]})
-            for piece in split_tokens(arguments):
-                yield self._chunk({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+            yield self._chunk({"tool_calls": [{"index": 0} | self._call("")]})
+            for token in split_tokens(self.answer.call[1]):
+                yield self._chunk({"tool_calls": [{"index": 0, "function": {"arguments": token}}]})
 
     def closing(self, include_usage: bool) -> Iterator[dict[str, Any]]:
-        """The chunk that says why the answer ended, and the one with the usage if it was asked for."""
+        """Yield the chunk that says why the answer ended, and the one with the usage if it was asked for."""
         yield self._chunk({}, self.finish_reason)
         if include_usage:
             yield self._frame("chat.completion.chunk", []) | {"usage": self.usage}
 
+    def _call(self, arguments: str) -> dict[str, Any]:
+        assert self.answer.call is not None
+        function = {"name": self.answer.call[0], "arguments": arguments}
+        return {"id": f"call_{self.id[-8:]}", "type": "function", "function": function}
+
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        return self._frame(
-            "chat.completion.chunk", [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
-        )
+        choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        return self._frame("chat.completion.chunk", [choice])
 
     def _frame(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         frame = {"id": self.id, "object": kind, "created": self.created, "model": self.model}
@@ -116,19 +114,13 @@ class Completion:
 
 
 def model_list() -> dict[str, Any]:
-    """The body of `/v1/models`."""
+    """Return the body of `/v1/models`."""
     return {"object": "list", "data": [model_entry(name) for name in MODELS]}
 
 
 def model_entry(name: str) -> dict[str, Any]:
-    """One model as `/v1/models` lists it."""
+    """Return one model as `/v1/models` lists it."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "helix_nb", "description": LABEL}
-
-
-def _stopped(text: str, stops: Any) -> str:
-    """The text before the first of the stop strings."""
-    found = [text.index(stop) for stop in stops if stop and stop in text]
-    return text[: min(found)] if found else text
 
 
 def split_tokens(text: str) -> list[str]:
@@ -137,7 +129,7 @@ def split_tokens(text: str) -> list[str]:
     >>> split_tokens("Paris, of course.")
     ['Paris', ',', ' of', ' course', '.']
     """
-    return _PIECE.findall(text)
+    return _TOKEN.findall(text)
 
 
 def count_tokens(text: str) -> int:
@@ -146,22 +138,25 @@ def count_tokens(text: str) -> int:
     >>> count_tokens("The capital of France is Paris.")
     7
     """
-    return sum(1 for piece in split_tokens(text) if not piece.isspace())
+    return sum(1 for token in split_tokens(text) if not token.isspace())
 
 
 def prompt_tokens(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] = ()) -> int:
     """Count what a conversation costs, offered tools included."""
-    offered = count_tokens(json.dumps(list(tools))) if tools else 0
-    return _PER_PROMPT + offered + sum(_PER_MESSAGE + _message(message) for message in messages)
+    tool_tokens = count_tokens(json.dumps(list(tools))) if tools else 0
+    return _PER_PROMPT + tool_tokens + sum(_PER_MESSAGE + _message_tokens(message) for message in messages)
 
 
-def _message(message: Mapping[str, Any]) -> int:
+def _message_tokens(message: Mapping[str, Any]) -> int:
     content, calls = message.get("content"), message.get("tool_calls") or ()
-    called = sum(
-        count_tokens(call["function"]["name"] + " " + call["function"]["arguments"]) for call in calls
-    )
-    if isinstance(content, str) or content is None:
-        return called + count_tokens(content or "")
-    return called + sum(
-        _PER_IMAGE if p.get("type") == "image_url" else count_tokens(p["text"]) for p in content
-    )
+    parts = [{"text": content or ""}] if isinstance(content, str) or content is None else content
+    texts = [f"{call['function']['name']} {call['function']['arguments']}" for call in calls]
+    images = [part for part in parts if part.get("type") == "image_url"]
+    texts += [part["text"] for part in parts if part.get("type") != "image_url"]
+    return _PER_IMAGE * len(images) + sum(map(count_tokens, texts))
+
+
+def _before_stop(text: str, stops: Sequence[str]) -> str:
+    """Return the text before the first of the stop strings."""
+    places = [text.index(stop) for stop in stops if stop and stop in text]
+    return text[: min(places)] if places else text

@@ -32,31 +32,32 @@ PASSING = (
 BUSY = "too many requests for now: a fault played by the demo endpoint; the next request is answered"
 
 
+_LASTING: dict[Any, Fault] = {"demo-truncates": "truncates", "demo-stalls": "stalls", "demo-fails": "fails"}
+# The faults of a model that pass, and of how many prompts one meets each of them.
+_PASSING: dict[Any, tuple[tuple[Fault, ...], int]] = {
+    "demo-429": (("429",), 1),
+    "demo-flaky": (("429", "502", "truncates"), 8),
+}
+
+
 class Faults:
     """Remembers which prompts have met their fault and are owed an answer."""
 
     def __init__(self) -> None:
-        self.met: set[str] = set()
+        self._met: set[str] = set()
 
     def of(self, body: Mapping[str, Any]) -> Fault | None:
-        """The fault this request meets, or None."""
+        """Return the fault that this request meets, or None."""
         model = body.get("model")
-        steady: dict[Any, Fault] = {
-            "demo-truncates": "truncates",
-            "demo-stalls": "stalls",
-            "demo-fails": "fails",
-        }
-        if model in steady:
-            return steady[model]
-        key = hashlib.sha256(json.dumps([model, body["messages"]], sort_keys=True).encode()).hexdigest()
-        passing: dict[Any, tuple[Fault, ...]] = {
-            "demo-429": ("429",),
-            "demo-flaky": ("429", "502", "truncates"),
-        }
-        kinds, of = passing.get(model, ()), 1 if model == "demo-429" else 8
-        place = int(key[:8], 16) % of
-        if place >= len(kinds) or key in self.met:
-            self.met.discard(key)
+        if model in _LASTING:
+            return _LASTING[model]
+        if model not in _PASSING:
             return None
-        self.met.add(key)
-        return kinds[place]
+        faults, prompts = _PASSING[model]
+        key = hashlib.sha256(json.dumps([model, body["messages"]], sort_keys=True).encode()).hexdigest()
+        number = int(key[:8], 16) % prompts
+        if number >= len(faults) or key in self._met:
+            self._met.discard(key)
+            return None
+        self._met.add(key)
+        return faults[number]

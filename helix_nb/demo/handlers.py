@@ -1,4 +1,4 @@
-"""What the demo server does with a request; imported, and tornado with it, when a server starts."""
+"""The demo server's handlers of requests; imported, and tornado with it, when a server starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST_TOKEN_S, PER_TOKEN_S = 0.03, 0.005
 
 
 def application() -> Application:
-    """A fresh server's routes, with its own memory of faults."""
+    """Return a fresh server's routes, with its own memory of faults."""
     routes: list[Any] = [
         (r"/v1/chat/completions", CompletionsHandler, {"faults": Faults()}),
         (r"/v1/models(?:/(.+))?", ModelsHandler),
@@ -27,10 +27,10 @@ def application() -> Application:
 
 
 class Handler(RequestHandler):
-    """Errors in OpenAI's shape, and `gone` once the client has left."""
+    """Answers errors in OpenAI's shape, and knows when its client has left."""
 
     def prepare(self) -> None:
-        self.gone = asyncio.Event()
+        self.gone = asyncio.Event()  # the client has left
 
     def on_connection_close(self) -> None:
         self.gone.set()
@@ -40,9 +40,7 @@ class Handler(RequestHandler):
             super().log_exception(typ, value, tb)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        if (
-            self._headers_written
-        ):  # the server stops in the middle of an answer: its client sees that it broke
+        if self._headers_written:  # in the middle of an answer: its client sees that it broke
             self.detach().close()
         else:
             super().send_error(status_code, **kwargs)
@@ -57,6 +55,8 @@ class Handler(RequestHandler):
 
 
 class MissingHandler(Handler):
+    """Answers every other path."""
+
     def prepare(self) -> None:
         super().prepare()
         served = "POST /v1/chat/completions and GET /v1/models"
@@ -64,6 +64,8 @@ class MissingHandler(Handler):
 
 
 class ModelsHandler(Handler):
+    """Answers `GET /v1/models`."""
+
     def head(self, name: str | None = None) -> None:
         self.get(name)  # without the body, which tornado leaves out
 
@@ -72,6 +74,8 @@ class ModelsHandler(Handler):
 
 
 class CompletionsHandler(Handler):
+    """Answers `POST /v1/chat/completions`, faults included."""
+
     def initialize(self, faults: Faults) -> None:
         self.faults = faults
 
@@ -79,17 +83,17 @@ class CompletionsHandler(Handler):
         try:
             body = read_request(self.request.body)
             completion = Completion.of(body)
-        except InvalidRequest as refused:
-            return self.fail(400, str(refused), refused.param)
+        except InvalidRequest as error:
+            return self.fail(400, str(error), error.param)
         fault = self.faults.of(body)
         if fault in ("429", "fails", "502"):
-            return self.refuse(fault)
+            return self.send_fault(fault)
         if not body.get("stream"):
-            return await self.whole(completion, fault)
+            return await self.send_whole(completion, fault)
         include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        return await self.stream(completion, fault, include_usage)
+        return await self.send_stream(completion, fault, include_usage)
 
-    def refuse(self, fault: Fault) -> None:
+    def send_fault(self, fault: Fault) -> None:
         if fault == "429":
             self.set_header("Retry-After", "1")
             self.fail(429, BUSY, code="rate_limit_exceeded")
@@ -98,7 +102,7 @@ class CompletionsHandler(Handler):
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish(FAILS if fault == "fails" else PASSING)
 
-    async def whole(self, completion: Completion, fault: Fault | None) -> None:
+    async def send_whole(self, completion: Completion, fault: Fault | None) -> None:
         if fault == "stalls":
             await self.gone.wait()
             return
@@ -110,17 +114,17 @@ class CompletionsHandler(Handler):
         elif not self.gone.is_set():
             await self.finish(text)
 
-    async def hang_up_after(self, half: bytes) -> None:
-        self.write(half)
+    async def hang_up_after(self, part: bytes) -> None:
+        self.write(part)
         await self.flush()
         self.detach().close()
 
-    async def stream(self, completion: Completion, fault: Fault | None, include_usage: bool) -> None:
+    async def send_stream(self, completion: Completion, fault: Fault | None, include_usage: bool) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache")
         chunks = list(completion.deltas())
-        kept = {"truncates": 1 + len(chunks) // 2, "stalls": 6}.get(fault or "", len(chunks))
-        await self.send(chunks[:kept])
+        count = {"truncates": 1 + len(chunks) // 2, "stalls": 6}.get(fault or "", len(chunks))
+        await self.send_chunks(chunks[:count])
         if fault == "stalls":
             await self.gone.wait()
         if self.gone.is_set():
@@ -131,8 +135,8 @@ class CompletionsHandler(Handler):
             self.write(b"data: [DONE]\n\n")
         await self.finish()
 
-    async def send(self, chunks: Iterable[dict[str, Any]]) -> None:
-        """A token at a time; the clock is kept, so that late wake-ups do not add up."""
+    async def send_chunks(self, chunks: Iterable[dict[str, Any]]) -> None:
+        """Send a token at a time, on a schedule, so that late wake-ups do not add up."""
         loop = asyncio.get_running_loop()
         due = loop.time() + FIRST_TOKEN_S
         for chunk in chunks:
@@ -149,5 +153,5 @@ def _event(chunk: dict[str, Any]) -> bytes:
 
 
 def _json(data: dict[str, Any]) -> bytes:
-    """JSON in UTF-8; half a character, which a prompt may hold, becomes a question mark."""
+    """Return JSON in UTF-8; half a character, which a prompt may hold, becomes a question mark."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Starting and stopping demo servers: one per event loop, on 127.0.0.1 only."""
+"""Demo servers, started and stopped: one per event loop, on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 
 @dataclass(eq=False)
 class Server:
-    """A demo server on the event loop it was started on; `url` ends in /v1."""
+    """A demo server on the event loop it was started on."""
 
-    url: str
+    url: str  # ends in /v1
     http: HTTPServer
     sockets: list[socket]
 
     async def close(self) -> None:
-        """Stop listening and hang up on everybody."""
+        """Stop listening and close every connection."""
         self.http.stop()
         await self.http.close_all_connections()
 
@@ -49,7 +49,14 @@ async def url() -> str:
 
 
 def start(port: int = 0) -> Server:
-    """Start one more demo server on the running loop; port 0 is any free one. OSError when it is taken."""
+    """Start one more demo server on the running loop.
+
+    Args:
+        port: 0 is any free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
     from tornado.httpserver import HTTPServer
     from tornado.netutil import bind_sockets
 
@@ -62,7 +69,7 @@ def start(port: int = 0) -> Server:
 
 
 def _leave_to_parent() -> None:
-    """After a fork the listening sockets are the parent's alone, or its clients could hang on this copy."""
+    """Close the listening sockets in a forked child, or its parent's clients could hang on this copy."""
     for server in _running.values():
         for listening in server.sockets:
             listening.close()

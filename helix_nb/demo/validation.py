@@ -1,4 +1,4 @@
-"""Checks a request body as strictly as Helix does; what is wrong is said in one sentence."""
+"""The check of a request body, as strict as Helix's; what is wrong is said in one sentence."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class InvalidRequest(Exception):
-    """The request is malformed; `param` names the field."""
+    """The request is malformed."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
-        self.param = param
+        self.param = param  # the field that is wrong
 
 
 def read_request(raw: bytes) -> dict[str, Any]:
-    """Read and check a body; raises Refused. Integers may not be written as 10.0, `stop` is a list."""
+    """Read and check a body; integers may not be written as 10.0, `stop` is a list.
+
+    Raises:
+        InvalidRequest: the body is not one that Helix takes.
+    """
     try:
         body = json.loads(raw)
     except ValueError as error:
@@ -26,13 +30,18 @@ def read_request(raw: bytes) -> dict[str, Any]:
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
     if not isinstance(body, dict):
-        raise InvalidRequest(f"the body is a JSON object, not {_kind(body)}")
-    for name, kinds in _TYPES.items():
-        _check_type(body, name, kinds)
+        raise InvalidRequest(f"the body is a JSON object, not {_type_name(body)}")
+    for name, types in _TYPES.items():
+        _check_type(body, name, types)
     _check_limits(body)
-    for place, message in enumerate(_messages(body)):
-        _check_message(message, f"messages[{place}]")
+    _check_texts(body)
+    if not body.get("messages"):
+        raise InvalidRequest("messages must hold at least one message", "messages")
+    for number, message in enumerate(body["messages"]):
+        _check_message(message, f"messages[{number}]")
     _check_tools(body)
+    _check_tool_choice(body)
+    _check_response_format(body)
     return body
 
 
@@ -58,8 +67,15 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "metadata": (dict,),
     "user": (str,),
 }
-_LIMITS = {"temperature": (0, 2), "top_p": (0, 1), "n": (1, 1), "max_tokens": (1, None)}
-_LIMITS |= {"max_completion_tokens": (1, None), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
+_LIMITS = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "n": (1, 1),
+    "max_tokens": (1, None),
+    "max_completion_tokens": (1, None),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+}
 _NAMES = {
     str: "string",
     list: "array",
@@ -71,17 +87,17 @@ _NAMES = {
 }
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return _NAMES.get(type(value), type(value).__name__)
 
 
-def _check_type(body: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> None:
+def _check_type(body: Mapping[str, Any], name: str, types: tuple[type, ...]) -> None:
     value = body.get(name)
-    wrong = isinstance(value, bool) != (bool in kinds) if isinstance(value, bool | int) else False
-    if value is not None and (wrong or not isinstance(value, kinds)):
-        wanted = " or ".join(_NAMES[kind] for kind in kinds)
+    bool_for_int = isinstance(value, bool | int) and isinstance(value, bool) != (bool in types)
+    if value is not None and (bool_for_int or not isinstance(value, types)):
+        names = " or ".join(_NAMES[kind] for kind in types)
         raise InvalidRequest(
-            f"json: cannot unmarshal {_kind(value)} into field {name} of type {wanted}", name
+            f"json: cannot unmarshal {_type_name(value)} into field {name} of type {names}", name
         )
 
 
@@ -92,19 +108,15 @@ def _check_limits(body: Mapping[str, Any]) -> None:
             raise InvalidRequest(
                 f"{name} must be between {low} and {high if high is not None else 'any number'}", name
             )
+
+
+def _check_texts(body: Mapping[str, Any]) -> None:
     if not all(isinstance(text, str) for text in body.get("stop") or ()):
         raise InvalidRequest("json: cannot unmarshal into field stop of type []string", "stop")
     if not all(isinstance(text, str) for text in (body.get("metadata") or {}).values()):
         raise InvalidRequest(
             "json: cannot unmarshal into field metadata of type map[string]string", "metadata"
         )
-
-
-def _messages(body: Mapping[str, Any]) -> list[Any]:
-    messages: list[Any] = body.get("messages") or []
-    if not messages:
-        raise InvalidRequest("messages must hold at least one message", "messages")
-    return messages
 
 
 def _check_message(message: Any, place: str) -> None:
@@ -122,7 +134,7 @@ def _check_message(message: Any, place: str) -> None:
             _check_part(part, place)
     elif content is not None and not isinstance(content, str):
         raise InvalidRequest(
-            f"json: cannot unmarshal {_kind(content)} into field {place}.content of type string", place
+            f"json: cannot unmarshal {_type_name(content)} into field {place}.content of type string", place
         )
 
 
@@ -150,25 +162,34 @@ def _is_function(function: Any, *texts: str) -> bool:
 
 
 def _check_tools(body: Mapping[str, Any]) -> None:
-    tools = body.get("tools") or []
-    if not all(isinstance(tool, dict) and _is_function(tool.get("function")) for tool in tools) or not all(
-        isinstance(tool["function"].get("description"), str | None) for tool in tools
-    ):
+    if not all(map(_is_tool, body.get("tools") or [])):
         raise InvalidRequest(
             "tools is a list of {type: function, function: {name, description, parameters}}", "tools"
         )
+
+
+def _is_tool(tool: Any) -> bool:
+    function: Any = tool.get("function") if isinstance(tool, dict) else None
+    return _is_function(function) and isinstance(function.get("description"), str | None)
+
+
+def _check_tool_choice(body: Mapping[str, Any]) -> None:
     choice = body.get("tool_choice")
     if isinstance(choice, str) and choice not in ("none", "auto", "required"):
         raise InvalidRequest("tool_choice is none, auto, required or one function", "tool_choice")
     if isinstance(choice, dict):
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else None
-        if name not in [tool["function"]["name"] for tool in tools]:
+        if name not in [tool["function"]["name"] for tool in body.get("tools") or []]:
             raise InvalidRequest(f"tool_choice names a function that is not offered: {name}", "tool_choice")
-    wanted = body.get("response_format") or {}
-    if wanted.get("type", "text") not in ("text", "json_object", "json_schema"):
+
+
+def _check_response_format(body: Mapping[str, Any]) -> None:
+    response_format = body.get("response_format") or {}
+    kind = response_format.get("type", "text")
+    if kind not in ("text", "json_object", "json_schema"):
         raise InvalidRequest("response_format.type is text, json_object or json_schema", "response_format")
-    if wanted.get("type") == "json_schema" and not isinstance(wanted.get("json_schema"), dict):
+    if kind == "json_schema" and not isinstance(response_format.get("json_schema"), dict):
         raise InvalidRequest(
             "response_format.json_schema is an object with a name and a schema", "response_format"
         )
