@@ -208,6 +208,10 @@ def _tool(city: str) -> str:
     return city
 
 
+CIRCULAR: list[Any] = []
+CIRCULAR.append(CIRCULAR)
+
+
 def test_a_wrong_call_sends_nothing() -> None:
     """Wrong columns, settings and templates that fit no row are ConfigErrors before any request."""
     frame = pd.DataFrame({"q": ["a"], "answer": ["mine"]})
@@ -230,6 +234,7 @@ def test_a_wrong_call_sends_nothing() -> None:
         ("{{q}}", {"into": "x", "attachments": ["a"]}),
         ("{{q}}", {"into": "x", "max_rounds": 2}),
         ("{{q}}", {"into": "x", "tools": [_tool]}),
+        ("{{q}}", {"into": "x", "logit_bias": CIRCULAR}),
     ]
     with BatchServer() as server:
         hx.connect(server.url, name="s")

@@ -3,8 +3,8 @@
 Importing this costs nothing and imports no pandas: `install` registers the accessors at once where
 pandas is loaded already, and otherwise at the moment something imports it.
 
-Inside, imports run accessor, parquet > options > estimate, logged_batch > batch > runner > batch_log,
-limits, progress, text_column > results > rows.
+Inside, imports run accessor, parquet > options, estimate, logged_batch > batch > runner > batch_log, limits,
+progress, text_column > results > rows.
 """
 
 from __future__ import annotations

@@ -100,10 +100,12 @@ class Batch:
         model = self._choose_model(connection, progress)
         log = current_log()
         identify = cache(partial(connection.identity, log.salt))
+        requests = self.spec.bind(frame, connection, model)
         batch_id = self.name or f"batch-{self.spec.digest(identify(None))}"
         origin = replace(current_origin(), source="batch", batch_id=batch_id)
-        requests = self.spec.bind(frame, connection, model, origin)
-        plan = make_plan(requests, identify, dedupe=self.dedupe, is_chunk=self.offset is not None)
+        plan = make_plan(
+            requests.with_origin(origin), identify, dedupe=self.dedupe, is_chunk=self.offset is not None
+        )
         batch_log = BatchLog(log, batch_id, plan, self.fresh, self.reuse_cut, self.offset or 0, read_only)
         if note := first_answer_note(connection, named=self.endpoint is not None):
             progress.tell(note)

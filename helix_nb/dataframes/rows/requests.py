@@ -63,16 +63,13 @@ class BatchSpec:
         text = json.dumps(settings, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
-    def bind(
-        self, frame: pd.DataFrame, connection: Connection, model: str | None, origin: Origin
-    ) -> RowRequests:
+    def bind(self, frame: pd.DataFrame, connection: Connection, model: str | None) -> RowRequests:
         """Check everything against a frame's columns, before anything is sent.
 
         Args:
             frame: the rows to ask about.
             connection: the endpoint to ask.
             model: the model to ask where no column names one.
-            origin: who asks, for the log.
 
         Raises:
             ConfigError: a setting, a template or a column's name is wrong.
@@ -94,10 +91,10 @@ class BatchSpec:
         labels = {name: by_name[name] for name in names if name in by_name}
         for_callables = any(callable(part) for part in (prompt, system, self.images))
         rows = FrameRows(frame, labels, for_callables, self.single)
-        base = self._base(connection, None if model_is_column else model, origin)
+        base = self._base(connection, None if model_is_column else model)
         return RowRequests(self, rows, prompt, system, images, model_is_column, base)
 
-    def _base(self, connection: Connection, model: str | None, origin: Origin) -> Request:
+    def _base(self, connection: Connection, model: str | None) -> Request:
         """Return the request that all rows share, checked as `ask` checks it."""
         for name in ("attachments", "max_rounds"):
             if name in self.params:
@@ -114,7 +111,7 @@ class BatchSpec:
             raise ConfigError(
                 "Rows call no functions; tools= takes descriptions of tools, to send as they are."
             )
-        base = replace(prepared.request, origin=origin, retry_policy=BATCH_POLICY)
+        base = replace(prepared.request, retry_policy=BATCH_POLICY)
         endpoint_for(connection).wire(base)  # so that what no request can hold is refused before the first
         return base if self.schema is None else replace(base, schema=self.schema.json_schema)
 
@@ -135,6 +132,10 @@ class RowRequests:
     def frame(self) -> pd.DataFrame:
         """The frame whose rows are asked about."""
         return self.rows.frame
+
+    def with_origin(self, origin: Origin) -> RowRequests:
+        """Return a copy whose requests are logged with this origin."""
+        return replace(self, base=replace(self.base, origin=origin))
 
     def at(self, positions: Sequence[int] | range) -> Iterator[tuple[int, Request | Skip | UnusableRow]]:
         """Yield each position with its request, or with the reason why its row cannot be asked."""
