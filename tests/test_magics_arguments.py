@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import helix_nb as hx
 from helix_nb import ConfigError
 from helix_nb.notebook.attach.attachments import attach
-from helix_nb.notebook.attach.budget import tokens_of
+from helix_nb.notebook.attach.budget import count_tokens
 from helix_nb.notebook.attach.interpolation import interpolate
 from helix_nb.notebook.attach.names import value_or_path
 from helix_nb.notebook.cell.arguments import cell_options, split_prompt
@@ -309,7 +309,7 @@ def test_objects_keep_to_their_budget() -> None:
             raise RuntimeError("nowhere")
 
     made = attach("data", {"data": {"key": list(range(10_000))}}, 100)
-    assert tokens_of(made.text) <= 110 and "[cut after about 100 tokens]" in made.text
+    assert count_tokens(made.text) <= 110 and "[cut after about 100 tokens]" in made.text
     with pytest.raises(ConfigError, match="the repr of that Broken failed with RuntimeError"):
         attach("broken", {"broken": Broken()})
     with pytest.raises(ConfigError, match=r"broken\.size cannot be read: RuntimeError: nowhere"):
@@ -346,6 +346,6 @@ def test_what_only_wraps_a_source_is_sent_as_that_source() -> None:
     class Frame(pd.DataFrame):
         pass
 
-    cached = functools.cache(tokens_of)
-    assert attach("cached", {"cached": cached}) == replace(attach("f", {"f": tokens_of}), name="cached")
+    cached = functools.cache(count_tokens)
+    assert attach("cached", {"cached": cached}) == replace(attach("f", {"f": count_tokens}), name="cached")
     assert attach("frame", {"frame": Frame({"a": [1]})}).kind == "DataFrame, 1 × 1"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, describe_exception
-from .budget import BUDGET_TOKENS, cut, hidden, tokens_of
+from .budget import BUDGET_TOKENS, count_tokens, cut, without_keys
 from .names import value_or_path
 from .source_code import kind_of, source_of
 
@@ -20,29 +20,29 @@ PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 
 
 @dataclass(frozen=True, slots=True)
-class Attached:
-    """One thing sent along: its name, what it is, and its text or the picture that it is."""
+class Attachment:
+    """Something that goes along with a prompt, as text or as a picture."""
 
-    name: str
-    kind: str
+    name: str  # the word that stood for it
+    kind: str  # "file", "DataFrame, 3 × 2", "picture", ...
     text: str = ""
     picture: Any = None
 
     @property
     def label(self) -> str:
-        """How the output line names it."""
-        size = "" if self.picture is not None else f", about {tokens_of(self.text):,} tokens"
+        """Its name, kind and size in words, for the quiet line."""
+        size = "" if self.picture is not None else f", about {count_tokens(self.text):,} tokens"
         return f"{self.name} ({self.kind}{size})"
 
     @property
     def part(self) -> str:
-        """The text as it goes into the prompt."""
+        """The text part that goes into the prompt."""
         name = self.name.replace('"', "'")
         return f'<attachment name="{name}" kind="{self.kind}">\n{self.text}\n</attachment>'
 
 
-def attach(word: str, names: Mapping[str, Any], budget: int = BUDGET_TOKENS) -> Attached:
-    """Read what `-a WORD` names; ConfigError says why it cannot be attached."""
+def attach(word: str, names: Mapping[str, Any], budget: int = BUDGET_TOKENS) -> Attachment:
+    """Read what `-a WORD` names, within a budget of tokens; ConfigError says why it cannot be attached."""
     value = value_or_path(word, names, "-a")
     if isinstance(value, str) and value is not names.get(word) and value.startswith(("http", "data:")):
         raise ConfigError(
@@ -50,14 +50,14 @@ def attach(word: str, names: Mapping[str, Any], budget: int = BUDGET_TOKENS) -> 
         )
     kind, text = _read(word, value, budget)
     if kind == "picture":
-        return Attached(word, kind, picture=value)
+        return Attachment(word, kind, picture=value)
     if not text.strip():
         raise ConfigError(f"-a: {word} is empty; nothing was sent.")
-    return Attached(word, kind, hidden(text))
+    return Attachment(word, kind, without_keys(text))
 
 
 def is_picture(value: Any) -> bool:
-    """Whether a value is a PIL image, a matplotlib figure, or a picture's bytes."""
+    """Return whether a value is a PIL image, a matplotlib figure, or a picture's bytes."""
     if isinstance(value, bytes | bytearray):
         return bytes(value[:4]) in (*PICTURES, b"\xff\xd8\xff" + bytes(value[3:4]))
     modules = {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
@@ -67,19 +67,20 @@ def is_picture(value: Any) -> bool:
 
 
 def _read(word: str, value: Any, budget: int) -> tuple[str, str]:
+    """Return the kind of a value and its text; a picture has none."""
     if isinstance(value, Path):
-        return _file(word, value)
+        return _read_file(word, value)
     if is_picture(value):
         return "picture", ""
     if isinstance(value, str):
         _refuse_large(word, value)
         return ("cell" if word.startswith("In[") else "text"), value
     if isinstance(value, bytes | bytearray):
-        return "text", _text(word, bytes(value))
-    return _live(word, value, budget)
+        return "text", _decode(word, bytes(value))
+    return _read_object(word, value, budget)
 
 
-def _live(word: str, value: Any, budget: int) -> tuple[str, str]:
+def _read_object(word: str, value: Any, budget: int) -> tuple[str, str]:
     if kind := kind_of(value):
         source = source_of(value)
         if source is None:
@@ -88,7 +89,7 @@ def _live(word: str, value: Any, budget: int) -> tuple[str, str]:
         return kind, source
     table = next((cls.__name__ for cls in type(value).__mro__ if _is_pandas(cls)), None)
     if table is None:
-        return _object(value, budget)
+        return _representation(value, budget)
     from .tables import frame_text, series_text
 
     return frame_text(value, budget) if table == "DataFrame" else series_text(value, budget)
@@ -98,23 +99,23 @@ def _is_pandas(cls: type) -> bool:
     return cls.__name__ in ("DataFrame", "Series") and cls.__module__.partition(".")[0] == "pandas"
 
 
-def _file(word: str, path: Path) -> tuple[str, str]:
+def _read_file(word: str, path: Path) -> tuple[str, str]:
     try:
-        with path.open("rb") as opened:
-            data = opened.read(MOST_FILE_BYTES + 1)
+        with path.open("rb") as file:
+            data = file.read(MOST_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"-a: {word} cannot be read: {error.strerror}.") from None
     if is_picture(data[:16]):
         return "picture", ""
-    text = _text(word, data)
+    text = _decode(word, data)
     if path.suffix == ".ipynb":
-        return "notebook", _notebook(word, text)
+        return "notebook", _notebook_source(word, text)
     return "file", text
 
 
-def _text(word: str, data: bytes) -> str:
+def _decode(word: str, data: bytes) -> str:
     _refuse_large(word, data)
-    text = _decoded(data)
+    text = _unicode(data)
     if text is None:
         raise ConfigError(
             f"-a: {word} is neither text nor a picture (PNG, JPEG, GIF, WebP); nothing was sent."
@@ -123,14 +124,14 @@ def _text(word: str, data: bytes) -> str:
 
 
 def _refuse_large(word: str, data: str | bytes) -> None:
-    """What is so large cannot be meant."""
+    """Refuse a text too large to be meant."""
     size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "replace"))
     if size > MOST_FILE_BYTES:
         most = f"{MOST_FILE_BYTES // 1000} kB"
         raise ConfigError(f"-a: {word} is larger than {most}; attach the part you mean.")
 
 
-def _decoded(data: bytes) -> str | None:
+def _unicode(data: bytes) -> str | None:
     try:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
@@ -138,7 +139,7 @@ def _decoded(data: bytes) -> str | None:
     return None if re.search(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]", text) else text
 
 
-def _notebook(word: str, text: str) -> str:
+def _notebook_source(word: str, text: str) -> str:
     import json
 
     try:
@@ -148,22 +149,22 @@ def _notebook(word: str, text: str) -> str:
         raise ConfigError(f"-a: {word} is not a notebook that can be read; nothing was sent.") from None
 
 
-def _object(value: Any, budget: int) -> tuple[str, str]:
+def _representation(value: Any, budget: int) -> tuple[str, str]:
     try:
-        reply = type(value).__name__ == "Reply"
-        said = str(value) if reply else pprint.pformat(_some(value, budget), width=100)
+        is_reply = type(value).__name__ == "Reply"
+        text = str(value) if is_reply else pprint.pformat(_some_items(value, budget), width=100)
     except Exception as error:  # noqa: BLE001 - whatever the user's object raises becomes one sentence
         raise ConfigError(
             f"-a: the repr of that {type(value).__name__} failed with {describe_exception(error)}"
         ) from None
-    return type(value).__name__, cut(said, budget)
+    return type(value).__name__, cut(text, budget)
 
 
-def _some(value: Any, budget: int, depth: int = 4) -> Any:
-    """Of a large container as many items as could fit: each takes half a token at least."""
+def _some_items(value: Any, budget: int, depth: int = 4) -> Any:
+    """Return of a large container as many items as could fit: each takes half a token at least."""
     kind, most = type(value), 2 * budget
     if depth and kind in (list, tuple, set, frozenset):
-        return kind(_some(item, budget, depth - 1) for item in islice(value, most))
+        return kind(_some_items(item, budget, depth - 1) for item in islice(value, most))
     if depth and kind is dict:
-        return {key: _some(item, budget, depth - 1) for key, item in islice(value.items(), most)}
+        return {key: _some_items(item, budget, depth - 1) for key, item in islice(value.items(), most)}
     return value

@@ -13,7 +13,7 @@ CONVERSIONS: dict[str, Callable[[Any], Any]] = {"": lambda value: value, "r": re
 
 
 def interpolate(text: str, names: Mapping[str, Any]) -> str:
-    """Put the value of each `{{expression}}` into a prompt; values are never read again.
+    """Put the value of each `{{expression}}` into a prompt; the values are not searched for more.
 
     An expression is Python over the notebook's names, with an f-string's conversion and format
     spec: `{{total:.2f}}`, `{{df.columns[0]}}`, `{{name!r}}`.
@@ -27,25 +27,25 @@ def interpolate(text: str, names: Mapping[str, Any]) -> str:
     return "".join(piece if isinstance(piece, str) else _value(piece, names) for piece in pieces(text))
 
 
-def _value(hole: Placeholder, names: Mapping[str, Any]) -> str:
+def _value(placeholder: Placeholder, names: Mapping[str, Any]) -> str:
     try:
-        code = compile(hole.expression, "{{...}}", "eval")
+        code = compile(placeholder.expression, "{{...}}", "eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise _refused(hole, "is not a Python expression") from None
+        raise _refused(placeholder, "is not a Python expression") from None
     try:
         value = eval(code, dict(names))  # noqa: S307 - the user's own expression, in their own kernel
-        return format(CONVERSIONS[hole.conversion](value), hole.spec)
+        return format(CONVERSIONS[placeholder.conversion](value), placeholder.spec)
     except Exception as error:  # noqa: BLE001 - whatever the user's objects raise becomes one sentence
-        if isinstance(error, NameError) and error.name and error.name in hole.expression:
-            raise _undefined(hole, error.name, names) from None
-        raise _refused(hole, f"failed with {describe_exception(error)}") from None
+        if isinstance(error, NameError) and error.name and error.name in placeholder.expression:
+            raise _undefined(placeholder, error.name, names) from None
+        raise _refused(placeholder, f"failed with {describe_exception(error)}") from None
 
 
-def _undefined(hole: Placeholder, name: str, names: Mapping[str, Any]) -> ConfigError:
-    known = [known for known in names if not known.startswith("_")]
-    return _refused(hole, f"needs {name!r}, which is not defined", did_you_mean(name, known))
+def _undefined(placeholder: Placeholder, name: str, names: Mapping[str, Any]) -> ConfigError:
+    public = [each for each in names if not each.startswith("_")]
+    return _refused(placeholder, f"needs {name!r}, which is not defined", did_you_mean(name, public))
 
 
-def _refused(hole: Placeholder, why: str, guess: str = "") -> ConfigError:
-    shown = shorten(" ".join(hole.raw.split()), 60)
-    return ConfigError(f"{shown} {why}; nothing was sent (--raw sends braces as they are).{guess}")
+def _refused(placeholder: Placeholder, why: str, guess: str = "") -> ConfigError:
+    source = shorten(" ".join(placeholder.raw.split()), 60)
+    return ConfigError(f"{source} {why}; nothing was sent (--raw sends braces as they are).{guess}")

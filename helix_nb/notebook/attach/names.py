@@ -14,21 +14,21 @@ DOTTED = re.compile(r"@?[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 HISTORY = re.compile(r"(In|Out)\[(\d+)\]")
 URL = re.compile(r"(?:https?://|data:)", re.I)
 NO_PATH = (OSError, RuntimeError, ValueError)  # a closed folder, a name too long, no such ~user
-GIVEN = ("In", "Out", "exit", "get_ipython", "open", "quit")  # IPython's own, which nobody means
+IPYTHON_NAMES = ("In", "Out", "exit", "get_ipython", "open", "quit")  # nobody means these
 
 
 class UnknownName(LookupError):
-    """The word stands for nothing in the notebook."""
+    """A word that stands for nothing in the notebook."""
 
 
 def value_of(word: str, names: Mapping[str, Any]) -> Any:
-    """The object a word stands for; Missing when it stands for none.
+    """Return the object that a word stands for; UnknownName when it stands for none.
 
     >>> value_of("numbers.real", {"numbers": 3 + 4j})
     3.0
     """
-    if found := HISTORY.fullmatch(word):
-        return _history(names, found[1], int(found[2]))
+    if entry := HISTORY.fullmatch(word):
+        return _history(names, entry[1], int(entry[2]))
     if not DOTTED.fullmatch(word):
         raise UnknownName(word)
     first, *rest = word.removeprefix("@").split(".")
@@ -45,8 +45,8 @@ def value_of(word: str, names: Mapping[str, Any]) -> Any:
     return value
 
 
-def needed(word: str, names: Mapping[str, Any], flag: str) -> Any:
-    """The object a word must stand for; ConfigError with a guess when it stands for none."""
+def require_value(word: str, names: Mapping[str, Any], flag: str) -> Any:
+    """Return the object that a word must stand for; ConfigError with a guess when it stands for none."""
     try:
         return value_of(word, names)
     except UnknownName:
@@ -54,7 +54,7 @@ def needed(word: str, names: Mapping[str, Any], flag: str) -> Any:
 
 
 def value_or_path(word: str, names: Mapping[str, Any], flag: str) -> Any:
-    """The object a word stands for, else the URL, else the Path of a file that exists."""
+    """Return the object that a word stands for, else the URL, else the Path of a file that exists."""
     try:
         return value_of(word, names)
     except UnknownName:
@@ -65,27 +65,27 @@ def value_or_path(word: str, names: Mapping[str, Any], flag: str) -> Any:
         path = Path(word).expanduser()
         if path.is_file():
             return path
-        folder = path.is_dir()
+        is_folder = path.is_dir()
     except NO_PATH as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"{flag}: {word} cannot be read: {why}.") from None
-    if folder:
+    if is_folder:
         raise ConfigError(f"{flag}: {word} is a folder; name a file in it.")
     raise ConfigError(f"{flag}: {word!r} is neither a variable nor a file here.{_guess(word, names)}")
 
 
 def _history(names: Mapping[str, Any], which: str, number: int) -> Any:
-    kept = names.get(which)
+    entries = names.get(which)
     try:
-        if kept is not None and number > 0:
-            return kept[number]
+        if entries is not None and number > 0:
+            return entries[number]
     except (IndexError, KeyError):
         pass
     raise ConfigError(f"There is no {which}[{number}] in this session.")
 
 
 def _guess(word: str, names: Mapping[str, Any]) -> str:
-    near = [name for name in names if not name.startswith("_") and name not in GIVEN]
+    near = [name for name in names if not name.startswith("_") and name not in IPYTHON_NAMES]
     try:
         folder = Path(word).expanduser().parent
         near += [str(folder / path.name) if folder != Path() else path.name for path in folder.iterdir()]

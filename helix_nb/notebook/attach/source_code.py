@@ -16,32 +16,32 @@ KINDS = (
 
 
 def kind_of(value: Any) -> str | None:
-    """What an object with a source is, "module", "class" or "function"; None for any other object."""
+    """Return "module", "class" or "function" for an object that has a source; None for any other."""
     return next((kind for kind, cls in KINDS if isinstance(_unwrapped(value), cls)), None)
 
 
 def source_of(value: Any) -> str | None:
-    """The source of a module, class or function, or None where nobody kept it."""
+    """Return the source of a module, class or function, or None where it is not available."""
     value = _unwrapped(value)
     try:
         return inspect.getsource(value)
     except (OSError, TypeError):
-        return _class_of_a_cell(value) if isinstance(value, type) else None
+        return _class_in_cells(value) if isinstance(value, type) else None
 
 
 def in_cell(filename: str) -> bool:
-    """Whether code of this file name was written in a cell."""
+    """Return whether code of this file name was written in a cell."""
     return filename.startswith("<ipython-input") or "ipykernel_" in filename
 
 
 def _unwrapped(value: Any) -> Any:
-    """The function under a decorator such as `functools.cache`; nothing of the object's own is run."""
+    """Return the function under a decorator such as `functools.cache`; no code of the object runs."""
     inner = inspect.getattr_static(value, "__wrapped__", None)
     return inner if isinstance(inner, types.FunctionType) else value
 
 
-def _class_of_a_cell(cls: type) -> str | None:
-    """The newest definition; `inspect` finds a cell's functions by their code, which a class has not."""
+def _class_in_cells(cls: type) -> str | None:
+    """Return the newest definition of a class: `inspect` finds by code objects, and a class has none."""
     for name in reversed(list(linecache.cache)):
         if cls.__module__ != "__main__" or not in_cell(name):
             continue

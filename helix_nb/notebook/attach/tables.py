@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...text import shorten
-from .budget import LONGEST_KEY, cut, hidden, tokens_of
+from .budget import LONGEST_KEY, count_tokens, cut, without_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,22 +17,22 @@ LONGEST_VALUE = 80
 
 
 def frame_text(frame: pd.DataFrame, budget: int) -> tuple[str, str]:
-    """What it is, and the fullest description that fits the budget of tokens."""
+    """Return what a frame is, and the fullest description of it that fits the budget of tokens."""
     kind = f"DataFrame, {len(frame):,} × {frame.shape[1]:,}"
     widths = [frame.shape[1], *(count for count in (60, 25, 10, 4) if count < frame.shape[1])]
     columns = ""
     for width in widths:
         columns = _columns(frame, width)
-        if tokens_of(columns) > budget:
+        if count_tokens(columns) > budget:
             continue
-        for text in _fuller(frame.iloc[:, :width], columns):
-            if tokens_of(text) <= budget:
+        for text in _descriptions(frame.iloc[:, :width], columns):
+            if count_tokens(text) <= budget:
                 return kind, text
     return kind, cut(columns, budget)
 
 
 def series_text(series: pd.Series[Any], budget: int) -> tuple[str, str]:
-    """What it is, its first values and its statistics, within the budget of tokens."""
+    """Return what a Series is, and its first values and statistics within the budget of tokens."""
     kind = f"Series, {len(series):,}"
     frame = series.to_frame(str(series.name) if series.name is not None else "value")
     _, text = frame_text(frame, budget)
@@ -40,7 +40,7 @@ def series_text(series: pd.Series[Any], budget: int) -> tuple[str, str]:
 
 
 def _columns(frame: pd.DataFrame, width: int) -> str:
-    """The shape, and of the first columns their names, dtypes and how many values are missing."""
+    """Describe the shape, and of the first columns their names, dtypes and missing values."""
     some = frame.iloc[:, :width]
     missing = some.isna().sum()
     lines = [
@@ -53,8 +53,8 @@ def _columns(frame: pd.DataFrame, width: int) -> str:
     return "\n".join(lines)
 
 
-def _fuller(frame: pd.DataFrame, columns: str) -> Iterator[str]:
-    """From the fullest description to the barest."""
+def _descriptions(frame: pd.DataFrame, columns: str) -> Iterator[str]:
+    """Yield descriptions, from the fullest to the barest."""
     statistics = _statistics(frame)
     for rows, described in ((10, True), (5, True), (2, False)):
         head = f"{columns}\n\nfirst {min(rows, len(frame))} rows:\n{_csv(frame.head(rows))}"
@@ -74,12 +74,10 @@ def _statistics(frame: pd.DataFrame) -> str:
 
 
 def _csv(frame: pd.DataFrame) -> str:
-    shown = frame.map(_short)
-    return str(shown.to_csv(lineterminator="\n")).rstrip("\n")
+    return str(frame.map(_short_value).to_csv(lineterminator="\n")).rstrip("\n")
 
 
-def _short(value: Any) -> Any:
+def _short_value(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.6g}"
-    said = hidden(str(value)[: LONGEST_VALUE + LONGEST_KEY])
-    return shorten(said, LONGEST_VALUE)
+    return shorten(without_keys(str(value)[: LONGEST_VALUE + LONGEST_KEY]), LONGEST_VALUE)

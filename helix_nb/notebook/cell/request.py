@@ -9,9 +9,9 @@ from typing import Any
 from ...chat.chat import Chat
 from ...config.session import aliases
 from ...errors import ConfigError
-from ..attach.attachments import Attached, attach, is_picture
+from ..attach.attachments import Attachment, attach, is_picture
 from ..attach.interpolation import interpolate
-from ..attach.names import needed, value_or_path
+from ..attach.names import require_value, value_or_path
 from ..session import CellDefaults, NotebookSession
 from .arguments import Options, cell_options
 
@@ -65,7 +65,7 @@ def build_cell_request(session: NotebookSession, line: str, text: str, magic: st
             **_choices(options, defaults, chat, names),
             "images": [each.picture for each in attached if each.picture is not None],
             "attachments": [each.part for each in attached if each.picture is None],
-            "schema": needed(options.schema, names, "--schema") if options.schema else None,
+            "schema": require_value(options.schema, names, "--schema") if options.schema else None,
             "tools": [_tool(name, names) for name in options.tools],
             "max_rounds": options.rounds,
             **defaults.params,
@@ -98,20 +98,20 @@ def _choices(
 def _system(words: str, names: Mapping[str, Any], raw: bool) -> str:
     if not words.startswith("@"):
         return words if raw else interpolate(words, names)
-    value = needed(words, names, "-s")
+    value = require_value(words, names, "-s")
     if not isinstance(value, str):
         raise ConfigError(f"-s {words} takes a variable that holds text, not {type(value).__name__}.")
     return value
 
 
 def _tool(name: str, names: Mapping[str, Any]) -> Any:
-    tool = needed(name, names, "--tool")
+    tool = require_value(name, names, "--tool")
     if not callable(tool):
         raise ConfigError(f"--tool takes a function, and {name} is of {type(tool).__name__}.")
     return tool
 
 
-def _picture(word: str, names: Mapping[str, Any]) -> Attached:
+def _picture(word: str, names: Mapping[str, Any]) -> Attachment:
     value = value_or_path(word, names, "-i")
     as_data = isinstance(value, str | bytes | bytearray) or hasattr(value, "__fspath__")
     if not as_data and not is_picture(value):
@@ -119,7 +119,7 @@ def _picture(word: str, names: Mapping[str, Any]) -> Attached:
         raise ConfigError(
             f"-i: {word} is a {kind}; it takes a picture: a path, URL, bytes, PIL image or figure."
         )
-    return Attached(word, "picture", picture=value)
+    return Attachment(word, "picture", picture=value)
 
 
 def _asking_for_json(request: CellRequest) -> CellRequest:
