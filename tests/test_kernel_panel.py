@@ -107,7 +107,7 @@ class Kernel:
                 last = min(last, time.monotonic() + 0.5)
         return shown
 
-    def wish(self, do: str, **more: Any) -> float:
+    def request(self, do: str, **more: Any) -> float:
         """Send what a view sends, on the subshell where there is one; when."""
         data = {"method": "custom", "content": {"do": do, **more}}
         message = self.client.session.msg("comm_msg", {"comm_id": self.comm, "data": data})
@@ -141,9 +141,9 @@ def kernel(tmp_path_factory: pytest.TempPathFactory, server: PanelServer) -> Ite
 def test_stop_while_idle(kernel: Kernel, server: PanelServer) -> None:
     """A stream begun by a Send stops at Stop: the socket closes and the turn is `interrupted`."""
     number = uuid.uuid4().hex
-    kernel.wish("send", id=number, text="go")
+    kernel.request("send", id=number, text="go")
     kernel.until_told(t="stream", id=number)
-    kernel.wish("stop", id=number)
+    kernel.request("stop", id=number)
     assert server.left.acquire(timeout=20)
     kernel.until_told(t="state", busy=False)
     turn = [told["turn"] for told in kernel.told if told["t"] == "turn"][-1]
@@ -155,13 +155,13 @@ def test_stop_while_another_cell_blocks(kernel: Kernel, server: PanelServer, beg
     """With subshells Stop works while a cell blocks, whoever began the stream; without, after it."""
     number = uuid.uuid4().hex
     if begun_by == "a view":
-        kernel.wish("send", id=number, text="go")
+        kernel.request("send", id=number, text="go")
     else:
         kernel.run("panel.send('go')")
     kernel.until_told(t="stream")
     blocking = kernel.start("open('blocking', 'w').close(); time.sleep(4)")
     kernel.until_told(t="stream")
-    kernel.wish("stop", id=number)
+    kernel.request("stop", id=number)
     stopped = kernel.until_told(t="state", busy=False) if SUBSHELLS else 0.0
     ended = kernel.until_done(blocking)
     if SUBSHELLS:
@@ -183,7 +183,7 @@ def test_stop_of_a_stream_that_a_cell_waits_for(kernel: Kernel, server: PanelSer
     else:
         waiting = kernel.start("reply = panel.send('go').result()")
         kernel.until_told(t="stream")
-        kernel.wish("stop")
+        kernel.request("stop")
         kernel.until_done(waiting)
         kernel.run("assert reply.status == 'interrupted' and reply.text.startswith('word0')")
     assert server.left.acquire(timeout=20)

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.local
 def test_the_panel_says_what_a_local_model_waits_for(hub: Hub) -> None:
     """While a model is fetched the turn says how far it is, to late views too; then it answers."""
     view = View(ChatPanel(endpoint="local", model="me/tiny", max_tokens=3))
-    view.wish("send", id="a", text="Hi")
+    view.request("send", id="a", text="Hi")
     view.until(lambda: any("downloading me/tiny" in told["text"] for told in view.said("waits")))
-    view.wish("hello", view="late")
+    view.request("hello", view="late")
     late = view.until(lambda: [told for told in view.said("snapshot") if told["to"] == "late"])
     assert "downloading me/tiny" in late[0]["turns"][0]["answer"]["waits"]
     hub.may_send_weights.set()

@@ -35,7 +35,7 @@ def server() -> Iterator[PanelServer]:
 
 
 class View:
-    """What a browser's view does, in Python: it sends wishes and keeps the page that it was told of."""
+    """What a browser's view does, in Python: it sends requests and keeps the page that it was told of."""
 
     def __init__(self, panel: ChatPanel) -> None:
         self.panel = panel
@@ -43,7 +43,7 @@ class View:
         self.turns: dict[str, dict[str, Any]] = {}
         self.state: dict[str, Any] = {}
         panel._conversation.emit = self.hear
-        self.wish("hello", view="me")
+        self.request("hello", view="me")
         self.until(lambda: self.state)
 
     def hear(self, message: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class View:
             answer["tail"] = kept + tail["add"]
         answer["thinking"] += step.get("think", "")
 
-    def wish(self, do: str, buffers: list[bytes] | None = None, **message: Any) -> None:
+    def request(self, do: str, buffers: list[bytes] | None = None, **message: Any) -> None:
         self.panel._receive(self.panel, {"do": do, **message}, buffers or [])
 
     def until(self, true: Callable[[], Any], patience_s: float = 20) -> Any:
@@ -92,7 +92,7 @@ class View:
 
     def ask(self, text: str, number: str = "a", **more: Any) -> dict[str, Any]:
         """Send from the view and return the turn when its answer has ended."""
-        self.wish("send", id=number, text=text, **more)
+        self.request("send", id=number, text=text, **more)
         return self.ended(number)
 
     def ended(self, number: str, patience_s: float = 20) -> dict[str, Any]:
@@ -142,11 +142,11 @@ def test_closed_blocks_go_out_once() -> None:
 
 def test_stop_keeps_the_partial_answer(view: View, server: PanelServer) -> None:
     """Stop closes the socket, shows what arrived, and leaves the turn out of the model's history."""
-    view.wish("settings", settings={"model": "slow"})
-    view.wish("send", id="a", text="go")
+    view.request("settings", settings={"model": "slow"})
+    view.request("send", id="a", text="go")
     view.until(lambda: view.turns.get("a") and view.turns["a"]["answer"].get("tail"))
     assert view.panel.busy and view.panel.chat.busy
-    view.wish("stop", id="a")
+    view.request("stop", id="a")
     turn = view.ended("a")
     assert server.left.acquire(timeout=10)
     assert turn["answer"]["status"] == "interrupted" and "word0" in turn["answer"]["source"]
@@ -156,7 +156,7 @@ def test_stop_keeps_the_partial_answer(view: View, server: PanelServer) -> None:
 
 def test_stop_overtakes_send(view: View, server: PanelServer) -> None:
     """A Stop that arrives before its Send means that nothing is sent."""
-    view.wish("stop", id="early")
+    view.request("stop", id="early")
     turn = view.ask("hello", "early")
     assert turn["answer"]["status"] == "interrupted" and server.requests == []
 
@@ -165,12 +165,12 @@ def test_edit_and_regenerate(view: View, server: PanelServer) -> None:
     """Editing asks the new text in the old one's place; regenerating asks again; later turns go."""
     for number, text in enumerate(["one", "two", "three"]):
         view.ask(text, f"t{number}")
-    view.wish("edit", id="t1", text="zwei")
+    view.request("edit", id="t1", text="zwei")
     view.until(lambda: "t2" not in view.turns)
     assert view.ended("t1")["answer"]["source"] == "zwei"
     contents = [message["content"] for message in server.requests[-1]["messages"]]
     assert contents == ["one", "one", "zwei"]
-    view.wish("regenerate", id="t0")
+    view.request("regenerate", id="t0")
     view.until(lambda: list(view.turns) == ["t0"])
     view.ended("t0")
     assert [m["content"] for m in view.panel.chat.messages] == ["one", "one"]
@@ -184,30 +184,30 @@ def test_delete_undo_clear_restore(view: View) -> None:
     for number in range(3):
         view.ask(f"q{number}", f"t{number}")
     chat = view.panel.chat
-    view.wish("delete", id="t1")
+    view.request("delete", id="t1")
     view.until(lambda: len(chat.turns) == 2)
     assert [m["content"] for m in chat.messages] == ["q0", "q0", "q2", "q2"]
-    view.wish("restore")
+    view.request("restore")
     view.until(lambda: list(view.turns) == ["t0", "t1", "t2"])
     assert len(chat.turns) == 3
-    view.wish("undo")
+    view.request("undo")
     view.until(lambda: view.said("draft"))
     assert view.said("draft")[0]["text"] == "q2" and len(chat.turns) == 2
     thread = chat.thread_id
-    view.wish("clear")
+    view.request("clear")
     view.until(lambda: not view.turns)
     assert chat.messages == [] and chat.thread_id != thread
-    view.wish("restore")
+    view.request("restore")
     view.until(lambda: len(view.turns) == 2)
     assert chat.thread_id == thread and len(chat.turns) == 2
 
 
 def test_failures_look_like_failures(view: View, server: PanelServer) -> None:
     """A refusal, a cut answer and a wrong endpoint each say so in a sentence and offer Retry."""
-    view.wish("settings", settings={"model": "refuses"})
+    view.request("settings", settings={"model": "refuses"})
     refused = view.ask("x", "t0")["answer"]
     assert refused["status"] == "error" and "refuses every request" in refused["strip"]["text"]
-    view.wish("settings", settings={"model": "cut"})
+    view.request("settings", settings={"model": "cut"})
     cut = view.ask("x", "t1")["answer"]
     assert (
         cut["status"] == "truncated" and cut["strip"]["retry"] and cut["blocks"] == ["<p>Half an answer</p>"]
@@ -215,17 +215,17 @@ def test_failures_look_like_failures(view: View, server: PanelServer) -> None:
     view.panel.chat.endpoint = "nowhere"
     wrong = view.ask("x", "t2")["answer"]
     assert wrong["status"] == "error" and "nowhere" in wrong["strip"]["text"]
-    view.wish("settings", settings={"endpoint": "lab", "model": "echo"})
-    view.wish("regenerate", id="t2")
+    view.request("settings", settings={"endpoint": "lab", "model": "echo"})
+    view.request("regenerate", id="t2")
     view.until(lambda: view.turns.get("t2", {}).get("answer", {}).get("status") == "ok")
     assert len(view.panel.chat.turns) == 1
 
 
-def test_wishes_that_fail_are_shown(view: View) -> None:
-    """A wish that cannot be granted is answered by a sentence in the panel, never by silence."""
-    view.wish("settings", settings={"temperature": 7})
-    view.wish("delete", id="none such")
-    view.wish("send", id="a", text="x", files=[{"name": "x.png"}], buffers=[b"no image"])
+def test_requests_that_fail_are_shown(view: View) -> None:
+    """A request that cannot be granted is answered by a sentence in the panel, never by silence."""
+    view.request("settings", settings={"temperature": 7})
+    view.request("delete", id="none such")
+    view.request("send", id="a", text="x", files=[{"name": "x.png"}], buffers=[b"no image"])
     view.until(lambda: len(view.said("notice")) == 2)
     texts = [message["text"] for message in view.said("notice")]
     assert "temperature is a number from 0 to 2" in texts[0] and "no longer part" in texts[1]
@@ -234,7 +234,7 @@ def test_wishes_that_fail_are_shown(view: View) -> None:
 
 def test_settings_go_out(view: View, server: PanelServer) -> None:
     """Model, system prompt and parameters of the panel are those of the Chat, and of the request."""
-    view.wish(
+    view.request(
         "settings", settings={"system": "Be brief.", "temperature": 0.5, "top_p": 0.9, "max_tokens": 50}
     )
     view.ask("x")
@@ -242,32 +242,32 @@ def test_settings_go_out(view: View, server: PanelServer) -> None:
     assert request["messages"][0] == {"role": "system", "content": "Be brief."}
     assert (request["temperature"], request["top_p"], request["max_tokens"]) == (0.5, 0.9, 50)
     assert view.state["settings"] | {"system": "Be brief.", "max_tokens": 50} == view.state["settings"]
-    view.wish("settings", settings={"temperature": None})
+    view.request("settings", settings={"temperature": None})
     view.until(lambda: view.state["settings"]["temperature"] is None)
     assert "temperature" not in view.panel.chat.params
 
 
 def test_models_are_listed(view: View) -> None:
     """The picker gets the endpoint's models; an endpoint that cannot be asked gives a sentence."""
-    view.wish("models", view="me", endpoint="lab")
+    view.request("models", view="me", endpoint="lab")
     view.until(lambda: view.said("models"))
     assert {"id": "slow", "about": ""} in view.said("models")[0]["items"]
     hx.connect("http://127.0.0.1:9", name="closed", retries=0)
-    view.wish("models", view="me", endpoint="closed")
+    view.request("models", view="me", endpoint="closed")
     view.until(lambda: len(view.said("models")) == 2)
     assert view.said("models")[1]["items"] == [] and "type the name" in view.said("models")[1]["note"]
 
 
 def test_thinking_and_facts(view: View) -> None:
     """Thinking comes apart from the answer, as text; the facts say tokens, and "-" where unknown."""
-    view.wish("settings", settings={"model": "thinks"})
+    view.request("settings", settings={"model": "thinks"})
     answer = view.ask("x", "t0")["answer"]
     assert answer["thinking"] == "Let me see. It is <b>42</b>." and answer["blocks"] == [
         "<p>The answer is 42.</p>"
     ]
     shown = [fact["v"] for fact in answer["facts"]]
     assert shown[:3] == ["thinks", "in 24", "out 8"] and shown[-1] == "cost -"
-    view.wish("settings", settings={"model": "plain"})
+    view.request("settings", settings={"model": "plain"})
     assert [fact["v"] for fact in view.ask("x", "t1")["answer"]["facts"]][1:3] == ["in -", "out -"]
     assert view.state["totals"]["text"] == "2 turns · 24+ in · 8+ out"
     assert "1 of 2 answers came without token counts" in view.state["totals"]["tip"]
@@ -296,7 +296,7 @@ def test_attachments(view: View, server: PanelServer) -> None:
     assert content[0]["text"] == "Look.\n\nFile a.py:\n````\nx = '''\n```\n'''\n````"
     assert content[1]["image_url"]["url"] == "data:image/png;base64," + base64.b64encode(PNG).decode()
     assert [file["name"] for file in turn["files"]] == ["a.py", "dot.png"] and turn["prompt"] == "Look."
-    view.wish("regenerate", id="a")
+    view.request("regenerate", id="a")
     view.until(lambda: len(server.requests) == 2)
     view.ended("a")
     assert server.requests[1]["messages"] == server.requests[0]["messages"]
@@ -338,18 +338,18 @@ def test_a_cells_answer_streams_into_the_panel_and_can_be_stopped_there(server: 
     assert view.panel.busy
     with pytest.raises(hx.ChatBusy):
         view.panel.send("another")
-    view.wish("stop")
+    view.request("stop")
     assert running.result().status == "interrupted"
     view.idle()
 
 
 def test_late_views_catch_up(view: View, server: PanelServer) -> None:
     """A view that comes in mid-stream gets a snapshot, and goes on with the next steps."""
-    view.wish("settings", settings={"model": "held"})
-    view.wish("send", id="a", text="x")
+    view.request("settings", settings={"model": "held"})
+    view.request("send", id="a", text="x")
     view.until(lambda: view.turns.get("a") and "first part" in str(view.turns["a"]["answer"]))
     view.heard.clear()
-    view.wish("hello", view="late")
+    view.request("hello", view="late")
     late = view.until(lambda: view.said("snapshot"))[0]
     assert late["to"] == "late" and late["state"]["busy"]
     assert (
@@ -368,27 +368,27 @@ def test_many_turns_come_in_parts(server: PanelServer) -> None:
     view = View(ChatPanel(chat))
     view.until(lambda: view.said("snapshot"))
     assert [turn["prompt"] for turn in view.turns.values()] == [f"q{n}" for n in range(7, 27)]
-    view.wish("older", view="me", before=next(iter(view.turns)))
+    view.request("older", view="me", before=next(iter(view.turns)))
     older = view.until(lambda: view.said("older"))[0]
     assert [turn["prompt"] for turn in older["turns"]] == [f"q{n}" for n in range(7)] and older["more"] == 0
 
 
 def test_recent_conversations(view: View, server: PanelServer) -> None:
     """A conversation of the log can be found by its words, opened, and gone on with."""
-    view.wish("settings", settings={"system": "Be brief.", "temperature": 0.5})
+    view.request("settings", settings={"system": "Be brief.", "temperature": 0.5})
     view.ask("the first about owls", "t0")
     view.ask("the second", "t1")
-    view.wish("regenerate", id="t1")
+    view.request("regenerate", id="t1")
     view.until(lambda: len(server.requests) == 3)
     view.ended("t1")
     thread = view.panel.chat.thread_id
-    view.wish("clear")
+    view.request("clear")
     view.until(lambda: not view.turns)
     other = View(ChatPanel(endpoint="demo"))
-    other.wish("threads", view="me", search="OWLS")
+    other.request("threads", view="me", search="OWLS")
     items = other.until(lambda: other.said("threads"))[0]["items"]
     assert [(item["id"], item["title"]) for item in items] == [(thread, "the first about owls")]
-    other.wish("open", thread=thread)
+    other.request("open", thread=thread)
     other.until(lambda: len(other.turns) == 2)
     assert other.state["settings"]["system"] == "Be brief." and other.state["settings"]["temperature"] == 0.5
     assert other.state["place"]["text"] == "lab · echo"
@@ -412,7 +412,7 @@ def test_tools_run_and_are_shown(server: PanelServer) -> None:
     assert answer["blocks"] == ["<p>42</p>"]
     thread = view.panel.chat.thread_id
     other = View(ChatPanel(endpoint="lab"))
-    other.wish("open", thread=thread)
+    other.request("open", thread=thread)
     other.until(lambda: other.turns)
     assert next(iter(other.turns.values()))["answer"]["tools"] == answer["tools"]
 
@@ -434,12 +434,12 @@ def test_send_from_python(view: View) -> None:
 def test_transcript_and_export(view: View, server: PanelServer) -> None:
     """The transcript is safe, complete and the same for the same answers; the export is Markdown."""
     view.ask("Is <script>alert(1)</script> *bold*?\nA second line.", "t0")
-    view.wish("settings", settings={"model": "cut"})
+    view.request("settings", settings={"model": "cut"})
     view.ask("and then", "t1")
     html = bundles(view.panel._conversation.items, 1)[0]["text/html"]
     assert "<script" not in html and "&lt;script&gt;" in html and "<em>bold</em>" in html
     assert "lab · 24 tokens in, 8 out" in html and "ended before" in html
-    view.wish("export")
+    view.request("export")
     text = view.until(lambda: view.said("file"))[0]["text"]
     assert text == view.panel.markdown()
     assert text.startswith("# Conversation\n\n## You\n\nIs <script>alert(1)</script> *bold*?")
@@ -449,7 +449,7 @@ def test_no_secret_leaves_the_kernel(view: View) -> None:
     """A known key is in no synced trait, no message, no transcript, even when a user typed it."""
     key = "canary-key-0123456789"
     view.ask(f"my key is {key}, keep it")
-    view.wish("export")
+    view.request("export")
     view.until(lambda: view.said("file"))
     told = json.dumps(view.heard) + json.dumps(view.panel.get_state(), default=str)
     (shown,) = bundles(view.panel._conversation.items, 1)

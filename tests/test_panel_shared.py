@@ -20,9 +20,9 @@ from helix_nb.notebook.panel.widget import ChatPanel
 def test_what_only_one_view_asked_for_goes_to_it(view: View) -> None:
     """The undone prompt and the exported file are for the view that asked, not for every one."""
     view.ask("one")
-    view.wish("export", view="me")
+    view.request("export", view="me")
     assert view.until(lambda: view.said("file"))[0]["to"] == "me"
-    view.wish("undo", view="me")
+    view.request("undo", view="me")
     assert view.until(lambda: view.said("draft"))[0]["to"] == "me"
 
 
@@ -30,13 +30,13 @@ def test_restore_after_an_edit(view: View) -> None:
     """Turns that an edit dropped can be restored, and nothing is there twice."""
     for number in range(3):
         view.ask(f"q{number}", f"t{number}")
-    view.wish("delete", id="t2")
-    view.wish("edit", id="t0", text="other")
+    view.request("delete", id="t2")
+    view.request("edit", id="t0", text="other")
     view.until(lambda: list(view.turns) == ["t0"])
     assert view.ended("t0")["answer"]["source"] == "other"
     notice = view.said("notice")[-1]
     assert "later turn is dropped" in notice["text"] and notice["action"]["send"] == {"do": "restore"}
-    view.wish("restore")
+    view.request("restore")
     view.until(lambda: list(view.turns) == ["t0", "t1"])
     assert [m["content"] for m in view.panel.chat.messages] == ["q0", "q0", "q1", "q1"]
 
@@ -45,11 +45,11 @@ def test_restore_keeps_a_newer_answer(view: View) -> None:
     """Restoring a deleted turn leaves alone what was answered anew since."""
     view.ask("q0", "t0")
     view.ask("q1", "t1")
-    view.wish("delete", id="t0")
-    view.wish("edit", id="t1", text="newer")
+    view.request("delete", id="t0")
+    view.request("edit", id="t1", text="newer")
     view.until(lambda: view.turns.get("t1", {}).get("prompt") == "newer")
     view.ended("t1")
-    view.wish("restore")
+    view.request("restore")
     view.until(lambda: list(view.turns) == ["t0", "t1"])
     assert [m["content"] for m in view.panel.chat.messages] == ["q0", "q0", "newer", "newer"]
 
@@ -57,23 +57,23 @@ def test_restore_keeps_a_newer_answer(view: View) -> None:
 def test_restore_while_busy_can_be_tried_again(view: View, server: PanelServer) -> None:
     """While an answer is under way nothing is restored, and the notice still offers it."""
     view.ask("q0", "t0")
-    view.wish("delete", id="t0")
-    view.wish("settings", settings={"model": "held"})
-    view.wish("send", id="t1", text="x")
-    view.wish("restore")
+    view.request("delete", id="t0")
+    view.request("settings", settings={"model": "held"})
+    view.request("send", id="t1", text="x")
+    view.request("restore")
     view.until(lambda: len(view.said("notice")) == 2)
     refused = view.said("notice")[1]
     assert refused["level"] == "error" and refused["action"]["send"] == {"do": "restore"}
     server.release.set()
     view.ended("t1")
-    view.wish("restore")
+    view.request("restore")
     view.until(lambda: list(view.turns) == ["t0", "t1"])
 
 
 def test_a_lost_send_does_not_keep_its_view_waiting(view: View) -> None:
     """Stop of a turn that never reached the kernel tells the view how things stand."""
     view.heard.clear()
-    view.wish("stop", id="lost", view="me")
+    view.request("stop", id="lost", view="me")
     told = view.until(lambda: view.said("snapshot"))[0]
     assert told["to"] == "me" and told["turns"] == [] and not told["state"]["busy"]
 
@@ -101,8 +101,8 @@ def test_a_turn_restored_at_once_stays(view: View) -> None:
     """What the Chat tells of a turn's removal, late, does not take away a turn that is back."""
     view.ask("q0", "t0")
     view.ask("q1", "t1")
-    view.wish("delete", id="t0")
-    view.wish("restore")
+    view.request("delete", id="t0")
+    view.request("restore")
     view.ask("q2", "t2")
     assert list(view.turns) == ["t0", "t1", "t2"] and len(view.panel.chat.turns) == 3
 
@@ -194,21 +194,21 @@ def test_no_part_of_a_key_in_titles_and_file_names(view: View) -> None:
     files = [{"name": f"{key}.txt", "text": True}]
     turn = view.ask("x" * 70 + f" {key}", "a", files=files, buffers=[b"text"])
     assert view.state["title"] == "x" * 70 + " [key]" and turn["files"][0]["name"] == "[key].txt"
-    view.wish("clear")
+    view.request("clear")
     view.ask("\x1b\nonly a control character before", "b")
     assert view.state["title"] == "New conversation"
 
 
 def test_numbers_out_of_range_are_named_in_full(view: View) -> None:
     """The sentence about a setting out of range says its limits as people write them."""
-    view.wish("settings", settings={"max_tokens": 99_999_999_999})
+    view.request("settings", settings={"max_tokens": 99_999_999_999})
     notice = view.until(lambda: view.said("notice"))[0]
     assert "max_tokens is a number from 1 to 10,000,000" in notice["text"]
 
 
 def test_a_picker_without_an_endpoint_says_so(view: View) -> None:
     """Asking for the models of an endpoint that has gone ends the picker's waiting with a sentence."""
-    view.wish("models", view="me", endpoint="nowhere")
+    view.request("models", view="me", endpoint="nowhere")
     told = view.until(lambda: view.said("models"))[0]
     assert told["items"] == [] and "nowhere" in told["note"]
 

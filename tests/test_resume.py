@@ -75,12 +75,12 @@ def test_a_panel_that_opens_a_conversation_says_where_it_goes_on(
     """The panel's history follows the same rule, and shows the same sentence."""
     thread = hx.log(last=1)["thread_id"].iloc[0]
     view = View(ChatPanel(endpoint="lab"))
-    view.wish("open", thread=thread)
+    view.request("open", thread=thread)
     view.until(lambda: view.turns)
     assert view.state["settings"]["temperature"] == 0.5 and view.said("notice") == []
     hx.connect(other.url, name="lab", model="echo")
     hx.use(endpoint="demo")
-    view.wish("open", thread=thread)
+    view.request("open", thread=thread)
     notice = view.until(lambda: view.said("notice"))[0]
     assert "goes on with the session's endpoint" in notice["text"] and notice["level"] == "info"
     assert view.panel.chat.endpoint is None and view.panel.chat.params["temperature"] == 0.5

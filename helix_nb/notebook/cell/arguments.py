@@ -59,23 +59,23 @@ class Options:
     models: tuple[str, ...] = ()
     endpoint: str | None = None
     system: str | None = None
-    out: str | None = None
+    out: str | None = None  # the variable that gets the Reply
     chat: str | None = None
     format: str | None = None
     insert: bool = False
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)  # by wire name
     images: tuple[str, ...] = ()
     attach: tuple[str, ...] = ()
     attach_tokens: int | None = None
     schema: str | None = None
     tools: tuple[str, ...] = ()
-    rounds: int | None = None
+    rounds: int | None = None  # of tool calls, at most
     raw: bool = False
     dry_run: bool = False
     quiet: bool = False
     stream: bool = True
     log: bool = True
-    timeout: float | None = None
+    timeout: float | None = None  # seconds
 
 
 def cell_options(line: str, magic: str = "%%helix") -> Options:
@@ -91,9 +91,9 @@ def cell_options(line: str, magic: str = "%%helix") -> Options:
         models=(*words, *parsed.model),
         endpoint=parsed.endpoint,
         system=parsed.system,
-        out=None if parsed.out is None else _variable(parsed.out),
+        out=None if parsed.out is None else _variable_name(parsed.out),
         chat=parsed.chat,
-        format=None if parsed.format is None else _format(parsed.format),
+        format=None if parsed.format is None else _format_name(parsed.format),
         insert=parsed.insert,
         params=_params(parsed),
         images=tuple(parsed.image),
@@ -169,7 +169,7 @@ class _Parser(argparse.ArgumentParser):
             settings |= {"action": "append", "default": []}
         elif option.kind == "chat":
             settings |= {"nargs": "?", "const": "default"}
-        settings |= {"type": _READ.get(option.kind, _nonblank)} if option.kind else {}
+        settings |= {"type": _READERS.get(option.kind, _nonblank)} if option.kind else {}
         self.add_argument(*option.flags, **settings)
 
     def unknown(self, flag: str) -> NoReturn:
@@ -225,16 +225,16 @@ def _nonblank(text: str) -> str:
     return text
 
 
-_READ = {"number": _number, "integer": _integer, "system": str}  # an empty system prompt: none at all
+_READERS = {"number": _number, "integer": _integer, "system": str}  # an empty system prompt: none at all
 
 
-def _variable(name: str) -> str:
+def _variable_name(name: str) -> str:
     if not name.isidentifier() or keyword.iskeyword(name):
         raise ConfigError(f"-o takes the name of a variable, not {name!r}.")
     return name
 
 
-def _format(name: str) -> str:
+def _format_name(name: str) -> str:
     if name in FORMATS:
         return name
     guess = did_you_mean(name, FORMATS, shown="{}")
@@ -250,11 +250,11 @@ def _params(parsed: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"-p takes KEY=VALUE, such as -p seed=7, not {pair!r}.")
         if name in SET_OTHERWISE:
             raise ConfigError(f"-p cannot set {name}; use {SET_OTHERWISE[name]}.")
-        params[name] = _value(text)
+        params[name] = _json_or_text(text)
     return params
 
 
-def _value(text: str) -> Any:
+def _json_or_text(text: str) -> Any:
     try:
         return loads(text)
     except ValueError:

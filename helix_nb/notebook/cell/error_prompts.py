@@ -5,19 +5,16 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
-from collections.abc import Mapping
-from typing import Any
 
 from ...errors import ConfigError
 from ...text import printable
 from ..attach.budget import cut
 from ..attach.source_code import in_cell
-from ..session import CellFailure, RunningCell
+from ..session import CellFailure, NotebookSession
 
 TRACEBACK_TOKENS = 1_500
 CELL_TOKENS = 6_000
 LIBRARY_FRAMES = 3
-NOTHING = "There is no error to {what}; run this after a cell that failed."
 
 FIX = (
     "This cell of a Jupyter notebook failed. Say in a sentence or two why, then give the whole"
@@ -27,32 +24,30 @@ EXPLAIN = "This cell of a Jupyter notebook failed. Explain in plain words what h
 EXPLAIN_CELL = "Explain what this cell of a Jupyter notebook does, step by step, in plain words."
 
 
-def fix_prompt(cells: RunningCell, names: Mapping[str, Any], words: str) -> str:
-    """What is asked by `%helix fix`; ConfigError when nothing failed."""
-    return _prompt(FIX, _failure(cells, names, "fix"), words)
+def fix_prompt(session: NotebookSession, words: str) -> str:
+    """Return the prompt of `%helix fix`; ConfigError when nothing failed."""
+    return _failure_prompt(FIX, _last_failure(session, "fix"), words)
 
 
-def explain_prompt(cells: RunningCell, names: Mapping[str, Any], words: str) -> str:
-    """What is asked by `%helix explain`; ConfigError when nothing failed."""
-    return _prompt(EXPLAIN, _failure(cells, names, "explain"), words)
+def explain_prompt(session: NotebookSession, words: str) -> str:
+    """Return the prompt of `%helix explain`; ConfigError when nothing failed."""
+    return _failure_prompt(EXPLAIN, _last_failure(session, "explain"), words)
 
 
 def explain_cell_prompt(source: str, words: str) -> str:
-    """What is asked by `%helix explain N`."""
-    return "\n\n".join(
-        part for part in (EXPLAIN_CELL, _block("python", cut(source, CELL_TOKENS)), words) if part
-    )
+    """Return the prompt of `%helix explain N`."""
+    return _paragraphs(EXPLAIN_CELL, _block("python", cut(source, CELL_TOKENS)), words)
 
 
-def trimmed(error: BaseException) -> str:
-    """A traceback without colours: the user's own frames, and the last few of libraries."""
+def trimmed_traceback(error: BaseException) -> str:
+    """Write a traceback without colours: the user's own frames, and the last few of libraries."""
     frames = list(traceback.extract_tb(error.__traceback__))
-    users = [number for number, frame in enumerate(frames) if _is_users(frame)]
-    frames = frames[users[0] :] if users else frames
+    first = next((number for number, frame in enumerate(frames) if _is_users_own(frame)), 0)
+    frames = frames[first:]
     last = len(frames) - LIBRARY_FRAMES
     lines, left_out = ["Traceback (most recent call last):"], 0
     for number, frame in enumerate(frames):
-        if number < last and not _is_users(frame):
+        if number < last and not _is_users_own(frame):
             left_out += 1
             continue
         if left_out:
@@ -62,25 +57,24 @@ def trimmed(error: BaseException) -> str:
     return cut(printable("\n".join(lines)), TRACEBACK_TOKENS)
 
 
-def _failure(cells: RunningCell, names: Mapping[str, Any], what: str) -> CellFailure:
-    if cells.failure is not None:
-        return cells.failure
+def _last_failure(session: NotebookSession, command: str) -> CellFailure:
+    """Return the last cell that failed, also one that ran before the extension was loaded."""
+    if session.cell.failure is not None:
+        return session.cell.failure
     error = getattr(sys, "last_value", None)
-    sources = names.get("In") or []
-    magics_own = hasattr(error, "_render_traceback_")
-    if not isinstance(error, Exception) or magics_own or len(sources) < 2:
-        raise ConfigError(NOTHING.format(what=what))
+    sources = session.names.get("In") or []
+    is_magics_own = hasattr(error, "_render_traceback_")
+    if not isinstance(error, Exception) or is_magics_own or len(sources) < 2:
+        raise ConfigError(f"There is no error to {command}; run this after a cell that failed.")
     return CellFailure(sources[-2], error)
 
 
-def _prompt(what: str, failure: CellFailure, words: str) -> str:
-    parts = [
-        what,
-        _block("python", cut(failure.source, CELL_TOKENS)),
-        "It ended with:",
-        _block("", trimmed(failure.error)),
-        words,
-    ]
+def _failure_prompt(task: str, failure: CellFailure, words: str) -> str:
+    source, trace = cut(failure.source, CELL_TOKENS), trimmed_traceback(failure.error)
+    return _paragraphs(task, _block("python", source), "It ended with:", _block("", trace), words)
+
+
+def _paragraphs(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
@@ -88,13 +82,11 @@ def _block(language: str, text: str) -> str:
     return f"```{language}\n{text.strip()}\n```"
 
 
-def _is_users(frame: traceback.FrameSummary) -> bool:
+def _is_users_own(frame: traceback.FrameSummary) -> bool:
+    """Return whether a frame is of a cell, or of a file outside this Python."""
     name = frame.filename
-    return in_cell(name) or ("site-packages" not in name and _local(name))
-
-
-def _local(name: str) -> bool:
-    return not name.startswith((sys.prefix, sys.base_prefix)) and bool(linecache.getlines(name))
+    of_python = "site-packages" in name or name.startswith((sys.prefix, sys.base_prefix))
+    return in_cell(name) or (not of_python and bool(linecache.getlines(name)))
 
 
 def _where(frame: traceback.FrameSummary) -> str:

@@ -34,7 +34,7 @@ def fix(session: NotebookSession, line: str) -> None:
     from ..cell.error_prompts import fix_prompt
 
     options, words = split_prompt(line, "%helix fix")
-    _show(session, options, fix_prompt(session.cell, session.names, words or ""), "%helix fix")
+    _show(session, options, fix_prompt(session, words or ""), "%helix fix")
 
 
 def explain(session: NotebookSession, line: str) -> None:
@@ -44,12 +44,11 @@ def explain(session: NotebookSession, line: str) -> None:
 
     options, words = split_prompt(line, "%helix explain")
     first, _, rest = options.strip().partition(" ")
-    names = session.names
     if number := CELL_NUMBER.fullmatch(first):
-        source = value_of(f"In[{number[1]}]", names)
+        source = value_of(f"In[{number[1]}]", session.names)
         _show(session, rest, explain_cell_prompt(source, words or ""), "%helix explain")
     else:
-        _show(session, options, explain_prompt(session.cell, names, words or ""), "%helix explain")
+        _show(session, options, explain_prompt(session, words or ""), "%helix explain")
 
 
 def _show(session: NotebookSession, line: str, text: str, magic: str) -> None:

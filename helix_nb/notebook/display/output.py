@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from IPython.core.displaypub import CapturingDisplayPublisher
@@ -52,11 +52,7 @@ def display_mode(shell: InteractiveShell, *, streaming: bool = True) -> DisplayM
 
 def output_for(shell: InteractiveShell, *, streaming: bool = True) -> Output:
     """Make the output of the running cell, of the kind that its shell can show."""
-    outputs: dict[DisplayMode, Callable[[], Output]] = {
-        "live": LiveOutput,
-        "final": FinalOutput,
-        "terminal": TerminalOutput,
-    }
+    outputs = {"live": LiveOutput, "final": Output, "terminal": TerminalOutput}
     return outputs[display_mode(shell, streaming=streaming)]()
 
 
@@ -68,14 +64,15 @@ def frame_interval_s(last_bytes: int) -> float:
     return max(SHORTEST_S, last_bytes / BYTES_PER_S)
 
 
-class Output(Protocol):
-    """Where the frames of an answer go."""
+class Output:
+    """One display, made when the answer has ended; live ones and terminals show it before, too."""
 
-    takes_html: bool  # else it shows the text of a frame alone
-    opened: bool  # whether something stands there that wants a last frame
+    takes_html = True  # else it shows the text of a frame alone
+    opened = False  # whether something stands there that wants a last frame
 
     def pause_s(self) -> float:
         """Return the seconds until it takes another frame; 0 where it takes one now."""
+        return LONGEST_S
 
     def show(self, frame: Frame) -> None:
         """Show a frame that is not the last one."""
@@ -84,16 +81,17 @@ class Output(Protocol):
         """Show what is waited for, before anything has arrived."""
 
     def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
-        """Show the last frame, with the facts as metadata."""
+        """Show the last frame, as HTML and as text, with the facts as metadata."""
+        self._publish({"text/html": frame.html, "text/plain": frame.text}, {"helix_nb": facts})
+
+    def _publish(self, data: Mapping[str, str], metadata: Mapping[str, object]) -> None:
+        _publish(data, metadata)
 
 
-class LiveOutput:
+class LiveOutput(Output):
     """One display that each frame updates."""
 
-    takes_html = True
-
     def __init__(self) -> None:
-        self.opened = False
         self._display_id = uuid4().hex
         self._due_s = time.monotonic()
         self._first_s: float | None = None  # when the first frame was shown
@@ -103,7 +101,7 @@ class LiveOutput:
         return max(self._due_s - time.monotonic(), 0.0)
 
     def show(self, frame: Frame) -> None:
-        """Show a frame as HTML alone, unhighlighted: the last one replaces it."""
+        """Show a frame as HTML alone; the last one, which has text too, will replace it."""
         self._publish({"text/html": frame.html}, {})
         now_s = time.monotonic()
         self._first_s = self._first_s or now_s
@@ -114,41 +112,15 @@ class LiveOutput:
         """Show a quiet line where the answer will stand."""
         self._publish({"text/html": quiet_line_html(line)}, {})
 
-    def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
-        """Show the last frame, as HTML and as text."""
-        self._publish({"text/html": frame.html, "text/plain": frame.text}, {"helix_nb": facts})
-
     def _publish(self, data: Mapping[str, str], metadata: Mapping[str, object]) -> None:
         _publish(data, metadata, transient={"display_id": self._display_id}, update=self.opened)
         self.opened = True
 
 
-class FinalOutput:
-    """One display, made when the answer has ended."""
-
-    takes_html = True
-    opened = False
-
-    def pause_s(self) -> float:
-        """Return how long to wait before asking again: it never takes a frame."""
-        return LONGEST_S
-
-    def show(self, frame: Frame) -> None:
-        """Show nothing before the end."""
-
-    def show_status(self, line: str) -> None:
-        """Show nothing before the end."""
-
-    def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
-        """Show the answer, as HTML and as text."""
-        _publish({"text/html": frame.html, "text/plain": frame.text}, {"helix_nb": facts})
-
-
-class TerminalOutput:
-    """An answer printed as it arrives, without control characters."""
+class TerminalOutput(Output):
+    """An answer printed as it arrives, without control characters; a status could not be taken back."""
 
     takes_html = False
-    opened = False
 
     def __init__(self) -> None:
         self._due_s = 0.0
@@ -164,9 +136,6 @@ class TerminalOutput:
         self._print_more(frame)
         sys.stdout.flush()
         self._due_s = time.monotonic() + SHORTEST_S
-
-    def show_status(self, line: str) -> None:
-        """Print nothing: it could not be taken back."""
 
     def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
         """Print the rest of the text, and the lines about the answer."""

@@ -22,6 +22,7 @@ from ...markdown.style import CODE, LAYOUT
 from ...prompts.images import MAX_BYTES
 from ...runtime.loop import call_soon, run_sync, submit
 from ...text import count_of
+from ..display.output import display_mode
 from .actions import Actions
 from .conversation import Conversation
 from .files import file_at
@@ -104,10 +105,11 @@ class ChatPanel(anywidget.AnyWidget):
         self._conversation = Conversation(self._chat, self._emit, self._changed, height)
         self._actions = Actions(self._conversation)
         self._transcript = TranscriptPages()
-        self._displayed = self._writing = self._stale = self._was_busy = False
-        self._notifier: threading.Thread | None = None
+        self._displayed = self._was_busy = False
+        self._writing = self._stale = False  # a transcript is being rendered; it is out of date
+        self._notifier: threading.Thread | None = None  # the last one that told observers of `busy`
         self.on_msg(self._receive)
-        _answer_where_asked(self.comm)
+        _reply_on_chosen_subshell(self.comm)
         self._conversation.follow_chat()
         _conversations.add(self._conversation)
         shell = get_ipython()
@@ -174,15 +176,15 @@ class ChatPanel(anywidget.AnyWidget):
     async def _write_transcript(self) -> None:
         """Bring the transcript up to date, off the loop: a long one takes a while to render."""
         self._writing = True
-        while self._stale:
-            self._stale = False
-            await asyncio.to_thread(self._transcript.update, list(self._conversation.items))
-        self._writing = False
+        try:
+            while self._stale:
+                self._stale = False
+                await asyncio.to_thread(self._transcript.update, list(self._conversation.items))
+        finally:
+            self._writing = False
 
     def _ipython_display_(self) -> None:
         from IPython.display import display
-
-        from ..display.output import display_mode
 
         show: Callable[..., Any] = display
         bundle: Any = self._repr_mimebundle_()
@@ -206,7 +208,7 @@ def _refresh_panels(*_: object) -> None:
         call_soon(conversation.refresh)
 
 
-def _answer_where_asked(comm: Any) -> None:
+def _reply_on_chosen_subshell(comm: Any) -> None:
     """Let a view's messages go to the subshell it chose.
 
     ipykernel 7.4 sends them to the shell that last published on the comm instead, which for a
