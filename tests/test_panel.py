@@ -116,7 +116,7 @@ def test_streams_blocks(view: View) -> None:
     turn = view.ask(text)
     whole = Rendering()
     whole.step(hx.Reply(text=text), final=True)
-    assert "".join(turn["answer"]["blocks"]) == "".join(whole.whole()["blocks"])
+    assert "".join(turn["answer"]["blocks"]) == "".join(whole.answer_view()["blocks"])
     assert turn["answer"]["tail"] == ""
     assert turn["answer"]["source"] == text
     assert view.panel.chat.messages[-1] == {"role": "assistant", "content": text}
@@ -132,12 +132,12 @@ def test_closed_blocks_go_out_once() -> None:
         step = rendering.step(hx.Reply(text=text[:end]))
         if step:
             View._step(answer, dict(step))
-        assert answer["tail"] == rendering.whole()["tail"]
-        assert answer["blocks"] == rendering.whole()["blocks"]
+        assert answer["tail"] == rendering.answer_view()["tail"]
+        assert answer["blocks"] == rendering.answer_view()["blocks"]
     View._step(answer, dict(rendering.step(hx.Reply(text=text), final=True) or {}))
     fresh = Rendering()
     fresh.step(hx.Reply(text=text), final=True)
-    assert answer["blocks"] == fresh.whole()["blocks"]
+    assert answer["blocks"] == fresh.answer_view()["blocks"]
 
 
 def test_stop_keeps_the_partial_answer(view: View, server: PanelServer) -> None:

@@ -15,7 +15,7 @@ from .budget import BUDGET_TOKENS, count_tokens, cut, without_keys
 from .names import value_or_path
 from .source_code import kind_of, source_of
 
-MOST_FILE_BYTES = 400_000  # about 100,000 tokens
+MAX_FILE_BYTES = 400_000  # about 100,000 tokens
 PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 
 
@@ -102,7 +102,7 @@ def _is_pandas(cls: type) -> bool:
 def _read_file(word: str, path: Path) -> tuple[str, str]:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_FILE_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"-a: {word} cannot be read: {error.strerror}.") from None
     if is_picture(data[:16]):
@@ -126,8 +126,8 @@ def _decode(word: str, data: bytes) -> str:
 def _refuse_large(word: str, data: str | bytes) -> None:
     """Refuse a text too large to be meant."""
     size = len(data) if isinstance(data, bytes) else len(data.encode("utf-8", "replace"))
-    if size > MOST_FILE_BYTES:
-        most = f"{MOST_FILE_BYTES // 1000} kB"
+    if size > MAX_FILE_BYTES:
+        most = f"{MAX_FILE_BYTES // 1000} kB"
         raise ConfigError(f"-a: {word} is larger than {most}; attach the part you mean.")
 
 

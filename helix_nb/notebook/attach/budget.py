@@ -7,7 +7,7 @@ import re
 from ...redaction import redact
 
 BUDGET_TOKENS = 2_000
-LONGEST_KEY = 10_000  # characters
+MAX_KEY_LENGTH = 10_000  # characters
 KEY_LIKE = re.compile(r"(?<![\w-])(?:hl|sk|pk|gsk|xai|nvapi|hf|ghp)[-_][A-Za-z0-9_-]{20,}")
 
 
@@ -24,7 +24,7 @@ def without_keys(text: str) -> str:
 def cut(text: str, budget: int) -> str:
     """Return the beginning of a text within a budget of tokens; it says where it was cut, never in a key."""
     most_bytes = budget * 7 // 2
-    beginning = text[: most_bytes + LONGEST_KEY]
+    beginning = text[: most_bytes + MAX_KEY_LENGTH]
     safe = without_keys(beginning)
     if beginning == text and count_tokens(safe) <= budget:
         return safe

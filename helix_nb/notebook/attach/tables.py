@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...text import shorten
-from .budget import LONGEST_KEY, count_tokens, cut, without_keys
+from .budget import MAX_KEY_LENGTH, count_tokens, cut, without_keys
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_DESCRIBED_ROWS = 1_000_000
-LONGEST_VALUE = 80
+MAX_DESCRIBED_ROWS = 1_000_000
+MAX_VALUE_LENGTH = 80
 
 
 def frame_text(frame: pd.DataFrame, budget: int) -> tuple[str, str]:
@@ -63,7 +63,7 @@ def _descriptions(frame: pd.DataFrame, columns: str) -> Iterator[str]:
 
 
 def _statistics(frame: pd.DataFrame) -> str:
-    if not len(frame) or len(frame) > MOST_DESCRIBED_ROWS:
+    if not len(frame) or len(frame) > MAX_DESCRIBED_ROWS:
         return ""
     try:
         with warnings.catch_warnings():
@@ -80,4 +80,4 @@ def _csv(frame: pd.DataFrame) -> str:
 def _short_value(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return shorten(without_keys(str(value)[: LONGEST_VALUE + LONGEST_KEY]), LONGEST_VALUE)
+    return shorten(without_keys(str(value)[: MAX_VALUE_LENGTH + MAX_KEY_LENGTH]), MAX_VALUE_LENGTH)

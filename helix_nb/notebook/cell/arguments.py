@@ -33,7 +33,7 @@ KEY_OPTION = re.compile(
     re.IGNORECASE,
 )
 DASHES = "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what editors make of two of them, too
-LONGEST_INTEGER = 18  # digits: what fits 64 bits
+MAX_DIGITS = 18  # of an integer: what fits 64 bits
 # Parameters that -p cannot set, and what sets each.
 SET_OTHERWISE = {
     "prompt": "the cell",
@@ -214,7 +214,7 @@ def _number(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if not text.isdecimal() or len(text) > LONGEST_INTEGER or int(text) < 1:
+    if not text.isdecimal() or len(text) > MAX_DIGITS or int(text) < 1:
         raise argparse.ArgumentTypeError(f"takes a whole number from 1 up, not {text!r}")
     return int(text)
 

@@ -13,7 +13,7 @@ from ...errors import HelixError
 from ...replies import incomplete_reason, quiet_line_html
 from ...text import printable
 from ..display.facts import cost_text, join_facts, metadata_facts, token_counts
-from ..display.output import SHORTEST_S, Output, output_for
+from ..display.output import MIN_INTERVAL_S, Output, output_for
 from ..display.render import Frame, RenderOptions, answer_html, answer_text
 from .run import with_parsed_json
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ..session import NotebookSession
     from .request import CellRequest
 
-GRID = (
+GRID_STYLE = (
     "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(20em,100%),1fr));gap:1em;align-items:start"
 )
-HEAD = "font-weight:bold;margin-bottom:.4em"
+HEAD_STYLE = "font-weight:bold;margin-bottom:.4em"
 
 
 def answer_side_by_side(session: NotebookSession, request: CellRequest) -> None:
@@ -116,10 +116,10 @@ class Grid:
     def _html(self, *, final: bool) -> str:
         columns = "".join(f"<div>{self._column_html(column, final=final)}</div>" for column in self.columns)
         sent_along = quiet_line_html(" · ".join(self.sent_along)) if final and self.sent_along else ""
-        return f'<div style="{GRID}">{columns}</div>{sent_along}'
+        return f'<div style="{GRID_STYLE}">{columns}</div>{sent_along}'
 
     def _column_html(self, column: Column, *, final: bool) -> str:
-        head = f'<div style="{HEAD}">{escape(printable(column.name))}</div>'
+        head = f'<div style="{HEAD_STYLE}">{escape(printable(column.name))}</div>'
         footer = "".join(map(quiet_line_html, column.footer())) if column.done else ""
         return head + answer_html(column.reply, self.options, final=final) + footer
 
@@ -169,10 +169,10 @@ def _watch(columns: Sequence[Column], grid: Grid | None) -> None:
             column.pending.begin()
         while not all(column.done for column in columns):
             slowest = next(column for column in columns if not column.done)
-            slowest.pending.wait_for_change(SHORTEST_S)
+            slowest.pending.wait_for_change(MIN_INTERVAL_S)
             if grid:
                 grid.update()
-            time.sleep(SHORTEST_S / 10)
+            time.sleep(MIN_INTERVAL_S / 10)
     finally:
         for column in columns:
             column.pending.cancel()

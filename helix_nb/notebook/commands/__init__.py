@@ -1,4 +1,4 @@
 """`%helix COMMAND`: the table of commands, and what each does.
 
-Inside, each command is imported by the table when it is used.
+Inside, the table imports a command when it is used; no command imports another.
 """

@@ -1,4 +1,4 @@
-"""Answers as people see them: a live output, a final one, or a terminal.
+"""Answers as people see them: in a live output, in one at the end, or in a terminal.
 
-Inside, imports run live > render, output > facts.
+Inside, imports run live > output > render > facts; transcript > facts.
 """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...replies import Reply
 from .facts import call_line, join_facts, metadata_facts
-from .output import LONGEST_S, SHORTEST_S, Output
+from .output import MAX_INTERVAL_S, MIN_INTERVAL_S, Output
 from .render import RenderOptions, render
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def watch(pending: PendingReply, answer: LiveAnswer | None, check: Callable[[Rep
     try:
         pending.begin()
         while not pending.done:
-            pause_s = answer.output.pause_s() if answer else LONGEST_S
+            pause_s = answer.output.pause_s() if answer else MAX_INTERVAL_S
             if pause_s:
                 pending.wait_for_event(pause_s)
             else:
-                pending.wait_for_change(SHORTEST_S)
+                pending.wait_for_change(MIN_INTERVAL_S)
             pending.serve_calls()
             if answer:
                 answer.update(pending)

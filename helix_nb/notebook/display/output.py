@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 DisplayMode = Literal["live", "final", "terminal"]
 
-SHORTEST_S = 0.05
-LONGEST_S = 1.0
+MIN_INTERVAL_S = 0.05
+MAX_INTERVAL_S = 1.0
 BYTES_PER_S = 40_000
-FRAMES = 20
+SLOW_SHARE = 1 / 20  # of the time that a slow model has streamed: how long its frame stands
 
 
 def display_mode(shell: InteractiveShell, *, streaming: bool = True) -> DisplayMode:
@@ -61,7 +61,7 @@ def frame_interval_s(last_bytes: int) -> float:
 
     Prototyped for cells and panel alike: 2,000 tokens took 28.9 MB when each one was sent at once.
     """
-    return max(SHORTEST_S, last_bytes / BYTES_PER_S)
+    return max(MIN_INTERVAL_S, last_bytes / BYTES_PER_S)
 
 
 class Output:
@@ -72,7 +72,7 @@ class Output:
 
     def pause_s(self) -> float:
         """Return the seconds until it takes another frame; 0 where it takes one now."""
-        return LONGEST_S
+        return MAX_INTERVAL_S
 
     def show(self, frame: Frame) -> None:
         """Show a frame that is not the last one."""
@@ -105,7 +105,7 @@ class LiveOutput(Output):
         self._publish({"text/html": frame.html}, {})
         now_s = time.monotonic()
         self._first_s = self._first_s or now_s
-        slow_s = min((now_s - self._first_s) / FRAMES, LONGEST_S)
+        slow_s = min((now_s - self._first_s) * SLOW_SHARE, MAX_INTERVAL_S)
         self._due_s = now_s + max(frame_interval_s(len(frame.html.encode())), slow_s)
 
     def show_status(self, line: str) -> None:
@@ -135,7 +135,7 @@ class TerminalOutput(Output):
         """Print what is new of the answer's text."""
         self._print_more(frame)
         sys.stdout.flush()
-        self._due_s = time.monotonic() + SHORTEST_S
+        self._due_s = time.monotonic() + MIN_INTERVAL_S
 
     def finish(self, frame: Frame, facts: Mapping[str, object]) -> None:
         """Print the rest of the text, and the lines about the answer."""

@@ -13,8 +13,8 @@ from ...replies import Reply, quiet_line_html
 from ...text import printable
 from .facts import quiet_line
 
-FOLDED = "font-size:90%;opacity:.75;margin-bottom:.5em"
-PRE_WRAP = "white-space:pre-wrap"
+FOLDED_STYLE = "font-size:90%;opacity:.75;margin-bottom:.5em"
+PRE_STYLE = "white-space:pre-wrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _markdown_html(reply: Reply, final: bool) -> str:
 
 
 def _text_html(reply: Reply, final: bool) -> str:
-    return f'<pre style="{PRE_WRAP}">{escape(printable(reply.text))}</pre>'
+    return f'<pre style="{PRE_STYLE}">{escape(printable(reply.text))}</pre>'
 
 
 def _code_html(reply: Reply, final: bool) -> str:
@@ -137,6 +137,6 @@ def _thinking(reasoning: str, *, answered: bool) -> str:
     opened = "" if answered else " open"
     thoughts = escape(printable(reasoning.strip()))
     return (
-        f'<details{opened} style="{FOLDED}"><summary>thinking</summary>'
-        f'<div style="{PRE_WRAP}">{thoughts}</div></details>'
+        f'<details{opened} style="{FOLDED_STYLE}"><summary>thinking</summary>'
+        f'<div style="{PRE_STYLE}">{thoughts}</div></details>'
     )

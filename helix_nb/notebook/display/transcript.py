@@ -58,7 +58,7 @@ class Transcript:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         from ...markdown.style import CODE, LAYOUT
 
-        system = [said_html("System", self.system)] if self.system else []
+        system = [literal_html("System", self.system)] if self.system else []
         body = "<hr>".join([*system, *map(turn_html, self.turns)])
         html = f'<div class="helix-nb"><style>{LAYOUT}{CODE}{STYLE}</style>{body}</div>'
         return {"text/html": html, "text/plain": str(self)}
@@ -94,33 +94,33 @@ def reply_of(turn: Turn) -> Reply:
     return Reply(text=texts[-1] if texts else "", status="ok", exchange_id=turn.exchange_id)
 
 
-def turn_html(turn: TranscriptTurn, answer_html: Callable[[str], str] | None = None) -> str:
-    """Render a turn; `answer_html` renders its answer (default: anew)."""
+def render_answer(answer: str) -> str:
+    """Render an answer; its headings stay out of the notebook's table of contents."""
+    from ...markdown.render import render
+
+    return re.sub("<h([1-6])>", r'<h\1 class="jp-toc-ignore">', render(printable(answer)))
+
+
+def turn_html(turn: TranscriptTurn, answer_html: Callable[[str], str] = render_answer) -> str:
+    """Render a turn; `answer_html` renders its answer."""
     from ...markdown.formulas import escape_text
 
     calls = "".join(f'<p class="hx-about"><small>{escape_text(line)}</small></p>' for line in turn.calls)
-    prompt = said_html("You", turn.prompt, turn.files)
+    prompt = literal_html("You", turn.prompt, turn.files)
     return (
         f"{prompt}<p><strong>{escape_text(turn.speaker)}</strong></p>{calls}"
-        f"{(answer_html or render_answer)(turn.reply.text)}"
+        f"{answer_html(turn.reply.text)}"
         f'<p class="hx-about"><small>{escape_text(turn.about)}</small></p>'
     )
 
 
-def said_html(speaker: str, words: str, files: Iterable[str] = ()) -> str:
+def literal_html(speaker: str, words: str, files: Iterable[str] = ()) -> str:
     """Render what a person wrote, as it was written."""
     from ...markdown.formulas import escape_text
 
     shown = escape_text(_clean(words)).replace("\n", "<br>")
     names = "".join(f"<br><em>[{escape_text(name)}]</em>" for name in files)
     return f'<p><strong>{speaker}</strong></p><p class="hx-said">{shown}{names}</p>'
-
-
-def render_answer(answer: str) -> str:
-    """Render an answer; its headings stay out of the notebook's table of contents."""
-    from ...markdown.render import render
-
-    return re.sub("<h([1-6])>", r'<h\1 class="jp-toc-ignore">', render(printable(answer)))
 
 
 def markdown_document(opening: Sequence[str], turns: Iterable[TranscriptTurn]) -> str:

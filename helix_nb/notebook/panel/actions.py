@@ -13,7 +13,7 @@ from ...chat.resume import resume
 from ...errors import ChatBusy, ConfigError, HelixError
 from ...replies import Reply
 from ...runtime.loop import call_soon, submit
-from .conversation import SHOWN, Conversation
+from .conversation import SNAPSHOT_TURNS, Conversation
 from .files import received_files
 from .history import read_thread, recent_choices
 from .items import TurnItem
@@ -66,7 +66,7 @@ class Actions:
         """Send a view the turns before those that it has."""
         items = self._conversation.items
         end = next((at for at, item in enumerate(items) if item.id == request.get("before")), 0)
-        first = max(0, end - SHOWN)
+        first = max(0, end - SNAPSHOT_TURNS)
         turns = [item.view() for item in items[first:end]]
         self._conversation.emit({"t": "older", "to": request.get("view"), "turns": turns, "more": first})
 

@@ -26,7 +26,7 @@ from .protocol import NoticeAction, Snapshot, State, ViewMessage
 from .settings import settings_view
 from .stream import Pace, step_size
 
-SHOWN = 20  # turns in a snapshot; older ones are sent when asked for
+SNAPSHOT_TURNS = 20  # turns in a snapshot; older ones are sent when asked for
 
 
 class Conversation:
@@ -186,7 +186,7 @@ class Conversation:
             self.emit(step)
         if done:
             item.ended = True
-            self.emit({"t": "turn", "turn": item.view(whole=False)})
+            self.emit({"t": "turn", "turn": item.view(with_text=False)})
             self.publish_state()
         return 0 if step is None else step_size(step)
 
@@ -258,8 +258,8 @@ class Conversation:
 
     def snapshot(self, view: str | None = None) -> Snapshot:
         """Return the conversation as it stands, for one view or for all."""
-        turns = [item.view() for item in self.items[-SHOWN:]]
-        more = max(0, len(self.items) - SHOWN)
+        turns = [item.view() for item in self.items[-SNAPSHOT_TURNS:]]
+        more = max(0, len(self.items) - SNAPSHOT_TURNS)
         self._published = state = self.state()
         snapshot: Snapshot = {"t": "snapshot", "turns": turns, "more": more, "state": state}
         if view is not None:

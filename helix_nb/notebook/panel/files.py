@@ -17,7 +17,7 @@ from ...redaction import redact
 from ...text import printable
 from .protocol import FileView
 
-SHOWN_BYTES = 300_000  # larger images are shown by name, not sent back to every view
+MAX_SHOWN_BYTES = 300_000  # larger images are shown by name, not sent back to every view
 _IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _DATA_URL = re.compile(r"data:(image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/=]+)", re.ASCII)
 
@@ -45,7 +45,7 @@ class File:
     def view(self) -> FileView:
         """Return the attachment for a view; nothing in it makes a browser fetch anything."""
         view: FileView = {"name": self.label, "size": self.size}
-        if self.data is not None and self.mime in _IMAGES and len(self.data) <= SHOWN_BYTES:
+        if self.data is not None and self.mime in _IMAGES and len(self.data) <= MAX_SHOWN_BYTES:
             view["url"] = f"data:{self.mime};base64,{base64.b64encode(self.data).decode()}"
         return view
 

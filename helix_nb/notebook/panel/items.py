@@ -68,13 +68,13 @@ class TurnItem:
         """Whether its exchange is under way."""
         return self.exchange is not None and not self.exchange.done
 
-    def view(self, *, whole: bool = True) -> TurnView:
-        """Return the turn for a view; without `whole` it lacks the text, which the stream has sent."""
+    def view(self, *, with_text: bool = True) -> TurnView:
+        """Return the turn for a view; without `with_text` it lacks what the stream has sent."""
         return {
             "id": self.id,
             "prompt": redact(printable(self.prompt)),
             "files": [file.view() for file in self.files],
-            "answer": self._answer_view(whole=whole),
+            "answer": self._answer_view(with_text=with_text),
         }
 
     def transcript_turn(self) -> TranscriptTurn:
@@ -83,11 +83,11 @@ class TurnItem:
         files = [file.label for file in self.files]
         return TranscriptTurn(self.prompt, self.reply, tuple(files), tuple(calls))
 
-    def _answer_view(self, *, whole: bool) -> AnswerView:
+    def _answer_view(self, *, with_text: bool) -> AnswerView:
         reply, pending = self.reply, self.exchange is not None and not self.ended
-        if whole and not pending:
+        if with_text and not pending:
             self.rendering.step(reply, final=True)
-        answer: AnswerView = self.rendering.whole() if whole else {}
+        answer: AnswerView = self.rendering.answer_view() if with_text else {}
         answer["status"] = "pending" if pending else reply.status
         answer["who"] = printable(reply.model or reply.model_requested or reply.endpoint or "")
         answer["thought"] = _thinking_heading(reply, pending=pending)

@@ -17,7 +17,7 @@ from ...text import printable
 from .protocol import ModelChoice, SettingsView
 
 # What an empty panel offers to begin with; the demo endpoint has canned answers to the first three.
-_CANNED = ["What is the capital of France?", "Show me a table and some code", "Tell me a story"]
+_DEMO_IDEAS = ["What is the capital of France?", "Show me a table and some code", "Tell me a story"]
 _IDEAS = ["Explain this error: ", "Write a pandas one-liner that ", "Review this function:\n"]
 _RANGES = {"temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "max_tokens": (1, 10_000_000)}
 
@@ -70,7 +70,7 @@ def settings_view(chat: Chat) -> SettingsView:
             "tip": problem or _tip(connection),
         },
         "greeting": {"title": "What are you working on?", "text": problem or _greeting(connection, model)},
-        "ideas": _CANNED if connection and connection.kind == "demo" else _IDEAS,
+        "ideas": _DEMO_IDEAS if connection and connection.kind == "demo" else _IDEAS,
         "settings": {
             "endpoint": connection.name if chat.endpoint and connection else None,
             "model": chat.model,

@@ -14,7 +14,7 @@ from ...markdown import IncrementalRenderer
 from ...replies import Reply
 from ...runtime.loop import background_loop
 from ...text import common_prefix, printable
-from ..display.output import SHORTEST_S, frame_interval_s
+from ..display.output import MIN_INTERVAL_S, frame_interval_s
 from .protocol import AnswerView, Step
 
 READ_S = 0.002  # for the reader to take in what has arrived, before it is shown
@@ -67,7 +67,7 @@ class Rendering:
             step["tail"] = {"keep": utf16_length(tail[:same]), "add": tail[same:]}
             self._tail = tail
 
-    def whole(self) -> AnswerView:
+    def answer_view(self) -> AnswerView:
         """Return the answer as it stands, for a view that comes late."""
         return {
             "blocks": list(self._closed),
@@ -114,7 +114,7 @@ class Pace:
     def rest(self) -> asyncio.Future[None] | None:
         """Return what the reader waits for before it reads on; None where no step is due soon."""
         loop = background_loop()
-        if not (self._scheduled and 0 < self._due_s - loop.time() <= SHORTEST_S):
+        if not (self._scheduled and 0 < self._due_s - loop.time() <= MIN_INTERVAL_S):
             return None
         if self._resting is None or self._resting.done():
             self._resting = loop.create_future()

@@ -14,8 +14,8 @@ from typing import Any
 from ..display.transcript import STYLE, TranscriptTurn, markdown_document, render_answer, turn_html
 from .items import TurnItem
 
-PAGES = 6  # displays of a transcript where somebody watches; what is not used yet is empty
-PAGE = 12_000  # characters on a page, as long as they suffice
+MAX_PAGES = 6  # displays of a transcript where somebody watches; what is not used yet is empty
+PAGE_LENGTH = 12_000  # characters on a page, as long as they suffice
 
 # The last rule hides what JupyterLab writes in place of a widget whose kernel has gone.
 _PAGE_STYLE = (
@@ -85,7 +85,7 @@ def markdown_of(items: Sequence[TurnItem]) -> str:
 
 def _deal(turns: Sequence[TranscriptTurn], pages: int) -> list[list[TranscriptTurn]]:
     """Deal turns to pages in order, so that a new turn changes only the last page in use, mostly."""
-    room: float = PAGE if pages > 1 else float("inf")
+    room: float = PAGE_LENGTH if pages > 1 else float("inf")
     while True:
         dealt: list[list[TranscriptTurn]] = [[]]
         left = room

@@ -27,7 +27,7 @@ from .actions import Actions
 from .conversation import Conversation
 from .files import file_at
 from .protocol import ViewMessage, ViewRequest
-from .transcript import PAGES, TranscriptPages, markdown_of
+from .transcript import MAX_PAGES, TranscriptPages, markdown_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,7 @@ class ChatPanel(anywidget.AnyWidget):
         data = bundle[0] | {"text/plain": "A conversation in a chat panel:"}
         show(data, metadata=bundle[1], raw=True)
         shell = get_ipython()
-        pages = PAGES if shell is not None and display_mode(shell) == "live" else 1
+        pages = MAX_PAGES if shell is not None and display_mode(shell) == "live" else 1
         self._transcript.show(list(self._conversation.items), pages)
         self._displayed = True
         call_soon(self._changed)  # an answer may have ended meanwhile
