@@ -204,19 +204,19 @@ def test_columns_and_their_values():
         "name": "str", "population": "Int64", "area_km2": "Float64", "capital": "boolean", "mood": "category",
         "size": "category", "founded": "datetime", "tags": "object",
     }  # fmt: skip
-    values = schema.to_plain(City(name="Oslo", mood=Mood.bad, founded=dt.date(1048, 1, 1)))
+    values = schema.column_values(City(name="Oslo", mood=Mood.bad, founded=dt.date(1048, 1, 1)))
     assert values == {
         "name": "Oslo", "population": None, "area_km2": 0.0, "capital": False, "mood": "bad", "size": "small",
         "founded": dt.datetime(1048, 1, 1, tzinfo=dt.UTC), "tags": [],
     }  # fmt: skip
-    assert Schema.of(JSON_SCHEMA).to_plain({"name": "Oslo"}) == {"name": "Oslo", "people": None}
-    assert Schema.of(Mood).to_plain(Mood.good) == {"value": "good"}
+    assert Schema.of(JSON_SCHEMA).column_values({"name": "Oslo"}) == {"name": "Oslo", "people": None}
+    assert Schema.of(Mood).column_values(Mood.good) == {"value": "good"}
     assert Schema.of(list[int]).columns() == {"items": "object"}
     assert Schema.of({"a": int | float, "b": int | str, "c": Literal[1, 2], "d": Any}).columns() == {
         "a": "Float64", "b": "object", "c": "category", "d": "object",
     }  # fmt: skip
     aliased = Schema.of(Aliased)
-    assert aliased.to_plain(aliased.validate('{"from": "x"}')) == {"from": "x"}
+    assert aliased.column_values(aliased.validate('{"from": "x"}')) == {"from": "x"}
 
 
 @settings(deadline=None)  # a busy machine is no failure

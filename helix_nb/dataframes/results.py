@@ -153,7 +153,7 @@ def result_columns(
     for field, dtype in FIELDS.items():
         columns[f"{into}_{field}"] = _series([getattr(row, field) for row in rows], index, dtype)
     if schema is not None:
-        objects = [None if row.parsed is None else schema.to_plain(row.parsed) for row in rows]
+        objects = [None if row.parsed is None else schema.column_values(row.parsed) for row in rows]
         for name, dtype in schema.columns().items():
             cells = [None if fields is None else fields[name] for fields in objects]
             columns[name] = _series(cells, index, dtype, schema.choices(name))

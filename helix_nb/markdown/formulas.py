@@ -51,13 +51,13 @@ def is_drawable(tex: str) -> bool:
 
 
 def _takes_colour_names(tex: str, macro: re.Match[str]) -> bool:
-    """Whether the colours that a macro is given are names or numbers; `\\fcolorbox` takes two."""
+    """Return whether the colours that a macro is given are names or numbers; `\\fcolorbox` takes two."""
     pattern = _FRAME_AND_COLOUR if "fcolor" in macro[0] else _ONE_COLOUR
     return pattern.match(tex, macro.end()) is not None
 
 
 def _balanced(tex: str) -> bool:
-    """Whether the braces match in number, as MathJax wants before it takes something for a formula."""
+    """Return whether the braces match in number, as MathJax wants before it takes something for a formula."""
     return tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
 
 

@@ -167,6 +167,6 @@ def _count_final(source: str, pieces: list[_Piece]) -> int:
 
 
 def _in_formula(lines: list[str], number: int) -> bool:
-    """Whether an unclosed formula may have begun in the lines above, up to a blank one."""
+    """Return whether an unclosed formula may have begun in the lines above, up to a blank one."""
     above = itertools.takewhile(str.strip, reversed(lines[:number]))
     return any(line.lstrip().startswith(("$$", "\\[", "\\begin{")) for line in above)

@@ -85,7 +85,7 @@ def _without_deceptive_links(tokens: list[Token]) -> list[Token]:
 
 
 def _is_deceptive(words: str, url: str) -> bool:
-    """Whether a link's text shows nothing, an address on another host, or one in look-alike letters."""
+    """Return whether a link's text shows nothing, another host's address, or one in look-alike letters."""
     words = normalize("NFKC", _UNSEEN.sub("", words)).translate(_LOOK_ALIKE)
     if not words:
         return True

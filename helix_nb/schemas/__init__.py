@@ -1,6 +1,6 @@
-"""What an answer or a tool call has to look like: a schema, and the reading of JSON text against it.
+"""Schemas of answers and tool calls, and the reading of JSON text against them.
 
-Importing this loads neither pydantic nor jsonschema.
+Importing this loads neither pydantic nor jsonschema. Inside, imports run tool > schema > the rest.
 """
 
 from __future__ import annotations

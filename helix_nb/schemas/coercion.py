@@ -1,4 +1,4 @@
-"""What a column can hold: one value of a validated answer as a cell of its dtype, or a sentence why not."""
+"""Values of validated answers as cells of a column: of its dtype, or refused with a sentence."""
 
 from __future__ import annotations
 
@@ -8,24 +8,8 @@ from typing import Any
 
 from ..text import shorten
 
-
-def coerce(value: Any, dtype: str, choices: Sequence[Any], name: str) -> Any:
-    """The value as that column keeps it; ValueError says in one sentence why it cannot.
-
-    Whole numbers have 64 bits, times become UTC, text is valid Unicode, a category is one of `choices`.
-    """
-    if value is None or dtype == "object":
-        return value
-    try:
-        return _among(value, choices) if dtype == "category" else _READ[dtype](value)
-    except (ValueError, TypeError, OverflowError):
-        shown = ascii(value)
-        shown = shorten(shown, _LONGEST)
-        raise ValueError(f"{name} should be {_SAID[dtype]}, not {shown}.") from None
-
-
-_LONGEST = 40
-_SAID = {
+_MOST_SHOWN = 40  # characters of a refused value
+_EXPECTED = {
     "Int64": "a whole number of at most 64 bits",
     "Float64": "a number that fits a float",
     "boolean": "true or false",
@@ -35,11 +19,28 @@ _SAID = {
 }
 
 
-def _whole(value: Any) -> int:
-    whole = int(value)
-    if whole != value or not -(2**63) <= whole < 2**63:
+def coerce(value: Any, dtype: str, choices: Sequence[Any], name: str) -> Any:
+    """Return a value as the column of that name keeps it.
+
+    Whole numbers have 64 bits, times become UTC, text is valid Unicode, a category is one of `choices`.
+
+    Raises:
+        ValueError: one sentence that says why the column cannot hold it.
+    """
+    if value is None or dtype == "object":
+        return value
+    try:
+        return _choice(value, choices) if dtype == "category" else _COERCIONS[dtype](value)
+    except (ValueError, TypeError, OverflowError):
+        shown = shorten(ascii(value), _MOST_SHOWN)
+        raise ValueError(f"{name} should be {_EXPECTED[dtype]}, not {shown}.") from None
+
+
+def _integer(value: Any) -> int:
+    integer = int(value)
+    if integer != value or not -(2**63) <= integer < 2**63:
         raise ValueError
-    return whole
+    return integer
 
 
 def _boolean(value: Any) -> bool:
@@ -59,17 +60,17 @@ def _time(value: Any) -> dt.datetime:
         value = dt.datetime.fromisoformat(value.strip().upper())
     elif not isinstance(value, dt.datetime):
         value = dt.datetime.combine(value, dt.time())
-    moment: dt.datetime = value
-    return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    time: dt.datetime = value
+    return time.astimezone(dt.UTC) if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
-def _among(value: Any, choices: Sequence[Any]) -> Any:
-    """The choice itself; an enum of dates and the like is declared as text."""
+def _choice(value: Any, choices: Sequence[Any]) -> Any:
+    """Return the choice itself; an enum of dates and the like is declared as text."""
     return choices[choices.index(value if value in choices else str(value))]
 
 
-_READ: dict[str, Callable[[Any], Any]] = {
-    "Int64": _whole,
+_COERCIONS: dict[str, Callable[[Any], Any]] = {
+    "Int64": _integer,
     "Float64": float,
     "boolean": _boolean,
     "str": _text,

@@ -1,4 +1,4 @@
-"""Schema: the shape an answer must have, from a pydantic model, dataclass, TypedDict, dict or JSON schema."""
+"""The shape that an answer must have, from a pydantic model, dataclass, TypedDict, dict or JSON schema."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from . import json_schema, type_hints, validation_errors
 from .coercion import coerce
 from .json_text import read_json
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 
 @dataclass(frozen=True)
 class Schema:
-    """The shape of an answer.
-
-    `json_schema` always describes an object, which is what endpoints take; a list or a single
-    value is asked for inside one (`wrapped` names its property) and handed back bare. A `tabular`
-    schema refuses what the column of a field cannot hold. It pickles as what it was made of.
-    """
+    """The shape of an answer. It pickles as what it was made of."""
 
     name: str
-    json_schema: dict[str, Any]
-    wrapped: str | None = None
-    tabular: bool = False
-    _adapter: Any = field(default=None, repr=False, compare=False)
-    _spec: Any = field(default=None, repr=False, compare=False)
+    json_schema: dict[str, Any]  # always of an object, which is what endpoints take
+    wrapped: str | None = None  # the property of that object which holds a list or a single value
+    tabular: bool = False  # refuse what the column of a field cannot hold
+    _adapter: TypeAdapter[Any] | None = field(default=None, repr=False, compare=False)
+    _spec: Any = field(default=None, repr=False, compare=False)  # what it was made of
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self._spec, self.tabular)
@@ -57,34 +55,28 @@ class Schema:
             return spec
         if isinstance(spec, Mapping) and json_schema.is_json_schema(spec):
             return cls._of_json_schema(spec)
-        given, name = spec, "answer" if isinstance(spec, Mapping) else _name(spec)
         if isinstance(spec, Mapping):
-            spec = type_hints.fields(spec, name)
-        elif (
-            spec is None
-            or isinstance(spec, str | bytes | int | float | list | tuple | set)
-            or inspect.isroutine(spec)
-            or _is_instance(spec)
-        ):
-            raise ConfigError(
-                "schema= takes a model, dataclass, TypedDict, dict like {'city': str} or JSON schema, "
-                f"not {type(spec).__name__}{' (pass the class itself)' if _is_instance(spec) else ''}."
-            )
-        adapter = type_hints.adapter(spec, name)
-        return cls._around(name, type_hints.json_schema(adapter, name), adapter, given)
+            name, annotation = "answer", type_hints.typed_dict(spec, "answer")
+        else:
+            _refuse_no_type(spec)
+            name, annotation = _name_of(spec), spec
+        adapter = type_hints.make_adapter(annotation, name)
+        return cls._around(name, type_hints.adapter_schema(adapter, name), adapter, spec)
 
     @classmethod
     def _of_json_schema(cls, spec: Mapping[str, Any]) -> Schema:
         try:
             plain = json.loads(json.dumps(spec))
-        except (TypeError, ValueError, RecursionError) as problem:
-            raise ConfigError(f"That JSON schema is not plain JSON: {problem}.") from None
-        json_schema.check(plain)
-        return cls._around(_name(plain.get("title") or "answer"), plain, None, plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"That JSON schema is not plain JSON: {error}.") from None
+        json_schema.check_schema(plain)
+        return cls._around(_name_of(plain.get("title") or "answer"), plain, None, plain)
 
     @classmethod
-    def _around(cls, name: str, schema: dict[str, Any], adapter: Any, spec: Any) -> Schema:
-        """Put what is no object into one, its definitions outside."""
+    def _around(
+        cls, name: str, schema: dict[str, Any], adapter: TypeAdapter[Any] | None, spec: Any
+    ) -> Schema:
+        """Make a schema, putting what is no object into one, its definitions outside."""
         root = dict(json_schema.resolve(schema, schema))
         if root.get("type") == "object" or "properties" in root:
             return cls(name, {"type": "object", **root}, None, False, adapter, spec)
@@ -106,70 +98,70 @@ class Schema:
             ValueError: one sentence that says what does not fit, good enough to repair it by.
         """
         value = read_json(text, arrays=self.wrapped is not None)
-        bare = self.wrapped is not None and isinstance(value, Mapping) and set(value) == {self.wrapped}
-        if bare:
+        if self.wrapped is not None and isinstance(value, Mapping) and set(value) == {self.wrapped}:
             value = value[self.wrapped]
-        made = self._by_jsonschema(value) if self._adapter is None else self._by_pydantic(value)
+        if self._adapter is None:
+            self._check(value)
+            answer = value
+        else:
+            answer = validate_json(self._adapter, value, self.name)
         if self.tabular:
-            self.to_plain(made)
-        return made
+            self.column_values(answer)
+        return answer
 
-    def _by_jsonschema(self, value: Any) -> Any:
+    def _check(self, value: Any) -> None:
+        """Validate JSON data with jsonschema; ValueError is one sentence."""
         from jsonschema import Draft202012Validator
         from referencing import Registry
 
-        whole = value if self.wrapped is None else {self.wrapped: value}
+        instance = value if self.wrapped is None else {self.wrapped: value}
         validator = Draft202012Validator(self.json_schema, registry=Registry())
         try:
             errors = sorted(
-                validator.iter_errors(whole), key=lambda error: list(map(str, error.absolute_path))
+                validator.iter_errors(instance), key=lambda error: list(map(str, error.absolute_path))
             )
-        except Exception as problem:  # noqa: BLE001 - a schema can send its own checks in circles
-            raise ValueError(_failed(self.name, problem)) from None
+        except Exception as error:  # noqa: BLE001 - a schema can send its own checks in circles
+            raise ValueError(_failure(self.name, error)) from None
         if errors:
-            raise ValueError(validation_errors.of_jsonschema(errors))
-        return value
-
-    def _by_pydantic(self, value: Any) -> Any:
-        return validate_json(self._adapter, value, self.name)
+            raise ValueError(validation_errors.jsonschema_sentence(errors))
 
     def columns(self) -> dict[str, str]:
-        """The columns an answer makes: name to Int64, Float64, boolean, str, category, datetime or object."""
+        """Return the columns that an answer makes, by name.
+
+        A dtype is Int64, Float64, boolean, str, category, datetime or object.
+        """
         return {name: dtype for name, (dtype, _) in self._columns.items()}
 
     def choices(self, name: str) -> list[Any]:
-        """The declared values of a category column, in their order."""
+        """Return the declared values of a category column, in their order."""
         return self._columns[name][1]
 
     @cached_property
     def _columns(self) -> dict[str, tuple[str, list[Any]]]:
         root, parts = self.json_schema, self.json_schema.get("properties") or {}
         return {
-            name: (json_schema.dtype(root, part), json_schema.choices(root, part))
+            name: (json_schema.dtype_of(root, part), json_schema.choices_of(root, part))
             for name, part in parts.items()
         }
 
-    def to_plain(self, value: Any) -> dict[str, Any]:
-        """The values of a validated answer for `columns`; what is missing in it is None.
+    def column_values(self, answer: Any) -> dict[str, Any]:
+        """Return the values of a validated answer for `columns`; what is missing in it is None.
 
         Raises:
             ValueError: one sentence about a value that its column cannot hold.
         """
-        plain = (
-            value
-            if self._adapter is None
-            else self._adapter.dump_python(value, by_alias=True, warnings=False)
-        )
-        plain = _without_enums({self.wrapped: plain} if self.wrapped else plain)
-        if not isinstance(plain, Mapping):
-            raise ValueError(f"{self.name} writes itself as {type(plain).__name__}, not as its fields.")
+        if self._adapter is not None:
+            answer = self._adapter.dump_python(answer, by_alias=True, warnings=False)
+        fields = _without_enums({self.wrapped: answer} if self.wrapped else answer)
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"{self.name} writes itself as {type(fields).__name__}, not as its fields.")
         return {
-            name: coerce(plain.get(name), dtype, choices, name)
+            name: coerce(fields.get(name), dtype, choices, name)
             for name, (dtype, choices) in self._columns.items()
         }
 
 
-def validate_json(adapter: Any, value: Any, name: str) -> Any:
+def validate_json(adapter: TypeAdapter[Any], value: Any, name: str) -> Any:
     """Validate JSON data with pydantic, forgiving except about booleans; ValueError is one sentence."""
     from pydantic import ValidationError
 
@@ -178,39 +170,51 @@ def validate_json(adapter: Any, value: Any, name: str) -> Any:
         try:
             return adapter.validate_json(text, strict=True)
         except ValidationError as strict:
-            errors = strict.errors(include_url=False)
-            surprising = [error for error in errors if error["type"] == "bool_type" or _is_bool(error)]
-            if surprising:
-                raise ValueError(validation_errors.of_pydantic(surprising)) from None
+            about_booleans = [error for error in strict.errors(include_url=False) if _is_about_boolean(error)]
+            if about_booleans:
+                raise ValueError(validation_errors.pydantic_sentence(about_booleans)) from None
             return adapter.validate_json(text)
-    except ValidationError as problem:
-        raise ValueError(validation_errors.of_pydantic(problem.errors(include_url=False))) from None
+    except ValidationError as error:
+        raise ValueError(validation_errors.pydantic_sentence(error.errors(include_url=False))) from None
     except ValueError:
         raise
-    except Exception as problem:  # noqa: BLE001 - a validator the user wrote may raise anything
-        raise ValueError(_failed(name, problem)) from None
+    except Exception as error:  # noqa: BLE001 - a validator the user wrote may raise anything
+        raise ValueError(_failure(name, error)) from None
 
 
-def _failed(name: str, problem: Exception) -> str:
-    return f"the checks of {name} failed with {type(problem).__name__}: {problem}."
+def _failure(name: str, error: Exception) -> str:
+    return f"the checks of {name} failed with {type(error).__name__}: {error}."
 
 
-def _is_bool(error: Any) -> bool:
-    return isinstance(error["input"], bool) and error["type"] in ("int_type", "float_type")
+def _is_about_boolean(error: Any) -> bool:
+    """Return whether a boolean stands in the place of a number, or something else in that of a boolean."""
+    bool_as_number = isinstance(error["input"], bool) and error["type"] in ("int_type", "float_type")
+    return bool_as_number or error["type"] == "bool_type"
 
 
 def _again(spec: Any, tabular: bool) -> Schema:
+    """Restore a pickled schema; pickles name this function."""
     return replace(Schema.of(spec), tabular=tabular)
 
 
-def _name(spec: Any) -> str:
-    """A name that every endpoint takes."""
+def _refuse_no_type(spec: Any) -> None:
+    instance = _is_instance(spec)
+    values = isinstance(spec, str | bytes | int | float | list | tuple | set)
+    if spec is None or values or instance or inspect.isroutine(spec):
+        raise ConfigError(
+            "schema= takes a model, dataclass, TypedDict, dict like {'city': str} or JSON schema, "
+            f"not {type(spec).__name__}{' (pass the class itself)' if instance else ''}."
+        )
+
+
+def _name_of(spec: Any) -> str:
+    """Return a name that every endpoint takes."""
     text = spec if isinstance(spec, str) else getattr(spec, "__name__", "answer")
     return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:64] or "answer"
 
 
 def _is_instance(spec: Any) -> bool:
-    """Whether this is an object of a model class where its class was meant."""
+    """Return whether this is an object of a model class where its class was meant."""
     return not isinstance(spec, type) and (
         hasattr(type(spec), "__pydantic_fields__") or hasattr(type(spec), "__dataclass_fields__")
     )
@@ -220,5 +224,5 @@ def _without_enums(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):
-        return {key: _without_enums(one) for key, one in value.items()}
-    return [_without_enums(one) for one in value] if isinstance(value, list) else value
+        return {key: _without_enums(item) for key, item in value.items()}
+    return [_without_enums(item) for item in value] if isinstance(value, list) else value

@@ -25,7 +25,7 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True)
 class Tool:
-    """A function as an endpoint is told of it: `parameters` is a JSON schema.
+    """A Python function as an endpoint is told of it.
 
     >>> from helix_nb.schemas import Tool
     >>> def weather(city: str, days: int = 1) -> str:
@@ -37,7 +37,7 @@ class Tool:
 
     name: str
     description: str
-    parameters: dict[str, Any]
+    parameters: dict[str, Any]  # a JSON schema
     function: Callable[..., Any]
     _adapter: Any = field(default=None, repr=False, compare=False)
 
@@ -49,10 +49,10 @@ class Tool:
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
             raise ConfigError(f"A tool needs a plain name, and {name!r} is none; define it with def.")
         parameters = _parameters(function, name)
-        adapter = type_hints.adapter(_arguments(name, parameters, _annotated(function, name)), name)
-        schema = type_hints.json_schema(adapter, name)
-        description, about = _described(function)
-        return cls(name, description, _finished(schema, parameters, about), function, adapter)
+        adapter = type_hints.make_adapter(_arguments(name, parameters, _hints(function, name)), name)
+        schema = type_hints.adapter_schema(adapter, name)
+        description, descriptions = _split_docstring(function)
+        return cls(name, description, _with_details(schema, parameters, descriptions), function, adapter)
 
     def validate(self, arguments: str) -> dict[str, Any]:
         """Read the JSON arguments a model wrote; return the keyword arguments to call with.
@@ -63,10 +63,10 @@ class Tool:
         value = read_json(arguments) if arguments.strip() else {}
         if not isinstance(value, Mapping):
             raise ValueError(f"the arguments of {self.name} are one JSON object.")
-        known = self.parameters["properties"]
-        if unknown := [name for name in value if name not in known]:
+        names = self.parameters["properties"]
+        if unknown := [name for name in value if name not in names]:
             raise ValueError(
-                f"{self.name} takes no {unknown[0]!r}; it takes {', '.join(known) or 'nothing'}."
+                f"{self.name} takes no {unknown[0]!r}; it takes {', '.join(names) or 'nothing'}."
             )
         return dict(validate_json(self._adapter, value, self.name))
 
@@ -84,40 +84,41 @@ def _parameters(function: Callable[..., Any], name: str) -> list[inspect.Paramet
     return [parameter for parameter in parameters if parameter.kind != parameter.VAR_KEYWORD]
 
 
-def _annotated(function: Callable[..., Any], name: str) -> dict[str, Any]:
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
     target: Any = (
         function if inspect.isroutine(function) else getattr(function, "func", type(function).__call__)
     )
     try:
         return typing.get_type_hints(target, include_extras=True)
-    except NameError as problem:
-        raise ConfigError(f"The annotations of {name} cannot be read: {problem}.") from None
+    except NameError as error:
+        raise ConfigError(f"The annotations of {name} cannot be read: {error}.") from None
     except (TypeError, AttributeError):
         return {}  # a callable without annotations, such as a builtin
 
 
-def _arguments(name: str, parameters: list[inspect.Parameter], annotated: Mapping[str, Any]) -> Any:
+def _arguments(name: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> Any:
+    """Make a TypedDict of the keyword arguments."""
     from typing import NotRequired, Required
 
     from typing_extensions import TypedDict
 
-    made = {}
+    annotations = {}
     for parameter in parameters:
-        needed = Required if parameter.default is parameter.empty else NotRequired
-        made[parameter.name] = needed[type_hints.current(annotated.get(parameter.name, Any))]
-    return TypedDict(name, made)  # type: ignore[operator]  # names known only now
+        mark = Required if parameter.default is parameter.empty else NotRequired
+        annotations[parameter.name] = mark[type_hints.current_annotation(hints.get(parameter.name, Any))]
+    return TypedDict(name, annotations)  # type: ignore[operator]  # names known only now
 
 
-def _finished(
-    schema: dict[str, Any], parameters: list[inspect.Parameter], about: Mapping[str, str]
+def _with_details(
+    schema: dict[str, Any], parameters: list[inspect.Parameter], descriptions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Descriptions and defaults where they are known; nothing beyond the named parameters."""
+    """Return the schema with the descriptions and defaults that are known, closed to other parameters."""
     root = {"type": "object", "properties": {}, **json_schema.resolve(schema, schema)}
     for parameter in parameters:
         part = dict(root["properties"][parameter.name])
         part.pop("title", None)
-        if parameter.name in about:
-            part.setdefault("description", about[parameter.name])
+        if parameter.name in descriptions:
+            part.setdefault("description", descriptions[parameter.name])
         if parameter.default is not parameter.empty and _is_json(parameter.default):
             part["default"] = parameter.default
         root["properties"][parameter.name] = part
@@ -133,12 +134,12 @@ def _is_json(value: Any) -> bool:
     return True
 
 
-def _described(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """The docstring up to its first section, and what it says about each parameter."""
+def _split_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Return the docstring up to its first section, and what it says about each parameter."""
     lines = (inspect.getdoc(function) or "").splitlines()
     end = next((at for at, line in enumerate(lines) if _SECTION.match(line)), len(lines))
-    about: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for line in lines[end:]:
-        if found := _PARAMETER.match(line):
-            about[found[1] or found[3]] = (found[2] or found[4]).strip()
-    return "\n".join(lines[:end]).strip(), about
+        if match := _PARAMETER.match(line):
+            descriptions[match[1] or match[3]] = (match[2] or match[4]).strip()
+    return "\n".join(lines[:end]).strip(), descriptions

@@ -1,4 +1,4 @@
-"""What is wrong with a value, as one sentence a model can repair its answer by."""
+"""The errors of validators as one sentence that a model can repair its answer by."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Any
 
 from ..text import shorten
 
-_MOST = 3
-_LONGEST = 160
+_MOST_ERRORS = 3
+_LONGEST = 160  # characters of a message
 
 
-def of_pydantic(errors: Sequence[Any]) -> str:
-    """A pydantic error list as one sentence."""
-    return _sentence([_of_one(error) for error in errors])
+def pydantic_sentence(errors: Sequence[Any]) -> str:
+    """Return a list of pydantic's errors as one sentence."""
+    return _sentence([_pydantic_clause(error) for error in errors])
 
 
-def of_jsonschema(errors: Iterable[Any]) -> str:
-    """The errors of a jsonschema validator as one sentence."""
-    return _sentence([_about(error.absolute_path, _cut(error.message)) for error in errors])
+def jsonschema_sentence(errors: Iterable[Any]) -> str:
+    """Return the errors of a jsonschema validator as one sentence."""
+    return _sentence([_clause(error.absolute_path, shorten(error.message, _LONGEST)) for error in errors])
 
 
-def _of_one(error: Any) -> str:
+def _pydantic_clause(error: Any) -> str:
     if error["type"] == "missing":
         return f"{_path(error['loc'])} is missing"
-    words = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    got = f", not {_cut(repr(error['input']), 40)}" if words.startswith("should") else ""
-    return _about(error["loc"], f"{words[:1].lower()}{words[1:]}{got}")
+    message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    got = f", not {shorten(repr(error['input']), 40)}" if message.startswith("should") else ""
+    return _clause(error["loc"], f"{message[:1].lower()}{message[1:]}{got}")
 
 
-def _about(path: Iterable[Any], words: str) -> str:
+def _clause(path: Iterable[Any], message: str) -> str:
     place = _path(path)
-    return f"{place} {words}" if words.startswith("should") else f"{place}: {words}"
+    return f"{place} {message}" if message.startswith("should") else f"{place}: {message}"
 
 
 def _path(path: Iterable[Any]) -> str:
@@ -39,10 +39,6 @@ def _path(path: Iterable[Any]) -> str:
     return steps.removeprefix(".") or "it"
 
 
-def _cut(words: str, longest: int = _LONGEST) -> str:
-    return shorten(words, longest)
-
-
-def _sentence(parts: list[str]) -> str:
-    more = f"; and {len(parts) - _MOST} more problems" if len(parts) > _MOST else ""
-    return "; ".join(part.rstrip(".") for part in parts[:_MOST]) + more + "."
+def _sentence(clauses: list[str]) -> str:
+    more = f"; and {len(clauses) - _MOST_ERRORS} more problems" if len(clauses) > _MOST_ERRORS else ""
+    return "; ".join(clause.rstrip(".") for clause in clauses[:_MOST_ERRORS]) + more + "."

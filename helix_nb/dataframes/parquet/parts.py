@@ -97,7 +97,7 @@ def arrow_type(root: Any, part: Any, depth: int = 0) -> Any:
     import pyarrow as pa
 
     part = json_schema.resolve(root, part)
-    types = [name for name in json_schema.several(part.get("type")) if name != "null"]
+    types = [name for name in json_schema.as_list(part.get("type")) if name != "null"]
     options = [
         option for option in part.get("anyOf", []) if json_schema.resolve(root, option).get("type") != "null"
     ]

@@ -170,7 +170,7 @@ def random_weights(shape: Shape, tokenizer: Any, seed: int) -> Iterator[tuple[st
 
 
 def _readable(tokenizer: Any, token: int) -> bool:
-    """Whether a token is text of its own, not part of a character or a control character."""
+    """Return whether a token is text of its own, not part of a character or a control character."""
     text = tokenizer.decode([token], skip_special_tokens=True)
     return bool(text) and "\ufffd" not in text and all(c.isprintable() or c == "\n" for c in text)
 

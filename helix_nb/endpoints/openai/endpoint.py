@@ -212,7 +212,7 @@ def chat_url(base_url: str, app_id: str | None) -> str:
 
 
 def _refuses_usage(received: _Received) -> bool:
-    """Whether a server refused the request because it does not know stream_options."""
+    """Return whether a server refused the request because it does not know stream_options."""
     refused = received.error is not None and received.error.status_code in (400, 422)
     return refused and any(name in received.error_body for name in (b"stream_options", b"include_usage"))
 

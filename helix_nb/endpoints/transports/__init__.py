@@ -28,7 +28,7 @@ def transport_for(connection: Connection, url: str) -> Transport:
 
 
 def _is_direct(url: str) -> bool:
-    """Whether no proxy stands between here and a URL, as environment and system say."""
+    """Return whether no proxy stands between here and a URL, as environment and system say."""
     parts, proxies = urlsplit(url), getproxies()
     # A proxy cannot reach this machine's own address on our behalf.
     if is_loopback(parts.hostname) or not (proxies.get(parts.scheme) or proxies.get("all")):

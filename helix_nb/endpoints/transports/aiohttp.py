@@ -220,7 +220,7 @@ def _withheld_by_aiohttp(content: aiohttp.StreamReader) -> bytes:
 
 
 def _has_begun(error: BaseException) -> bool:
-    """Whether a connection broke within the headers of an answer, which may have cost something."""
+    """Return whether a connection broke within the headers of an answer, which may have cost something."""
     return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
 
 

@@ -173,7 +173,7 @@ class HttpxTransport:
 
 
 def _broke_silently(error: BaseException) -> bool:
-    """Whether a connection broke and no answer had begun, which httpcore says in words only."""
+    """Return whether a connection broke and no answer had begun, which httpcore says in words only."""
     silent_end = isinstance(error, httpx.RemoteProtocolError) and "disconnected" in str(error)
     return silent_end or isinstance(error, httpx.NetworkError)
 

@@ -86,7 +86,7 @@ class Generation:
         return "tool_calls" if self._tool_calls and reason == "stop" else reason
 
     def _prompt_opens_thoughts(self) -> bool:
-        """Whether what asks for an answer opens the model's thoughts; a message may speak of the mark."""
+        """Return whether the end of the prompt opens thoughts; a message may speak of the mark, too."""
         if not self._tokenizer.has_thinking:
             return False
         start: int = self._tokenizer.rfind_think_start(self.prompt)
