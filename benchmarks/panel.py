@@ -66,8 +66,8 @@ CELLS = (
     "chat = hx.Chat(endpoint='bench')\n"
     "for number in range(100): chat.ask(f'Question {{number}}')\n"
     "from helix_nb.chat.ask import prepare\nfrom helix_nb.notebook.panel.stream import Pace\n"
-    "def unseen(rate):\n    running, pace = prepare('go', model=rate), Pace(lambda: 0)\n"
-    "    running.on_change(pace.request_step)\n    running.throttle_with(pace.rest)\n    running.result()",
+    "def unseen(rate):\n    pending, pace = prepare('go', model=rate), Pace(lambda: 0)\n"
+    "    pending.on_change(pace.request_step)\n    pending.throttle_with(pace.rest)\n    pending.result()",
     "panel = hx.ChatPanel(chat)\npanel",
 )
 WATCH = """() => {
@@ -145,7 +145,7 @@ def measure(lab: Lab, page: Page, session: CDPSession, wire: Wire, rate: int) ->
     without = [duration for _, duration in page.evaluate("window.longTasks")]
     page.evaluate(WATCH)
     before, tab = (wire.bytes, wire.messages), in_tab(session)
-    run_last(lab, page, f"chat.model = '{rate}'\nbefore = cpu_s()\nrunning = panel.send('go')")
+    run_last(lab, page, f"chat.model = '{rate}'\nbefore = cpu_s()\npending = panel.send('go')")
     page.wait_for_function("() => window.done", timeout=120_000, polling=POLL_MS)
     page.wait_for_selector(".hx-turn:last-child[data-status=ok]")
     got = wire.bytes - before[0], wire.messages - before[1]
@@ -154,7 +154,7 @@ def measure(lab: Lab, page: Page, session: CDPSession, wire: Wire, rate: int) ->
     settled = wire.bytes - before[0]
     done, tasks = page.evaluate("[window.done, window.longTasks]")
     cpu = printed(
-        lab, page, f"running.result(); print(f'cpu {rate} {{cpu_s() - before:.3f}}')", f"cpu {rate}"
+        lab, page, f"pending.result(); print(f'cpu {rate} {{cpu_s() - before:.3f}}')", f"cpu {rate}"
     )
     goal = GOALS[rate]
     return [

@@ -114,14 +114,14 @@ def test_an_interrupt_keeps_the_partial_answer(kernel: KernelSession) -> None:
 
 
 START = (
-    "from helix_nb.chat.ask import prepare\nrunning = prepare('count').begin()\n"
-    "while running.reply.text != 'Half a sentence':\n    running.wait_for_change(1)\n"
+    "from helix_nb.chat.ask import prepare\npending = prepare('count').begin()\n"
+    "while pending.reply.text != 'Half a sentence':\n    pending.wait_for_change(1)\n"
     "import threading\nthreading.Timer(0.3, print, ['sentence'], {'flush': True}).start()\n"
 )
 WAITS = {
-    "ask": f"{START}running.result()",
-    "aask": f"{START}await running.aresult()",
-    "ask beside an await": f"import asyncio\nawait asyncio.sleep(0)\n{START}running.result()",
+    "ask": f"{START}pending.result()",
+    "aask": f"{START}await pending.aresult()",
+    "ask beside an await": f"import asyncio\nawait asyncio.sleep(0)\n{START}pending.result()",
     "stream": "with hx.stream('count') as s:\n    for piece in s: print(piece, flush=True)",
     "astream": "async with hx.astream('count') as s:\n    async for piece in s: print(piece, flush=True)",
 }

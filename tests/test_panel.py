@@ -333,13 +333,13 @@ def test_a_cell_and_the_panel_share_a_chat(server: PanelServer) -> None:
 def test_a_cells_answer_streams_into_the_panel_and_can_be_stopped_there(server: PanelServer) -> None:
     """While a cell's exchange runs, the panel shows it, is busy, refuses another, and can stop it."""
     view = View(ChatPanel(endpoint="lab"))
-    running = view.panel.chat.start("go", model="slow")
+    pending = view.panel.chat.start("go", model="slow")
     view.until(lambda: view.turns and next(iter(view.turns.values()))["answer"].get("tail"))
     assert view.panel.busy
     with pytest.raises(hx.ChatBusy):
         view.panel.send("another")
     view.request("stop")
-    assert running.result().status == "interrupted"
+    assert pending.result().status == "interrupted"
     view.idle()
 
 

@@ -95,18 +95,18 @@ def test_exchange_reads_on_after_the_rest(server: PanelServer) -> None:
     going_on, rested = threading.Event(), threading.Event()
 
     def rest() -> asyncio.Future[None] | None:
-        if going_on.is_set() or not running.reply.text:
+        if going_on.is_set() or not pending.reply.text:
             return None
         rested.set()
         return asyncio.ensure_future(asyncio.to_thread(going_on.wait))
 
-    running = prepare("a word or two, " * 100, endpoint="lab")
-    running.throttle_with(rest)
-    running.begin()
+    pending = prepare("a word or two, " * 100, endpoint="lab")
+    pending.throttle_with(rest)
+    pending.begin()
     assert rested.wait(10)
-    assert len(running.reply.text) == 40 and not running.done
+    assert len(pending.reply.text) == 40 and not pending.done
     going_on.set()
-    assert running.result().text == "a word or two, " * 100
+    assert pending.result().text == "a word or two, " * 100
 
 
 def test_stop_ends_a_rest(server: PanelServer) -> None:
@@ -114,14 +114,14 @@ def test_stop_ends_a_rest(server: PanelServer) -> None:
     rested = threading.Event()
 
     def rest() -> asyncio.Future[None] | None:
-        if not running.reply.text:
+        if not pending.reply.text:
             return None
         rested.set()
         return asyncio.get_running_loop().create_future()
 
-    running = prepare("a word or two, " * 100, endpoint="lab")
-    running.throttle_with(rest)
-    running.begin()
+    pending = prepare("a word or two, " * 100, endpoint="lab")
+    pending.throttle_with(rest)
+    pending.begin()
     assert rested.wait(10)
-    reply = running.cancel()
+    reply = pending.cancel()
     assert reply.status == "interrupted" and len(reply.text) == 40
