@@ -32,7 +32,7 @@ import psutil
 import helix_nb as hx
 from helix_nb.config.registry import configure
 from helix_nb.endpoints.local import tiny_model
-from helix_nb.endpoints.local.endpoint import unload
+from helix_nb.endpoints.local.pool import unload
 
 SHAPE = tiny_model.Shape(layers=3, hidden=128, heads=2, key_value_heads=1, context_length=8192)
 TURNS, ANSWER_TOKENS = 20, 24

@@ -14,7 +14,7 @@ from local_models import Reference, plain_mlx_lm
 import helix_nb as hx
 from helix_nb.config.registry import configure
 from helix_nb.endpoints.local import tiny_model
-from helix_nb.endpoints.local.endpoint import unload
+from helix_nb.endpoints.local.pool import unload
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)

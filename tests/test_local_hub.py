@@ -17,7 +17,7 @@ import helix_nb as hx
 from helix_nb.chat.ask import prepare
 from helix_nb.config.registry import configure
 from helix_nb.endpoints.local import tiny_model
-from helix_nb.endpoints.local.endpoint import unload
+from helix_nb.endpoints.local.pool import unload
 from helix_nb.endpoints.local.progress import activity
 
 if find_spec("mlx_lm") is None:

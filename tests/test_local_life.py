@@ -24,8 +24,7 @@ from helix_nb.chat.ask import prepare
 from helix_nb.config.registry import configure
 from helix_nb.config.session import aliases
 from helix_nb.endpoints.local import process, tiny_model
-from helix_nb.endpoints.local.endpoint import unload
-from helix_nb.endpoints.local.pool import workers
+from helix_nb.endpoints.local.pool import unload, workers
 
 if find_spec("mlx_lm") is None:
     pytest.skip("local models need the extra: pip install 'helix-nb[local]'", allow_module_level=True)

@@ -47,7 +47,7 @@ def is_drawable(tex: str) -> bool:
         return False
     if not all(_takes_colour_names(tex, macro) for macro in _COLOUR.finditer(tex)):
         return False
-    return _balanced(tex) and _depth(tex) <= _DEEPEST
+    return _has_balanced_braces(tex) and _depth(tex) <= _DEEPEST
 
 
 def _takes_colour_names(tex: str, macro: re.Match[str]) -> bool:
@@ -56,7 +56,7 @@ def _takes_colour_names(tex: str, macro: re.Match[str]) -> bool:
     return pattern.match(tex, macro.end()) is not None
 
 
-def _balanced(tex: str) -> bool:
+def _has_balanced_braces(tex: str) -> bool:
     """Return whether the braces match in number, as MathJax wants before it takes something for a formula."""
     return tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
 
@@ -77,7 +77,7 @@ def escape_text(content: str) -> str:
     return re.sub(r"[$\\]", lambda match: f"<span>{match[0]}</span>", escapeHtml(printable(content)))
 
 
-def delimited(tex: str, markup: str) -> str:
+def with_delimiters(tex: str, markup: str) -> str:
     """Return a formula with its delimiters, for MathJax; as code if it could do more than draw."""
     if not is_drawable(tex):
         return as_code(tex, markup)
@@ -147,7 +147,7 @@ def _dollar_end(src: str, begin: int) -> int:
         return -1
     end = src.find("$", begin, begin + _LONGEST_INLINE)
     for _ in range(_MOST_CLOSERS):
-        if end < 0 or (not _escaped(src, end) and _balanced(src[begin:end])):
+        if end < 0 or (not _is_escaped(src, end) and _has_balanced_braces(src[begin:end])):
             break
         end = src.find("$", end + 1, begin + _LONGEST_INLINE)
     if end < 0 or src[end - 1].isspace() or "`" in src[begin:end] or _PRICE.match(src, begin):
@@ -155,7 +155,7 @@ def _dollar_end(src: str, begin: int) -> int:
     return -1 if re.match(r"[\d${]|[A-Z_]{2}", src[end + 1 : end + 3]) else end
 
 
-def _escaped(src: str, at: int) -> bool:
+def _is_escaped(src: str, at: int) -> bool:
     slashes = at - len(src[:at].rstrip("\\")) if src[at - 1] == "\\" else 0
     return slashes % 2 == 1
 

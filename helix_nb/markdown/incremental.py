@@ -88,7 +88,7 @@ class IncrementalRenderer:
             return []
         before = len(self._closed), self._open
         self._advance(tail)
-        return self._changed(*before)
+        return self._changes(*before)
 
     def finish(self) -> list[Block]:
         """Close what is open, coloured now; return the blocks that changed."""
@@ -96,9 +96,9 @@ class IncrementalRenderer:
         for piece, source in self._pieces(self._tail):
             self._closed.append(self._block(piece, source, closed=True))
         self._done, self._tail, self._lines, self._open = self._done + self._tail, "", "", []
-        return self._changed(*before)
+        return self._changes(*before)
 
-    def _changed(self, closed: int, before: list[Block]) -> list[Block]:
+    def _changes(self, closed: int, before: list[Block]) -> list[Block]:
         """Return the blocks that differ from those that were open when so many were closed."""
         now = [*self._closed[closed:], *self._open]
         return [block for at, block in enumerate(now) if at >= len(before) or before[at] != block]

@@ -94,7 +94,7 @@ def _math(_: Any, tokens: Sequence[Token], at: int, options: Any, env: Any) -> s
     """Show a formula with its delimiters in a cell, as a mark for its MathML in the panel."""
     token, by_mark = tokens[at], env.get("mathml")
     if by_mark is None:
-        return formulas.delimited(token.content, token.markup)
+        return formulas.with_delimiters(token.content, token.markup)
     mathml = formulas.mathml(token.content, token.markup)
     if mathml is None:
         return formulas.as_code(token.content, token.markup)

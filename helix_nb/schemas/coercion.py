@@ -32,8 +32,8 @@ def coerce(value: Any, dtype: str, choices: Sequence[Any], name: str) -> Any:
     try:
         return _choice(value, choices) if dtype == "category" else _COERCIONS[dtype](value)
     except (ValueError, TypeError, OverflowError):
-        shown = shorten(ascii(value), _MOST_SHOWN)
-        raise ValueError(f"{name} should be {_EXPECTED[dtype]}, not {shown}.") from None
+        excerpt = shorten(ascii(value), _MOST_SHOWN)
+        raise ValueError(f"{name} should be {_EXPECTED[dtype]}, not {excerpt}.") from None
 
 
 def _integer(value: Any) -> int:

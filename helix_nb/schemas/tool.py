@@ -25,7 +25,7 @@ _PARAMETER = re.compile(
 
 @dataclass(frozen=True)
 class Tool:
-    """A Python function as an endpoint is told of it.
+    """A Python function that a model may call, as an endpoint takes it.
 
     >>> from helix_nb.schemas import Tool
     >>> def weather(city: str, days: int = 1) -> str:

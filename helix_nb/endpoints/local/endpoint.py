@@ -26,12 +26,10 @@ from .models import (
     model_info,
     resolve_name,
 )
-from .pool import loaded_models, unload, worker_for
+from .pool import loaded_models, worker_for
 from .process import WorkerEvent
 from .request import worker_request
 from .support import unsupported_reason
-
-__all__ = ["LocalEndpoint", "unload"]
 
 IDLE_UNLOAD_S = 900.0  # fifteen minutes without a request, and the memory is given back
 
@@ -76,7 +74,7 @@ class LocalEndpoint:
         """List the language models in the Hub's cache, and the folders that are loaded now."""
         cached = await asyncio.to_thread(cached_models)
         ids = {model.id for model in cached}
-        folders = [model_info(shown, Path(name)) for name, shown in loaded_models() if name not in ids]
+        folders = [model_info(shown_as, Path(name)) for name, shown_as in loaded_models() if name not in ids]
         return [*cached, *(folder for folder in folders if folder is not None)]
 
     async def default_model(self) -> DefaultModel:
@@ -89,12 +87,12 @@ class LocalEndpoint:
         return worker_request(request, resolve_name(name, aliases()))
 
     async def aclose(self) -> None:
-        """Do nothing: a model belongs to the process, not to a loop; `unload` ends it."""
+        """Do nothing: a model belongs to the process, not to a loop; `pool.unload` ends it."""
 
-    def _spec(self, asked: str | None, name: str) -> ModelSpec:
+    def _spec(self, requested: str | None, name: str) -> ModelSpec:
         connection = self.connection
         # A folder is called as the user named it, not by where that is on this machine.
-        display_name = asked if asked and existing_folder(asked) else name
+        display_name = requested if requested and existing_folder(requested) else name
         # As plain numbers: numpy's, which settings may hold, have no spelling in JSON.
         cache_bytes, memory_bytes = (
             float(size) if size else None for size in (connection.cache_bytes, connection.memory_bytes)

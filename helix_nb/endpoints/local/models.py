@@ -68,8 +68,8 @@ def resolve_name(name: str, aliases: Mapping[str, str]) -> str:
         fault = fault or "does not exist"
         raise LocalModelError(f"{model} {fault}; name a folder, or a Hub id such as {DEFAULTS[0][1]}.")
     if not _HUB_ID.fullmatch(model) or len(model) > HUB_ID_LENGTH:
-        known = f"a Hub id such as {DEFAULTS[0][1]}, or one of {', '.join([*aliases, *ALIASES])}"
-        raise LocalModelError(f"{model!r} is no local model: name a folder, {known}.")
+        names = f"a Hub id such as {DEFAULTS[0][1]}, or one of {', '.join([*aliases, *ALIASES])}"
+        raise LocalModelError(f"{model!r} is no local model: name a folder, {names}.")
     return model
 
 

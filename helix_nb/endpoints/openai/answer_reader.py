@@ -75,8 +75,8 @@ class AnswerReader:
             return self._raise(ErrorBody.from_json(data))
         choice = choice_of(data)
         reason = choice.get("finish_reason") or None
-        whole = isinstance(choice.get("message"), dict) and not isinstance(choice.get("delta"), dict)
-        ends = (whole or reason is not None) and reason != "error"
+        unstreamed = isinstance(choice.get("message"), dict) and not isinstance(choice.get("delta"), dict)
+        ends = (unstreamed or reason is not None) and reason != "error"
         self.finished = self.finished or ends
         delta = self._delta(data, choice, reason, ends=ends)
         if reason != "error":

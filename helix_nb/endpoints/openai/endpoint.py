@@ -158,7 +158,7 @@ class OpenAIEndpoint:
             try:
                 target = _redirect_target(url, response)
                 if target is None:
-                    return await self._received(response, url, model)
+                    return await self._judge(response, url, model)
             except BaseException:
                 await response.aclose()
                 raise
@@ -168,7 +168,7 @@ class OpenAIEndpoint:
             f"{self.connection.name} redirects in circles; check the URL {self.connection.base_url}."
         )
 
-    async def _received(self, response: Response, url: str, model: str | None) -> _Received:
+    async def _judge(self, response: Response, url: str, model: str | None) -> _Received:
         if 200 <= response.status < 300:
             page = "text/html" in response.headers.get("content-type", "").lower()
             return _Received(response, url, web_page_error(self.connection, url) if page else None)

@@ -82,10 +82,9 @@ def stream_error(
     status = _quoted_status(error_body.text) or error_body.status
     error = None if begun else _error_of(_Case(connection, status, error_body, model, quoted=True))
     if error is None:
-        kept = " What arrived is kept." if begun else ""
-        error = StreamFailed(
-            f"{connection.name} reported an error inside its answer.{kept}{error_body.quotation}"
-        )
+        comfort = " What arrived is kept." if begun else ""
+        sentence = f"{connection.name} reported an error inside its answer.{comfort}{error_body.quotation}"
+        error = StreamFailed(sentence)
     error.status_code = status
     return error
 
@@ -151,18 +150,17 @@ class _Case:
         return self.connection.name
 
     @property
-    def said(self) -> str:
+    def quotation(self) -> str:
         """The server's own words, to be appended to a sentence."""
         return self.body.quotation
 
-    @property
-    def refused(self) -> bool:
-        return (self.status is not None and self.status >= 400) or self.says(_REQUEST)
+    def is_failure(self) -> bool:
+        if self.status in (408, 409, 425):
+            return True
+        return self.status is not None and self.status >= 500 and not self.says(_REQUEST)
 
-    @property
-    def failed(self) -> bool:
-        status = self.status
-        return status in (408, 409, 425) or (status is not None and status >= 500 and not self.says(_REQUEST))
+    def is_refusal(self) -> bool:
+        return (self.status is not None and self.status >= 400) or self.says(_REQUEST)
 
 
 def _error_of(case: _Case) -> HelixError | None:
@@ -181,19 +179,19 @@ def _auth_error(case: _Case) -> AuthError:
         helix = connection.profile == "helix"
         how = "set HELIX_API_KEY" if helix else "connect with hx.connect(url, key_env=...)"
         sentence = f"{name} wants a key and none was sent: {how}."
-    return AuthError(sentence + case.said)
+    return AuthError(sentence + case.quotation)
 
 
 def _unknown_model_error(case: _Case) -> UnknownModel:
     model = f"the model {case.model!r}" if case.model else "that model"
     listed = _SERVED.search(case.body.text)
     served = [item for item in re.split(r"[,\s\"'`]+", listed[1]) if item] if listed else []
-    rest = _served_models(served, case.model) if served else _UNLISTED + case.said
+    rest = _served_models(served, case.model) if served else _UNLISTED + case.quotation
     return UnknownModel(f"{case.name} does not serve {model}{rest}")
 
 
 def _server_error(case: _Case) -> ServerError:
-    sentence = f"{case.name} failed (status {case.status}).{case.said}"
+    sentence = f"{case.name} failed (status {case.status}).{case.quotation}"
     return ServerError(sentence, retryable=case.status not in (501, 505))
 
 
@@ -203,34 +201,36 @@ _RULES: tuple[tuple[Callable[[_Case], bool], Callable[[_Case], HelixError]], ...
     (
         lambda case: case.status == 402 or (case.status not in (401, 404) and case.says(_QUOTA)),
         lambda case: QuotaExceeded(
-            f"The account on {case.name} is out of balance, tokens or subscription.{case.said}"
+            f"The account on {case.name} is out of balance, tokens or subscription.{case.quotation}"
         ),
     ),
     (lambda case: case.status not in (401, 403, 429) and case.says(_MODEL), _unknown_model_error),
     (lambda case: case.status == 401 or case.says(_AUTH), _auth_error),
     (
         lambda case: case.status == 403,
-        lambda case: NotAllowed(f"The key for {case.name} may not do this.{case.said}"),
+        lambda case: NotAllowed(f"The key for {case.name} may not do this.{case.quotation}"),
     ),
     (
         lambda case: case.status == 429 or (case.status in (None, 400, 500, 503) and case.says(_LIMIT)),
-        lambda case: RateLimited(f"{case.name} asks to slow down: too many requests for now.{case.said}"),
+        lambda case: RateLimited(
+            f"{case.name} asks to slow down: too many requests for now.{case.quotation}"
+        ),
     ),
     (
         lambda case: case.status == 404,
         lambda case: BadRequest(
-            f"{case.name} knows no such path or model: check the URL and the model.{case.said}"
+            f"{case.name} knows no such path or model: check the URL and the model.{case.quotation}"
         ),
     ),
-    (lambda case: case.failed, _server_error),
-    (lambda case: case.refused, lambda case: BadRequest(f"{case.name} refused the request.{case.said}")),
+    (_Case.is_failure, _server_error),
+    (_Case.is_refusal, lambda case: BadRequest(f"{case.name} refused the request.{case.quotation}")),
 )
 
 
 def _served_models(served: Sequence[str], model: str | None) -> str:
     guess = did_you_mean(model or "", served)
-    shown = ", ".join(served[:20]) + (f" and {len(served) - 20} more" if len(served) > 20 else "")
-    return f".{guess} It serves: {ErrorBody(shown).excerpt}."
+    names = ", ".join(served[:20]) + (f" and {len(served) - 20} more" if len(served) > 20 else "")
+    return f".{guess} It serves: {ErrorBody(names).excerpt}."
 
 
 def _redirect_error(connection: Connection, status: int, headers: Mapping[str, str]) -> ConfigError:

@@ -173,11 +173,11 @@ class AiohttpTransport:
         if not all(value.isascii() for value in headers.values()):
             raise ValueError(BAD_HEADER)
         request: dict[str, Any] = {"method": method, "url": URL(url), "headers": headers}
-        for kept in (True, False):
+        for keeping in (True, False):
             request["data"] = io.BytesIO(body) if body and len(body) > LARGE_BYTES else body
             attempt = Attempt(first_byte_s)
             try:
-                return await self._try(attempt, self._session(kept=kept), request)
+                return await self._try(attempt, self._session(keeping=keeping), request)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
                 if not attempt.used or _has_begun(error):
                     raise
@@ -199,18 +199,18 @@ class AiohttpTransport:
             raise
         return AiohttpResponse(response, attempt.socket, self)
 
-    def _session(self, *, kept: bool) -> aiohttp.ClientSession:
+    def _session(self, *, keeping: bool) -> aiohttp.ClientSession:
         """Return the session that keeps connections, or the one that uses each only once."""
-        if kept not in self._sessions:
-            keeping: dict[str, Any] = {"keepalive_timeout": KEEP_IDLE_S} if kept else {"force_close": True}
-            self._sessions[kept] = aiohttp.ClientSession(
-                connector=Connector(limit=0, ssl=self._context, **keeping),
+        if keeping not in self._sessions:
+            policy: dict[str, Any] = {"keepalive_timeout": KEEP_IDLE_S} if keeping else {"force_close": True}
+            self._sessions[keeping] = aiohttp.ClientSession(
+                connector=Connector(limit=0, ssl=self._context, **policy),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._connection.connect_timeout_s),
                 max_line_size=MOST_HEADER_BYTES,
                 max_field_size=MOST_HEADER_BYTES,
             )
-        return self._sessions[kept]
+        return self._sessions[keeping]
 
 
 def _withheld_by_aiohttp(content: aiohttp.StreamReader) -> bytes:

@@ -34,7 +34,7 @@ current_attempt: ContextVar[Attempt] = ContextVar("attempt")
 class Connector(aiohttp.TCPConnector):
     """Tells each attempt which connection it has, and whether that one was kept.
 
-    A kept one on which bytes came that nobody asked for is aborted: they would be the next answer.
+    A kept one on which bytes came without a request is aborted: they would be the next answer.
     """
 
     def __init__(self, **settings: Any) -> None:

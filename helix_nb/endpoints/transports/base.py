@@ -19,7 +19,7 @@ from ...redaction import redact
 KEEP_IDLE_S = 30.0  # most servers hang up on an idle connection after 5 to 75 seconds
 BAD_HEADER = "a header, perhaps the key, holds characters that HTTP cannot carry"
 MOST_QUOTED = 160  # characters of what a library says
-_SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # where in OpenSSL's wrapper; nobody can act on it
+_SOURCE = re.compile(r" \(_ssl\.c:\d+\)")  # the line of OpenSSL's wrapper, which helps no user
 
 Meanings = tuple[tuple[Any, Callable[[Connection, Any], HelixError]], ...]  # exception types, and the error
 

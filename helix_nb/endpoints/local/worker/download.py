@@ -48,7 +48,7 @@ def _explain(error: Exception, name: str, revision: str | None) -> str:
     """Return what an exception of the Hub's client means; the first row that holds wins."""
     from huggingface_hub import constants, errors
 
-    wanted = f"{name} (revision {revision})" if revision else name
+    model = f"{name} (revision {revision})" if revision else name
     disk_error = error.strerror if isinstance(error, OSError) and error.errno is not None else None
     meanings = (
         (
@@ -66,7 +66,7 @@ def _explain(error: Exception, name: str, revision: str | None) -> str:
         ),
         (
             constants.HF_HUB_OFFLINE,
-            f"{wanted} is not on this machine and HF_HUB_OFFLINE is set: unset it, or name a model you have.",
+            f"{model} is not on this machine and HF_HUB_OFFLINE is set: unset it, or name a model you have.",
         ),
         (
             isinstance(error, errors.LocalEntryNotFoundError | ConnectionError),

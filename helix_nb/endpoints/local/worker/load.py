@@ -46,7 +46,7 @@ def load(name: str, revision: str | None, memory_bytes: int | None, emit: Emit) 
     """
     folder = Path(name) if Path(name).is_dir() else None
     config = _check(name, folder) if folder else {}  # before the imports: what is wrong is told at once
-    with _file_limit_untouched():
+    with _keep_file_limit():
         import mlx_lm  # noqa: F401 - takes seconds and lowers the limit of open files
     path = folder or download(name, revision, emit)
     config = config or _check(name, path)
@@ -63,7 +63,7 @@ def load(name: str, revision: str | None, memory_bytes: int | None, emit: Emit) 
 
 
 @contextmanager
-def _file_limit_untouched() -> Iterator[None]:
+def _keep_file_limit() -> Iterator[None]:
     # mlx-lm sets the limit to (2048, 4096) as it is imported, which fails under a lower hard limit.
     setrlimit, resource.setrlimit = resource.setrlimit, lambda *_: None
     try:
