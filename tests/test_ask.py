@@ -540,7 +540,7 @@ def test_a_chat_can_be_copied_and_pickled() -> None:
 
 
 def test_whatever_a_tool_returns_reaches_the_model() -> None:
-    """A value that contains itself, odd keys and a broken repr become text, never a traceback."""
+    """An array is whole; a value that contains itself, odd keys and a broken repr become text."""
 
     class Broken:
         def __repr__(self) -> str:
@@ -548,7 +548,7 @@ def test_whatever_a_tool_returns_reaches_the_model() -> None:
 
     circle: list[object] = []
     circle.append(circle)
-    results = iter([circle, {(1, 2): 3}, Broken()])
+    results = iter([np.arange(2000), circle, {(1, 2): 3}, Broken()])
 
     def look() -> object:
         """Look at something."""
@@ -556,12 +556,13 @@ def test_whatever_a_tool_returns_reaches_the_model() -> None:
 
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     wants = Answer(sse(chunk({"tool_calls": [call]}), chunk(finish="tool_calls")))
-    left = [wants, wants, wants]
+    left = [wants] * 4
     with WireServer(lambda _: left.pop() if left else Answer(PARIS)) as server:
         hx.connect(server.url, name="wire", retries=0)
         assert str(hx.ask("Where?", model="m", tools=look)) == "Paris"
         said = [message["content"] for message in server.asked()[-1].json["messages"][2::2]]
-    assert said == ["[[...]]", "{(1, 2): 3}", "The tool's result cannot be shown: RuntimeError: no"]
+    assert json.loads(said[0]) == list(range(2000))
+    assert said[1:] == ["[[...]]", "{(1, 2): 3}", "The tool's result cannot be shown: RuntimeError: no"]
 
 
 def test_an_async_tool_needs_an_await() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import describe_exception
+from ..messages import json_default
 from ..redaction import redact
 from ..replies import ToolCall
 
@@ -40,6 +41,6 @@ def result_text(result: Any) -> str:
 
 def _json_or_repr(value: Any) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=False, default=json_default)
     except (TypeError, ValueError, RecursionError):  # odd keys, or a value that contains itself
         return repr(value)
